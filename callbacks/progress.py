@@ -1,0 +1,77 @@
+"""A bar that names probe and setting and gives the time left."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import lightning as L
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from callbacks.measurement import Setting
+    from callbacks.probe import Probe
+
+
+class EvaluationProgress(L.Callback):
+    """Adds up the predicted cost of all probes and shows how much of it is done.
+
+    Without a terminal it prints one line when a setting is finished. Only rank 0 shows anything,
+    and what it shows is its own share.
+
+    Args:
+        enabled: False is silent.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+        self._left: dict[tuple[str, Setting], int] = {}
+        self._bar: Progress | None = None
+
+    @classmethod
+    def of(cls, trainer: L.Trainer) -> "EvaluationProgress":
+        """Returns the trainer's progress, or a silent one."""
+        callbacks = getattr(trainer, "callbacks", [])
+        return next((one for one in callbacks if isinstance(one, cls)), cls(enabled=False))
+
+    def plan(self, probe: "Probe", n: int) -> None:
+        """Announces that `n` samples will be measured under every setting of a probe."""
+        for setting in probe.settings():
+            self._left[probe.name, setting] = n
+        if self.enabled:
+            cost = sum(n * probe.cost(setting) for setting in probe.settings())
+            bar = self._started()
+            bar.update(self._task, total=(bar.tasks[0].total or 0) + cost)
+
+    def show(self, probe: "Probe", setting: "Setting") -> None:
+        """Names what is being measured now."""
+        if self._bar:
+            self._bar.update(self._task, description=str(setting))
+
+    def advance(self, probe: "Probe", setting: "Setting", n: int) -> None:
+        """Counts `n` samples as measured."""
+        self._left[probe.name, setting] = self._left.get((probe.name, setting), 0) - n
+        if self._bar:
+            self._bar.update(self._task, advance=n * probe.cost(setting))
+            if not self._bar.console.is_terminal and self._left[probe.name, setting] <= 0:
+                self._bar.console.print(f"measured {setting}")
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Takes the bar away, also after an exception."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _started(self) -> Progress:
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description:<24}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            console = Console(file=sys.stderr)
+            self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+            self._task = self._bar.add_task("clean", total=0)
+            self._bar.start()
+        return self._bar

@@ -1,0 +1,101 @@
+"""A model that is only ever called with one batch shape, and whose calls are counted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from lightning_modules.chunks import padded
+
+Model = Callable[[Tensor], Tensor]
+Loss = Callable[..., Tensor]
+"""`(logits (n, K), *per-sample rows) -> (n,)`, to be maximised."""
+
+
+class Queries:
+    """Answers logits and input gradients in chunks of one fixed, padded shape.
+
+    Kernels round differently for different batch shapes. When every call has the same shape, the
+    answer for an image does not depend on who else is asked about: not on the loader's batches, the
+    order, the number of processes, or on which images an attack has already given up.
+
+    Args:
+        model: from images `(N, C, H, W)` in [0, 1] to logits `(N, K)`.
+        chunk: images in a call; None calls the model with whatever comes (then nothing is padded).
+        context: entered round every forward, for instance the Trainer's autocast.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        chunk: int | None = None,
+        context: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        self.model = model
+        self.chunk = chunk
+        self.context = context
+        self.forwards = 0
+        """Images sent forward so far, padding not counted."""
+        self.backwards = 0
+        """Images differentiated so far, padding not counted."""
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Answers float32 logits `(N, K)` without a gradient."""
+        self.forwards += len(image)
+        return _joined([self._logits(image[rows])[: _size(rows)] for rows in self._chunks(image)])
+
+    def gradient(
+        self, image: Tensor, loss: Loss, *per_sample: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Differentiates a per-sample loss by the image.
+
+        The losses are *summed* before differentiation, so that the gradient of an image does not
+        depend on the size of its batch.
+
+        Args:
+            image: `(N, C, H, W)` in [0, 1].
+            loss: called with the logits `(n, K)` and the matching rows of `per_sample`.
+            *per_sample: tensors `(N, ...)` the loss needs, such as labels.
+
+        Returns:
+            Logits `(N, K)`, losses `(N,)` and gradients `(N, C, H, W)`, all detached.
+        """
+        self.forwards += len(image)
+        self.backwards += len(image)
+        parts = [
+            self._gradient(image[rows], loss, [tensor[rows] for tensor in per_sample])
+            for rows in self._chunks(image)
+        ]
+        logits, losses, gradients = zip(*parts, strict=True)
+        return _joined(logits), _joined(losses), _joined(gradients)
+
+    @torch.enable_grad()
+    def _gradient(
+        self, image: Tensor, loss: Loss, per_sample: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        leaf = padded(image, self.chunk).detach().requires_grad_()
+        logits = self._logits(leaf, pad=False)[: len(image)]
+        losses = loss(logits, *per_sample)
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return logits.detach(), losses.detach(), gradient[: len(image)]
+
+    def _logits(self, image: Tensor, pad: bool = True) -> Tensor:
+        with self.context():
+            logits = self.model(padded(image, self.chunk) if pad else image)
+        return logits.float()  # half-precision logits would make margins and verdicts coarse
+
+    def _chunks(self, image: Tensor) -> Iterator[slice]:
+        size = self.chunk or max(len(image), 1)
+        for start in range(0, max(len(image), 1), size):
+            yield slice(start, min(start + size, len(image)))
+
+
+def _size(rows: slice) -> int:
+    return rows.stop - rows.start
+
+
+def _joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """Concatenates without a copy when there is nothing to join."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -1,0 +1,28 @@
+"""Calls with one fixed batch shape, so that an answer does not depend on its neighbours."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def padded(image: Tensor, size: int | None) -> Tensor:
+    """Repeats the last of `(N, ...)` until there are `size` rows; None or enough rows: as it is."""
+    if size is None or len(image) >= size:
+        return image
+    return torch.cat([image, image[-1:].expand(size - len(image), *image.shape[1:])])
+
+
+def in_chunks(forward: Callable[[Tensor], Tensor], image: Tensor, size: int) -> Tensor:
+    """Calls `forward` with exactly `size` images at a time and returns the `N` answers.
+
+    Kernels round differently for different batch shapes; with one shape an image's answer is
+    bit-identical for every loader batch size and order.
+
+    Args:
+        forward: from `(size, C, H, W)` to `(size, ...)`.
+        image: `(N, C, H, W)`, N >= 1.
+        size: images in a call; the last call is padded.
+    """
+    parts = [forward(padded(part, size))[: len(part)] for part in image.split(size)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
