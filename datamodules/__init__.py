@@ -1,0 +1,29 @@
+"""Data sets: images in [0, 1] with label and index, split, limited and loaded in one way."""
+
+from datamodules.batch import Batch
+from datamodules.cifar10 import CIFAR10
+from datamodules.digits import Digits
+from datamodules.errors import UserError
+from datamodules.image_datamodule import ImageDataModule
+from datamodules.image_folder import ImageFolder
+from datamodules.mnist import MNIST
+from datamodules.preprocessing import Preprocessing
+
+DATA: dict[str, type[ImageDataModule]] = {
+    "Digits": Digits,
+    "MNIST": MNIST,
+    "CIFAR10": CIFAR10,
+    "ImageFolder": ImageFolder,
+}
+
+__all__ = [
+    "CIFAR10",
+    "DATA",
+    "MNIST",
+    "Batch",
+    "Digits",
+    "ImageDataModule",
+    "ImageFolder",
+    "Preprocessing",
+    "UserError",
+]

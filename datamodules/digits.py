@@ -1,0 +1,31 @@
+"""The handwritten digits that ship inside scikit-learn."""
+
+from typing import ClassVar
+
+import torch
+from sklearn.datasets import load_digits
+
+from datamodules.image_datamodule import ImageDataModule
+from datamodules.images import MemoryImages
+from datamodules.preprocessing import Preprocessing
+from datamodules.splits import stratified_split
+
+
+class Digits(ImageDataModule):
+    """1,797 real handwritten digits, 8x8 grey, inside scikit-learn: nothing to download.
+
+    Alpaydin & Kaynak 1998 (UCI "Optical Recognition of Handwritten Digits", its test part). 30 % are
+    kept for testing by the seed; an index is the image's position among the 1,797.
+    """
+
+    native: ClassVar[Preprocessing] = Preprocessing(channels=1, mean=(0.305,), std=(0.376,))
+    epsilon: ClassVar[dict[str, float]] = {"Linf": 0.2, "L2": 1.0}
+    classes = tuple("0123456789")
+
+    def load(self, split: str) -> MemoryImages:
+        """Splits by the seed; grey levels 0..16 become 0..255."""
+        digits = load_digits()
+        image = (torch.from_numpy(digits.images) * (255 / 16)).round().byte()[:, None]
+        label = torch.from_numpy(digits.target).long()
+        train, test = stratified_split(label, 0.3, self.seed)
+        return MemoryImages(image, label).subset(test if split == "test" else train)

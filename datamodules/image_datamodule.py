@@ -1,0 +1,243 @@
+"""The base class of every data set: splits, loaders, device-side conversion, manifest."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.augmentation import AUGMENTATIONS
+from datamodules.batch import Batch
+from datamodules.errors import UserError
+from datamodules.images import FileImages, Images
+from datamodules.preprocessing import Preprocessing
+from datamodules.roots import default_root
+from datamodules.sampler import ExactDistributedSampler
+from datamodules.splits import limited, stratified_split
+
+
+class ImageDataModule(L.LightningDataModule, ABC):
+    """Serves `Batch`es of images in [0, 1] with label and index.
+
+    A data set is a subclass with a `native` preprocessing, usual attack radii and a method `load`.
+
+    Args:
+        root: folder of the data; default: the user's cache folder.
+        batch_size: images a batch and process.
+        num_workers: loading processes; default: none for data in memory, up to 4 for files.
+        resize: short side to resize to before the crop; default: what the model's weights want.
+        crop: side of the centre crop; default: what the model's weights want.
+        channels: 1 (grey) or 3 (RGB); default: what the model wants.
+        val_fraction: share of the training images kept for validation where there is no such split.
+        seed: of splits, limit and shuffling.
+        limit: use this many samples of each split, chosen at random by the seed, stratified.
+        on_corrupt: what to do about files that are no images.
+        augment: of training images, on the device.
+    """
+
+    native: ClassVar[Preprocessing]
+    """As the images are."""
+    epsilon: ClassVar[dict[str, float]]
+    """Usual attack radii in pixel units, by threat model."""
+    classes: tuple[str, ...]
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        batch_size: int = 256,
+        num_workers: int | None = None,
+        resize: int | None = None,
+        crop: int | None = None,
+        channels: Literal[1, 3] | None = None,
+        val_fraction: float = 0.1,
+        seed: int = 0,
+        limit: int | None = None,
+        on_corrupt: Literal["refuse", "skip"] = "refuse",
+        augment: Literal["none", "crop", "crop_flip"] = "none",
+    ) -> None:
+        super().__init__()
+        for name, number in (("batch_size", batch_size), ("limit", limit)):
+            if number is not None and number < 1:
+                raise UserError(f"Expected `data.{name}` to be at least 1, but got {number}.")
+        if not 0 < val_fraction < 1:
+            raise UserError(f"Expected `data.val_fraction` in (0, 1), but got {val_fraction}.")
+        self.root = Path(root).expanduser() if root else default_root(self.name)
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.val_fraction, self.seed, self.limit = val_fraction, seed, limit
+        self.on_corrupt, self.augment = on_corrupt, augment
+        self._options = {"resize": resize, "crop": crop, "channels": channels}
+        self.preprocessing = self.native
+        self.skipped: tuple[str, ...] = ()
+        """Files that are no images and were left out."""
+        self.notes: list[str] = []
+        """What a reader of the numbers must know about the splits."""
+        self._splits: dict[str, Images] = {}
+        self._sources: dict[str, str] = {}
+        self.adopt(self.native)
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return type(self).__name__
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @abstractmethod
+    def load(self, split: str) -> Images:
+        """Returns all images of "train", "val" or "test" in a fixed order.
+
+        "val" is asked for only when `has_val`.
+        """
+
+    has_val: bool = False
+
+    def adopt(self, preprocessing: Preprocessing) -> None:
+        """Takes what a model wants; the user's own options come first.
+
+        A size the images have anyway is not asked for, so nothing is resampled in vain.
+        """
+        wanted = {name: value for name, value in self._options.items() if value is not None}
+        if wanted.get("channels", preprocessing.channels) != preprocessing.channels:
+            n = wanted["channels"]
+            preprocessing = replace(preprocessing, mean=(0.0,) * n, std=(1.0,) * n, channels=n)
+        self.preprocessing = replace(preprocessing, **wanted)
+        for images in self._splits.values():
+            images.preprocessing = self.preprocessing
+
+    def setup(self, stage: str) -> None:
+        """Loads the splits of "fit", "validate" or "test" once."""
+        if stage == "test" and "test" not in self._splits:
+            self._keep("test", self.load("test"))
+        if stage in ("fit", "validate") and "train" not in self._splits:
+            train = self.load("train")
+            if self.has_val:
+                val = self.load("val")
+            else:
+                rest, part = stratified_split(train.label, self.val_fraction, self.seed)
+                train, val = train.subset(rest), train.subset(part)
+            self._keep("train", train)
+            self._keep("val", val)
+
+    def _keep(self, split: str, images: Images) -> None:
+        self._sources[split] = images.digest()
+        images.preprocessing = self.preprocessing
+        images = images.subset(limited(images.label, self.limit, self.seed))
+        if isinstance(images, FileImages):
+            from datamodules.corrupt import readable
+
+            images, skipped = readable(images, self.on_corrupt)
+            self.skipped += skipped
+        self._splits[split] = images
+
+    def images(self, split: str) -> Images:
+        """Returns a split, loaded if need be."""
+        self.setup("test" if split == "test" else "fit")
+        return self._splits[split]
+
+    @property
+    def test_index(self) -> Tensor:
+        """`(N,)` indices of all test samples, whichever process measures them."""
+        return self.images("test").index
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled; Lightning distributes it."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """In order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """In order; every sample once, also on several devices."""
+        return self._loader("test")
+
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
+        images = self.images(split)
+        workers = self.num_workers
+        if workers is None:
+            workers = min(4, os.cpu_count() or 1) if isinstance(images, FileImages) else 0
+        return DataLoader(
+            images,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            sampler=self._sampler(images, split),
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            persistent_workers=workers > 0 and shuffle,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=False,
+        )
+
+    def _sampler(self, images: Images, split: str) -> ExactDistributedSampler | None:
+        processes = self.trainer.world_size if self.trainer else 1
+        if split != "test" or processes == 1:
+            return None
+        if len(images) < processes:
+            raise UserError(
+                f"Expected at least one test sample a process, but got {len(images)} for "
+                f"{processes}: use fewer `trainer.devices`."
+            )
+        rank = self.trainer.global_rank  # type: ignore[union-attr]
+        return ExactDistributedSampler(images, processes, rank)  # type: ignore[arg-type]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Converts to float32 in [0, 1] and augments training images, on the device."""
+        image = batch.image
+        if image.dtype == torch.uint8:
+            image = image.float() / 255
+        elif not bool(((image >= 0) & (image <= 1)).all()):
+            raise UserError(
+                f"Expected images in [0, 1], but got values from {float(image.min()):g} to "
+                f"{float(image.max()):g}: scale them, and leave mean and std to the model."
+            )
+        if self.trainer and self.trainer.training:
+            image = AUGMENTATIONS[self.augment](image)
+        return Batch(image, batch.label, batch.index)
+
+    def manifest(self) -> dict[str, Any]:
+        """JSON-able facts that decide what the numbers are about."""
+        splits = {
+            name: {
+                "samples": len(images),
+                "per_class": images.label.bincount(minlength=self.num_classes).tolist(),
+                "digest": images.digest(),
+            }
+            for name, images in self._splits.items()
+        }
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "splits": splits,
+            "seed": self.seed,
+            "limit": self.limit,
+            "skipped": list(self.skipped),
+            "notes": list(self.notes),
+            "preprocessing": self.preprocessing.as_dict(),
+        }
+
+    def split_indices(self) -> dict[str, list[int]]:
+        """The indices of every split loaded so far, to be kept with a run."""
+        return {name: images.index.tolist() for name, images in self._splits.items()}
+
+    def manifest_digest(self) -> str:
+        """Hashes what decides a test row besides its index: the source and how it is shown.
+
+        The limit is left out, so that a larger one keeps what is measured.
+        """
+        self.setup("test")
+        facts = f"{self._sources['test']} {self.preprocessing} {self.classes}"
+        return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """The data set collates already."""
+    return batch

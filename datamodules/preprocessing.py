@@ -1,0 +1,74 @@
+"""What a model wants to see: sizes, channels, normalisation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as TF  # noqa: N812
+
+from datamodules.errors import UserError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Taken from the weights' metadata where there is one, else from the data set or options.
+
+    Args:
+        channels: 1 or 3.
+        resize: short side, or (height, width), before the crop; None keeps the size.
+        crop: side of the centre crop; None takes all.
+        interpolation: of the resize: "nearest", "bilinear" or "bicubic".
+        mean: per channel, of images in [0, 1]; subtracted inside the classifier.
+        std: per channel; divided by inside the classifier.
+    """
+
+    channels: int = 3
+    resize: int | tuple[int, int] | None = None
+    crop: int | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be applied."""
+        if self.channels not in (1, 3):
+            raise UserError(f"Expected `channels` to be 1 or 3, but got {self.channels}.")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise UserError(
+                f"Expected `mean` and `std` of {self.channels} channel(s), but got "
+                f"{list(self.mean)} and {list(self.std)}."
+            )
+
+    def apply(self, image: Tensor) -> Tensor:
+        """Converts channels, resizes and crops `(..., C, H, W)` uint8 images; stays in uint8."""
+        image = converted(image, self.channels)
+        if self.resize is not None:
+            size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+            mode = InterpolationMode(self.interpolation)
+            image = TF.resize(image, size, mode, antialias=True)
+        return image if self.crop is None else TF.center_crop(image, [self.crop, self.crop])
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        return {
+            "channels": self.channels,
+            "resize": list(self.resize) if isinstance(self.resize, tuple) else self.resize,
+            "crop": self.crop,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `as_dict`."""
+        made = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**made)
+
+
+def converted(image: Tensor, channels: int) -> Tensor:
+    """Repeats grey to three channels, or weighs three by luma (ITU-R 601) to grey."""
+    if image.shape[-3] == channels:
+        return image
+    return TF.grayscale_to_rgb(image) if channels == 3 else TF.rgb_to_grayscale(image)
