@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
@@ -14,6 +15,11 @@ class Clean(Probe):
     family: ClassVar[str] = "test"
     title: ClassVar[str] = "Clean images"
     unit: ClassVar[str] = "none"
+
+    @classmethod
+    def within(cls, budget: Budget) -> "Clean":
+        """Measures every sample, whatever the limit: it costs one forward an image."""
+        return cls(chunk=budget.chunk, seed=budget.seed)
 
     @property
     def name(self) -> str:

@@ -59,7 +59,8 @@ class Outcomes(Metric):
 
     def compute(self) -> pd.DataFrame:
         """Returns the distinct rows sorted by setting and index, discrete columns as integers."""
-        rows = dim_zero_cat([*self.rows, torch.empty(0, len(self.columns), dtype=torch.float64)])
+        self.prepare_to_sync()  # `cat` needs at least one table; after a sync there is one tensor
+        rows = dim_zero_cat(self.rows)
         frame = pd.DataFrame(rows.numpy(), columns=list(self.columns))
         frame = frame.drop_duplicates(["setting", "index"]).sort_values(["setting", "index"])
         return self._named(frame.reset_index(drop=True))
@@ -76,5 +77,5 @@ class Outcomes(Metric):
 
     def prepare_to_sync(self) -> None:
         """Gives a rank that saw no sample an empty table, which a gather needs and a list lacks."""
-        if not self.rows:
+        if len(self.rows) == 0 and isinstance(self.rows, list):
             self.rows.append(torch.empty(0, len(self.columns), dtype=torch.float64))

@@ -50,7 +50,9 @@ class Resume:
         if rows is None or rows.empty:
             return {}
         rows = rows[rows.index.isin(index.tolist())]
-        return {str(name): torch.as_tensor(rows[name].to_numpy()) for name in rows} if len(rows) else {}
+        if rows.empty:
+            return {}
+        return {str(name): torch.tensor(rows[name].to_numpy()) for name in rows}
 
     def unfinished(self, index: Tensor) -> Tensor:
         """`(N,)` bool: some setting still lacks a row of the sample."""
@@ -76,6 +78,6 @@ class Resume:
         missing = torch.ones(len(self.settings), len(index), dtype=torch.bool, device=index.device)
         for row, setting in zip(missing, self.settings, strict=True):
             if setting in self._known and len(stored := self._known[setting]):
-                stored_index = torch.as_tensor(stored.index.to_numpy(dtype="int64"))
+                stored_index = torch.tensor(stored.index.to_numpy(dtype="int64"))
                 row &= ~torch.isin(index, stored_index.to(index.device))
         return missing

@@ -1,0 +1,24 @@
+"""How much a probe may spend; presets fill it in, a probe takes what concerns it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The part of a preset that reaches a probe made by name.
+
+    Args:
+        limit: samples, None for all.
+        steps: of iterative attacks.
+        restarts: of iterative attacks.
+        curve: severities, as multiples of the data set's usual one.
+        chunk: images in every model call.
+        seed: of every random number.
+    """
+
+    limit: int | None = None
+    steps: int = 40
+    restarts: int = 1
+    curve: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    chunk: int = 128
+    seed: int = 0

@@ -1,0 +1,205 @@
+"""What every probe promises, checked for each name in `PROBES`: a new one gets this for free."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from callbacks import PROBES, Budget, Clean, Measurement, Probe
+from callbacks.resume import weights_digest
+from datamodules import Digits
+from datamodules.errors import UserError
+from lightning_modules import Classifier
+
+SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
+BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
+EACH = pytest.mark.parametrize("name", list(PROBES))
+
+
+def made(name: str, **changes: int) -> Probe:
+    probe = PROBES[name](BUDGET)
+    for attribute, value in changes.items():
+        setattr(probe, attribute, value)
+    return probe
+
+
+class Backwards(Digits):
+    """The same test images in the opposite order."""
+
+    def test_dataloader(self) -> DataLoader:
+        loader = super().test_dataloader()
+        size = len(loader.dataset)  # type: ignore[arg-type]
+        batches = [list(range(size))[::-1][i : i + 5] for i in range(0, size, 5)]
+        collate = loader.collate_fn
+        return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=collate)
+
+
+@EACH
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_rows_do_not_depend_on_the_batch_size(
+    name: str, batch_size: int, one_pass: Callable, same_rows: SameRows
+) -> None:
+    expected = one_pass(made(name))
+    same_rows(one_pass(made(name), batch_size=batch_size)[made(name).name], *expected.values())
+
+
+@EACH
+def test_rows_do_not_depend_on_order_pool_or_other_probes(
+    name: str, one_pass: Callable, same_rows: SameRows
+) -> None:
+    (expected,) = one_pass(made(name)).values()
+    others = [made(other) for other in PROBES if other != name]
+    same_rows(one_pass(*others[::-1], made(name), *others[:0])[made(name).name], expected)
+    same_rows(*one_pass(made(name), data=Backwards).values(), expected)
+    same_rows(*one_pass(made(name, pool=1)).values(), expected)
+
+
+@EACH
+def test_a_limit_measures_a_subset_of_the_same_rows(
+    name: str, one_pass: Callable, same_rows: SameRows
+) -> None:
+    (everything,) = one_pass(made(name)).values()
+    (some,) = one_pass(made(name, limit=9)).values()
+    assert some["index"].nunique() == 9
+    mask = everything["index"].isin(some["index"])
+    same_rows(some, everything[mask].reset_index(drop=True))
+
+
+@EACH
+def test_the_classifier_is_given_back_as_it_was(
+    name: str, one_pass: Callable, classifier: Classifier
+) -> None:
+    classifier.model[0].register_forward_hook(lambda *_: None)
+    before = snapshot(classifier)
+    one_pass(made(name))
+    assert snapshot(classifier) == before
+
+
+class Clumsy(Clean):
+    """Leaves everything in disorder, then fails."""
+
+    def measure(self, model: object, samples: object, settings: object) -> Iterator[Measurement]:
+        module = model.model  # type: ignore[attr-defined]
+        module.train().requires_grad_(True)
+        module.model[0].register_forward_hook(lambda *_: None)
+        torch.manual_seed(1), np.random.seed(1), random.seed(1)
+        raise RuntimeError("inside a probe")
+        yield
+
+
+def test_the_classifier_is_given_back_also_after_an_exception(
+    one_pass: Callable, classifier: Classifier
+) -> None:
+    before = snapshot(classifier)
+    with pytest.raises(RuntimeError, match="inside a probe"):
+        one_pass(Clumsy(chunk=16))
+    assert snapshot(classifier) == before
+
+
+def snapshot(classifier: Classifier) -> list:
+    return [
+        weights_digest(classifier),
+        [part.training for part in classifier.modules()],
+        [(p.requires_grad, p.grad) for p in classifier.parameters()],
+        [list(part._forward_hooks) for part in classifier.modules()],
+        torch.get_rng_state().tolist(),
+        np.random.get_state()[1].tolist(),
+        random.getstate(),
+    ]
+
+
+@EACH
+def test_what_is_on_disk_is_not_measured_again(
+    name: str, one_pass: Callable, same_rows: SameRows, tmp_path: Path
+) -> None:
+    (expected,) = one_pass(made(name)).values()
+    one_pass(made(name, limit=9), resume=tmp_path)
+    second = made(name, pool=1)
+    (rows,) = one_pass(second, resume=tmp_path, batch_size=7).values()
+    same_rows(rows, expected)
+    third = made(name)
+    (rows,) = one_pass(third, resume=tmp_path).values()
+    same_rows(rows, expected)
+    assert third._model.forwards == 0
+    if name != "clean":
+        assert 0 < second._model.forwards < expected["forwards"].sum() + len(expected)
+
+
+@EACH
+def test_other_weights_are_other_rows(
+    name: str, one_pass: Callable, classifier: Classifier, tmp_path: Path
+) -> None:
+    one_pass(made(name), resume=tmp_path)
+    with torch.no_grad():
+        classifier.model[0].weight[0, 0, 0, 0] += 1e-3
+    probe = made(name)
+    one_pass(probe, resume=tmp_path)
+    assert sum(1 for folder in tmp_path.iterdir()) == 2 * len(probe.settings())
+
+
+@EACH
+@pytest.mark.parametrize("inference_mode", [True, False])
+def test_trainer_modes_and_precision(name: str, inference_mode: bool, one_pass: Callable) -> None:
+    (rows,) = one_pass(made(name), inference_mode=inference_mode, precision="bf16-mixed").values()
+    assert np.isfinite(rows["loss"]).all()
+    assert len(rows) == 23 * len(set(rows["severity"]))
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("limit", [23, 1017])
+def test_two_processes_give_the_same_rows(
+    limit: int, one_pass: Callable, same_rows: SameRows, tmp_path: Path
+) -> None:
+    """Fork gives two ranks in a third of a second; rank 0 leaves its table on disk."""
+    names = list(PROBES) if limit == 23 else ["clean", "pgd"]
+    expected = one_pass(*map(made, names), limit=limit)
+    probes = [Leaving(made(name), tmp_path / name) for name in names]
+    threads = torch.get_num_threads()
+    one_pass(
+        *[leaving.probe for leaving in probes],
+        limit=limit,
+        strategy="ddp_fork",
+        devices=2,
+        plugins=[],
+    )
+    torch.set_num_threads(threads)
+    for name in names:
+        same_rows(pd.read_parquet(tmp_path / name), expected[made(name).name])
+
+
+class Leaving:
+    """Makes a probe write its table when it is finished, because forked memory is lost."""
+
+    def __init__(self, probe: Probe, file: Path) -> None:
+        self.probe = probe
+        finish = probe.on_test_epoch_end
+
+        def finished(trainer: object, module: object) -> None:
+            finish(trainer, module)  # type: ignore[arg-type]
+            if trainer.is_global_zero:  # type: ignore[attr-defined]
+                probe.rows.to_parquet(file)
+
+        probe.on_test_epoch_end = finished  # type: ignore[method-assign]
+
+
+REFUSED = [
+    ({"limit": 0}, "Expected `limit` to be at least 1, but got 0."),
+    ({"chunk": -1}, "Expected `chunk` to be at least 1, but got -1."),
+    ({"pool": 0}, "Expected `pool` to be at least 1, but got 0."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_bad_arguments(arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Clean(**arguments)
+
+
+def test_refuses_precision_that_rounds_the_images(one_pass: Callable) -> None:
+    with pytest.raises(UserError, match="it rounds the images themselves"):
+        one_pass(Clean(chunk=16), precision="bf16-true")
