@@ -1,5 +1,8 @@
 """The one exception that means: the user can mend this."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Says what a user gave, what was expected and what to do.
@@ -7,3 +10,12 @@ class UserError(ValueError):
     The command line prints the message without a traceback and exits with code 2, so raise it for
     mistakes of the user only; a defect of the program keeps its traceback.
     """
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Returns " Did you mean 'x'?" for the closest known word, else " Known: ..."."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known: {', '.join(words)}." if len(words) <= 20 else ""

@@ -174,7 +174,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
             collate_fn=_as_it_is,
             persistent_workers=workers > 0 and shuffle,
             pin_memory=torch.cuda.is_available(),
-            drop_last=False,
+            # Its own generator: otherwise every pass would advance the global one.
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
     def _sampler(self, images: Images, split: str) -> ExactDistributedSampler | None:

@@ -76,7 +76,7 @@ def one_pass(classifier: Classifier) -> Pass:
             probe.resume_folder = resume
         data_module = data(batch_size=batch_size, limit=limit)
         trainer(*probes, **flags).test(classifier, data_module, verbose=False)
-        return {probe.name: probe.rows for probe in probes}
+        return {probe.name: getattr(probe, "rows", None) for probe in probes}  # forked ranks: None
 
     return run
 

@@ -1,0 +1,97 @@
+"""Where a pre-trained classifier comes from: one file a source.
+
+A new source is a line in `SOURCES`: `name:rest` on the command line calls it with a `Request`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from datamodules.errors import UserError, suggestion
+from datamodules.preprocessing import Preprocessing
+from lightning_modules.architectures import ARCHITECTURES
+from lightning_modules.classifier import Classifier
+from lightning_modules.heads import replace_head
+from lightning_modules.sources.builtin import from_builtin
+from lightning_modules.sources.checkpoint import from_checkpoint
+from lightning_modules.sources.hub import from_hub
+from lightning_modules.sources.huggingface import from_huggingface
+from lightning_modules.sources.mlflow import from_mlflow
+from lightning_modules.sources.python import from_python
+from lightning_modules.sources.request import Request
+from lightning_modules.sources.timm import from_timm
+from lightning_modules.sources.torchvision import from_torchvision
+
+SOURCES: dict[str, Callable[[Request], Classifier]] = {
+    "builtin": from_builtin,
+    "torchvision": from_torchvision,
+    "timm": from_timm,
+    "hf": from_huggingface,
+    "hub": from_hub,
+    "checkpoint": from_checkpoint,
+    "mlflow": from_mlflow,
+    "python": from_python,
+}
+
+
+def load_classifier(
+    source: str,
+    *,
+    arch: str | None = None,
+    data_classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    new_head: bool = False,
+    trust_pickle: bool = False,
+) -> Classifier:
+    """Loads a classifier.
+
+    Args:
+        source: `SOURCE:NAME` with a key of `SOURCES`, or the bare name of a built-in network.
+        arch: architecture, for sources that hold weights only.
+        data_classes: of the data it will meet; None skips the comparison.
+        preprocessing: of the data, used where the weights say nothing of their own.
+        new_head: give the model a fresh last layer when its classes are not the data's.
+        trust_pickle: load files that can execute code.
+
+    Raises:
+        UserError: unknown source, unusable weights, or classes that differ.
+    """
+    kind, rest = source.split(":", 1) if ":" in source else ("builtin", source)
+    if kind not in SOURCES:
+        raise UserError(f"There is no model source {kind!r}.{suggestion(kind, SOURCES)}")
+    if kind == "builtin" and rest not in ARCHITECTURES:
+        raise UserError(
+            f"There is no built-in model {rest!r}.{suggestion(rest, ARCHITECTURES)} "
+            "Other models are named like torchvision:resnet18 or checkpoint:file.pt."
+        )
+    count = None if data_classes is None else len(data_classes)
+    classifier = SOURCES[kind](Request(rest, arch, count, preprocessing, trust_pickle))
+    classifier.source = source
+    _check_finite(classifier)
+    if data_classes is not None:
+        _agree(classifier, tuple(data_classes), new_head)
+    return classifier
+
+
+def _agree(classifier: Classifier, classes: tuple[str, ...], new_head: bool) -> None:
+    """Compares the classes of model and data, and gives the model a new head where asked to."""
+    if classifier.num_classes != len(classes):
+        if not new_head:
+            raise UserError(
+                f"Expected a model of the data's {len(classes)} classes, but {classifier.source!r} "
+                f"has {classifier.num_classes}: give it a head for them with `assay fine-tune`, or "
+                "choose other data."
+            )
+        replace_head(classifier.model, len(classes))
+    if classifier.num_classes != len(classes) or all(map(str.isdecimal, classifier.classes)):
+        classifier.classes = classes  # a model that only counts its classes takes the data's names
+
+
+def _check_finite(classifier: Classifier) -> None:
+    for name, tensor in classifier.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise UserError(
+                f"{bad} of {tensor.numel()} numbers in {name.removeprefix('model.')!r} of "
+                f"{classifier.source!r} are NaN or infinite: the training that wrote it diverged."
+            )

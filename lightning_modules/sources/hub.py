@@ -1,0 +1,34 @@
+"""torch.hub."""
+
+from urllib.error import URLError
+
+import torch
+
+from datamodules.errors import UserError
+from datamodules.preprocessing import Preprocessing
+from lightning_modules.classifier import Classifier
+from lightning_modules.heads import output_count
+from lightning_modules.sources.request import Request
+
+
+def from_hub(request: Request) -> Classifier:
+    """`hub:OWNER/REPO:NAME`: runs the repository's code, so it needs `--trust_pickle`."""
+    repository, _, name = request.rest.partition(":")
+    if not name:
+        raise UserError(f"Expected hub:OWNER/REPO:NAME, but got hub:{request.rest}.")
+    if not request.trust_pickle:
+        raise UserError(
+            f"hub:{request.rest} executes code of {repository!r}: say `--trust_pickle true` if you "
+            "trust it."
+        )
+    try:
+        model = torch.hub.load(repository, name, pretrained=True, trust_repo=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(f"hub:{request.rest} cannot be loaded: {error}.") from error
+    preprocessing = request.preprocessing or Preprocessing(resize=256, crop=224)
+    return Classifier(
+        model,  # type: ignore[arg-type]
+        classes=output_count(model, preprocessing),  # type: ignore[arg-type]
+        preprocessing=preprocessing,
+        architecture=f"hub:{request.rest}",
+    )

@@ -1,0 +1,59 @@
+"""Hugging Face image classifiers."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from datamodules.errors import UserError
+from datamodules.preprocessing import Preprocessing
+from lightning_modules.architectures import imported
+from lightning_modules.classifier import Classifier
+from lightning_modules.sources.request import Request
+
+
+class Logits(nn.Module):
+    """Unwraps the logits from the output object of a transformers model.
+
+    Args:
+        model: an image classifier of transformers.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """From `(N, C, H, W)` to logits `(N, K)`."""
+        return self.model(pixel_values=image).logits
+
+
+def from_huggingface(request: Request) -> Classifier:
+    """`hf:OWNER/NAME`: an image classifier of the hub; needs `pip install 'assay[hf]'`."""
+    transformers = imported("transformers", "hf")
+    try:
+        model = transformers.AutoModelForImageClassification.from_pretrained(request.rest)
+        processor = transformers.AutoImageProcessor.from_pretrained(request.rest)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"hf:{request.rest} cannot be loaded: {str(error).splitlines()[0]} "
+            "Expected a folder or a hub name of an image classifier."
+        ) from error
+    labels = model.config.id2label
+    return Classifier(
+        Logits(model),
+        classes=[str(labels[key]) for key in sorted(labels)],
+        preprocessing=_preprocessing(processor),
+        architecture=f"hf:{request.rest}",
+    )
+
+
+def _preprocessing(processor: Any) -> Preprocessing:
+    """Reads sizes and normalisation off the processor's own fields."""
+    size, crop = processor.size, getattr(processor, "crop_size", None)
+    fixed = (size["height"], size["width"]) if "height" in size else None
+    return Preprocessing(
+        resize=fixed or size.get("shortest_edge"),
+        crop=crop["height"] if crop and getattr(processor, "do_center_crop", False) else None,
+        mean=tuple(processor.image_mean),
+        std=tuple(processor.image_std),
+    )

@@ -1,0 +1,1 @@
+"""Pipelines: what a user runs, each readable from top to bottom."""
