@@ -6,6 +6,7 @@ the contract tests find it there by name.
 
 from collections.abc import Callable
 
+from callbacks.adversarial import FGSM, PGD, AdversarialProbe, attacked_by
 from callbacks.budget import Budget
 from callbacks.clean import Clean
 from callbacks.measurement import Measurement, Samples, Setting
@@ -16,10 +17,18 @@ from callbacks.randomness import Draw
 
 PROBES: dict[str, Callable[[Budget], Probe]] = {
     "clean": Clean.within,
+    "fgsm": attacked_by(FGSM),
+    "fgsm_l2": attacked_by(FGSM, norm="l2"),
+    "pgd": attacked_by(PGD),
+    "pgd_l2": attacked_by(PGD, norm="l2"),
+    "pgd_targeted": attacked_by(PGD, targeted="least_likely"),
 }
 
 __all__ = [
+    "FGSM",
+    "PGD",
     "PROBES",
+    "AdversarialProbe",
     "Budget",
     "Clean",
     "Draw",

@@ -1,0 +1,138 @@
+"""What an attacker may do to an image: stay in a ball round it and in the box [0, 1]."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from callbacks.randomness import Draw
+
+
+class ThreatModel(Protocol):
+    """The admissible images round an original one, in pixel units."""
+
+    @property
+    def epsilon(self) -> float:
+        """The radius."""
+        ...
+
+    def project(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Moves `(N, C, H, W)` images to admissible ones."""
+        ...
+
+    def sample(self, origin: Tensor, draw: "Draw", step: int) -> Tensor:
+        """Draws an admissible image round each of `(N, C, H, W)`."""
+        ...
+
+    def measure(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Returns the distances `(N,)`."""
+        ...
+
+    def contains(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Returns `(N,)` bool: admissible up to rounding, in the box, and finite."""
+        ...
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """Returns the step of length 1 that raises a linear loss most, `(N, C, H, W)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Linf:
+    """Every pixel may change by epsilon.
+
+    Args:
+        epsilon: radius, >= 0.
+    """
+
+    epsilon: float
+    norm: ClassVar[str] = "linf"
+
+    def project(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Clips every pixel to the cube and the box at once; exactly idempotent."""
+        lowest = (origin - self.epsilon).clamp_(min=0)
+        return image.clamp(lowest, (origin + self.epsilon).clamp_(max=1))
+
+    def sample(self, origin: Tensor, draw: "Draw", step: int) -> Tensor:
+        """Draws uniformly from the cube, then clips to the box."""
+        offset = draw.uniform("start", step, tuple(origin.shape[1:])) * 2 - 1
+        return (origin + offset * self.epsilon).clamp_(0, 1)
+
+    def measure(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Returns the largest change of a pixel, `(N,)`."""
+        return (image - origin).abs().flatten(1).amax(1)
+
+    def contains(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Allows 1e-6 of epsilon and 1e-5 for the rounding of pixels."""
+        return _within(self.measure(image, origin), self.epsilon, 1e-5) & _in_box(image)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The sign; 0 where the gradient is 0 or not a number."""
+        return gradient.nan_to_num(0.0).sign_()
+
+
+@dataclass(frozen=True)
+class L2:
+    """The change has a Euclidean length of at most epsilon.
+
+    Args:
+        epsilon: radius, >= 0.
+    """
+
+    epsilon: float
+    norm: ClassVar[str] = "l2"
+
+    def project(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Shortens the change, then clips to the box, which shortens it further."""
+        change = image - origin
+        length = _length(change).clamp_min(torch.finfo(change.dtype).tiny)
+        return (origin + change * _beside((self.epsilon / length).clamp_max(1))).clamp_(0, 1)
+
+    def sample(self, origin: Tensor, draw: "Draw", step: int) -> Tensor:
+        """Draws uniformly from the ball (radius epsilon · u^(1/d)), then clips to the box."""
+        direction = draw.normal("start", step, tuple(origin.shape[1:]))
+        radius = draw.uniform("start radius", step, ()) ** (1 / origin[0].numel())
+        return (origin + self.ascent(direction) * _beside(radius * self.epsilon)).clamp_(0, 1)
+
+    def measure(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Returns the Euclidean distances, `(N,)`."""
+        return _length(image - origin)
+
+    def contains(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Allows 1e-6 of epsilon and what storing float32 pixels may add, 2^-25 each."""
+        rounding = math.sqrt(image[0].numel()) * 2.0**-25
+        return _within(self.measure(image, origin), self.epsilon, rounding) & _in_box(image)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The gradient at unit length, however small it is; 0 where it is 0 or not a number.
+
+        Dividing by the largest entry first keeps the squares from underflowing: a guard such as
+        `max(length, 1e-6)` instead leaves confident images where they are and makes them look
+        robust.
+        """
+        gradient = gradient.nan_to_num(0.0)
+        tiny = torch.finfo(gradient.dtype).tiny
+        gradient = gradient / _beside(gradient.abs().flatten(1).amax(1).clamp_min(tiny))
+        return gradient.div_(_beside(_length(gradient).clamp_min(tiny)))
+
+
+def _length(change: Tensor) -> Tensor:
+    """Euclidean length of each `(C, H, W)`, `(N,)`."""
+    return torch.linalg.vector_norm(change.flatten(1), dim=1)
+
+
+def _beside(number: Tensor) -> Tensor:
+    """`(N,)` -> `(N, 1, 1, 1)`."""
+    return number[:, None, None, None]
+
+
+def _within(distance: Tensor, epsilon: float, rounding: float) -> Tensor:
+    return distance <= epsilon * (1 + 1e-6) + rounding  # False for NaN
+
+
+def _in_box(image: Tensor) -> Tensor:
+    flat = image.flatten(1)
+    return (flat.amin(1) >= 0) & (flat.amax(1) <= 1)  # False for NaN

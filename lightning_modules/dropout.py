@@ -1,0 +1,27 @@
+"""The dropout of a model that has one."""
+
+from torch import nn
+
+from datamodules.errors import UserError
+
+_KINDS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Sets the probability of every dropout module.
+
+    Args:
+        model: any.
+        probability: in [0, 1).
+
+    Raises:
+        UserError: the model has no dropout.
+    """
+    found = [part for part in model.modules() if isinstance(part, _KINDS)]
+    if not found:
+        raise UserError(
+            f"Got `dropout` {probability:g}, but {type(model).__name__} has no dropout layer: leave "
+            "the option out."
+        )
+    for part in found:
+        part.p = probability

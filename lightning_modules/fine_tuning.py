@@ -1,0 +1,121 @@
+"""Trains a classifier on new data."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import Self
+
+from datamodules.batch import Batch
+from datamodules.errors import UserError
+from lightning_modules.classifier import Classifier
+from lightning_modules.dropout import set_dropout
+from lightning_modules.freezing import freeze_backbone, hold
+from lightning_modules.losses import LOSSES
+from lightning_modules.mixing import mixed
+from lightning_modules.optimization import make_optimizer, make_schedule
+from lightning_modules.perturb import Perturb, perturbed
+from lightning_modules.tuning import Tuning
+
+
+class Diverged(UserError):
+    """The training loss is no number any more."""
+
+
+class FineTuning(L.LightningModule):
+    """Fits a classifier: all of it, or a linear probe on a truly frozen backbone.
+
+    Logs `train/loss`, `val/loss` and `val/acc` once an epoch.
+
+    Args:
+        classifier: trained in place.
+        tuning: the recipe; its `ema` is a callback, see `weight_average`.
+        perturb: replaces training images: noise, or an attack for adversarial training.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        tuning: Tuning | None = None,
+        perturb: Perturb | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier, self.tuning, self.perturb = classifier, tuning or Tuning(), perturb
+        classifier.requires_grad_(True)
+        probing = self.tuning.mode == "linear_probe"
+        # A tuple, not a list of submodules: they are registered in the classifier already.
+        self._frozen = freeze_backbone(classifier.model) if probing else ()
+        if self.tuning.dropout is not None:
+            set_dropout(classifier.model, self.tuning.dropout)
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.val_acc = MulticlassAccuracy(classifier.num_classes, average="micro")
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches modes, except of what is frozen: Lightning calls this at every epoch."""
+        super().train(mode)
+        hold(self._frozen)
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        """From `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""
+        logits = self.classifier(image)
+        # torchvision's GoogLeNet and Inception add auxiliary outputs while they train.
+        return logits if isinstance(logits, Tensor) else logits[0]
+
+    def on_train_start(self) -> None:
+        """Holds the frozen part, whatever mode Lightning has restored."""
+        hold(self._frozen)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns the loss of perturbed and mixed images."""
+        image, label, recipe = batch.image, batch.label, self.tuning
+        if self.perturb is not None:
+            image = perturbed(self.perturb, self.classifier, image, label)
+        image, target = mixed(
+            image, label, self.classifier.num_classes, recipe.mixup, recipe.cutmix
+        )
+        loss = LOSSES[recipe.loss](self(image).float(), target, recipe.label_smoothing)
+        self._check(loss)
+        self.train_loss(loss.detach(), len(image))
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measures loss and accuracy of the images as they are."""
+        logits = self(batch.image).float()
+        self.val_loss(LOSSES[self.tuning.loss](logits, batch.label, 0.0), len(batch.label))
+        self.val_acc(logits, batch.label)
+        self.log("val/loss", self.val_loss, on_epoch=True)
+        self.log("val/acc", self.val_acc, on_epoch=True, prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Makes optimizer and schedule; the schedule moves with every step."""
+        optimizer = make_optimizer(self, self.tuning)
+        steps = self.trainer.estimated_stepping_batches
+        schedule = make_schedule(optimizer, self.tuning, steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what rebuilds the classifier, in plain values that `weights_only` accepts."""
+        checkpoint["assay"] = {
+            "architecture": self.classifier.architecture,
+            "source": self.classifier.source,
+            "classes": list(self.classifier.classes),
+            "preprocessing": self.classifier.preprocessing.as_dict(),
+        }
+
+    def _check(self, loss: Tensor) -> None:
+        """Stops before a step that would spoil the weights."""
+        if not bool(torch.isfinite(loss)):
+            raise Diverged(
+                f"The training loss became {loss.item():g} in step {self.global_step} of epoch "
+                f"{self.current_epoch}: use a smaller --tuning.lr than {self.tuning.lr:g}, a "
+                "longer --tuning.warmup, or --trainer.gradient_clip_val 1."
+            )

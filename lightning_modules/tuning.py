@@ -1,0 +1,69 @@
+"""How a classifier is trained, in flat values."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from datamodules.errors import UserError
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "weight_decay": (0, float("inf")),
+    "momentum": (0, 1),
+    "warmup": (0, 1),
+    "label_smoothing": (0, 1),
+    "mixup": (0, float("inf")),
+    "cutmix": (0, float("inf")),
+    "dropout": (0, 1),
+    "ema": (0, 1),
+}
+"""Lower bound included, upper bound not."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The recipe of a fine-tuning; the defaults take LeNet on MNIST to 99 % in five epochs.
+
+    Args:
+        mode: train all weights, or only a new last layer on a backbone that is truly frozen.
+        loss: cross-entropy, or squared error of the probabilities (Brier score).
+        optimizer: by name.
+        lr: largest learning rate.
+        weight_decay: of weights; norms and biases have none.
+        momentum: of sgd (Nesterov); the adams have their usual betas.
+        schedule: of the learning rate over all steps; "step" divides it by 10 at 50 % and 75 %.
+        warmup: share of the steps with linearly growing learning rate; onecycle has its own.
+        label_smoothing: share of the label spread over all classes.
+        mixup: Beta parameter of mixup; 0 for none.
+        cutmix: Beta parameter of cutmix; 0 for none.
+        dropout: probability for a model that has dropout layers; None keeps theirs.
+        ema: decay of a moving average of the weights; 0 for none.
+    """
+
+    mode: Literal["full", "linear_probe"] = "full"
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: float = 3e-3
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    schedule: Literal["constant", "cosine", "step", "onecycle"] = "cosine"
+    warmup: float = 0.05
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    dropout: float | None = None
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses values that make no sense."""
+        if not 0 < self.lr < float("inf"):
+            raise UserError(f"Expected `tuning.lr` to be positive, but got {self.lr}.")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value < high:
+                raise UserError(
+                    f"Expected `tuning.{name}` in [{low:g}, {high:g}), but got {value}."
+                )
+        if self.mode == "linear_probe" and self.dropout is not None:
+            raise UserError(
+                "Got `tuning.dropout` with a linear probe, whose backbone is in inference mode: "
+                "leave it out, or say --tuning.mode full."
+            )
