@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 .PHONY: run test test-all test-lowest test-gpu lint bench freeze clean
 
 run: $(STAMP)  ## digits -> LeNet -> clean, FGSM and PGD -> MLflow, table, report
-	@$(BIN)/assay fine-tune --data Digits --model lenet --preset quick --then-evaluate
+	@$(BIN)/assay fine-tune --model lenet --data Digits --data.batch_size 64 --trainer.max_epochs 20
 
 test: $(STAMP)  ## everything that is fast and offline
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m pytest

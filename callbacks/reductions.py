@@ -1,0 +1,117 @@
+"""Every number is a reduction of rows."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from callbacks.statistics import (
+    auroc,
+    ece,
+    holm,
+    mcnemar,
+    mean,
+    paired_difference,
+    rate,
+)
+
+
+def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
+    """Reduces the rows of a probe to one line a setting, by growing severity.
+
+    Args:
+        rows: columns as `Outcomes` makes them.
+
+    Returns:
+        Columns `setting severity value n`, accuracy with Wilson interval `acc acc_low acc_high`,
+        mean loss with bootstrap interval `loss loss_low loss_high`, `ece`, `brier`, `error_auroc`
+        (how well low confidence tells errors), and `worst_loss` where rows have it.
+    """
+    keys = ["setting", "severity", "value"]
+    lines = [
+        {**dict(zip(keys, key, strict=True)), **_reduced(part)}
+        for key, part in rows.groupby(keys, sort=False)
+    ]
+    columns = [*keys, "n", "acc"]
+    if not lines:
+        return pd.DataFrame(columns=columns)
+    return pd.DataFrame(lines).sort_values(["setting", "value"]).reset_index(drop=True)
+
+
+def _reduced(rows: pd.DataFrame) -> dict[str, float]:
+    correct = rows["correct"].to_numpy()
+    accuracy, loss = rate(int(correct.sum()), len(rows)), mean(rows["loss"])
+    return {
+        "n": len(rows),
+        **dict(zip(("acc", "acc_low", "acc_high"), accuracy, strict=True)),
+        **dict(zip(("loss", "loss_low", "loss_high"), loss, strict=True)),
+        **({"worst_loss": mean(rows["worst_loss"]).value} if "worst_loss" in rows else {}),
+        "ece": ece(rows["confidence"], correct),
+        "brier": float(rows["brier"].mean()),
+        "error_auroc": auroc(-rows["confidence"], correct == 0),
+    }
+
+
+def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Joins rows of several attacks on the index: correct only where every one left it correct.
+
+    This is the point-wise worst case, not the smallest of the accuracies (RobustBench's rule).
+
+    Args:
+        tables: rows of one setting each; samples that not all of them have are left out.
+
+    Returns:
+        The rows of lowest margin, one an index, with `correct` and the highest `loss`.
+    """
+    common = set.intersection(*(set(table["index"]) for table in tables))
+    joined = pd.concat([table[table["index"].isin(common)] for table in tables])
+    grouped = joined.groupby("index")
+    worst = joined.sort_values("margin", kind="stable").drop_duplicates("index").set_index("index")
+    worst["correct"] = grouped["correct"].min()
+    worst["loss"] = grouped["loss"].max()
+    return worst.sort_index().reset_index()
+
+
+def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Accuracy with its interval for every class and setting; columns `class setting value n acc`."""
+    lines = []
+    for (setting, value, label), part in rows.groupby(["setting", "value", "label"]):
+        share = rate(int(part["correct"].sum()), len(part))
+        lines.append(
+            {
+                "class": classes[int(label)],
+                "setting": setting,
+                "value": value,
+                "n": len(part),
+                **dict(zip(("acc", "acc_low", "acc_high"), share, strict=True)),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Compares two models on the samples both have, setting by setting.
+
+    Args:
+        one: rows of the first.
+        other: rows of the second; settings are matched by name and value.
+
+    Returns:
+        Columns `setting value n`, `difference low high` of the accuracies (other - one, paired
+        bootstrap), McNemar's `p`, and `p_holm` corrected for all lines.
+    """
+    keys = ["setting", "value", "index"]
+    joined = one.merge(other[[*keys, "correct"]], on=keys, suffixes=("", "_other"))
+    lines = []
+    for (setting, value), part in joined.groupby(["setting", "value"]):
+        difference = paired_difference(part["correct"], part["correct_other"])
+        lines.append(
+            {
+                "setting": setting,
+                "value": value,
+                "n": len(part),
+                **dict(zip(("difference", "low", "high"), difference, strict=True)),
+                "p": mcnemar(part["correct"], part["correct_other"]),
+            }
+        )
+    table = pd.DataFrame(lines, columns=["setting", "value", "n", "difference", "low", "high", "p"])
+    return table.assign(p_holm=holm(table["p"]))

@@ -1,0 +1,79 @@
+"""A pipeline's typed signature as a command line: flags, YAML, `--print_config`, short errors."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning as L
+from jsonargparse import ArgumentParser, Namespace
+
+from datamodules import DATA
+from datamodules.errors import UserError, suggestion
+
+
+class _ShortParser(ArgumentParser):
+    """Says what is wrong without printing hundreds of lines of usage first."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Raises one short sentence instead of exiting."""
+        text = message.replace("Parser key", "Option").strip()
+        raise UserError(f"{text}{self._hint(text)}\nSee: {self.prog} --help") from None
+
+    def _hint(self, message: str) -> str:
+        """Looks the misspelt option up among the real ones."""
+        words = [word.strip("'\".,:").split("=")[0] for word in message.split()]
+        known = [option for action in self._actions for option in action.option_strings]
+        strangers = [word for word in words if word.startswith("--") and word not in known]
+        return suggestion(strangers[0], known) if strangers else ""
+
+
+def parse(
+    pipeline: Callable[..., Any], words: Sequence[str], defaults: dict[str, Any]
+) -> dict[str, Any]:
+    """Parses the command line of a pipeline into the arguments of its function.
+
+    Args:
+        pipeline: a function with a parameter `trainer: dict`; the others become flags by their
+            types and docstring.
+        words: after the command.
+        defaults: of the Trainer, where they differ from Lightning's.
+    """
+    _check_names(words)
+    command = pipeline.__name__.replace("_", "-")
+    parser = _ShortParser(
+        prog=f"assay {command}",
+        usage=f"assay {command} [--config FILE] [--print_config] [options]",
+        description=(pipeline.__doc__ or "").split("\n")[0],
+        env_prefix="ASSAY",
+    )
+    parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
+    # What only Python callers give.
+    hidden = {"trainer", "config", "parent"} & set(inspect.signature(pipeline).parameters)
+    parser.add_function_arguments(pipeline, skip=hidden, fail_untyped=False)
+    parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
+    parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
+    parsed = parser.parse_args(list(words))
+    config = parser.dump(parsed, skip_none=True)
+    made = parser.instantiate_classes(parsed)
+    made.pop("config", None)
+    arguments = {name: _plain(value) for name, value in vars(made).items()}
+    return {**arguments, "config": config}
+
+
+def _plain(value: Any) -> Any:
+    return value.as_dict() if isinstance(value, Namespace) else value
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Answers a misspelt data set before the parser does, which would speak of paths."""
+    for flag, word in zip(words, words[1:], strict=False):
+        if flag == "--data" and word not in DATA and "." not in word and "{" not in word:
+            raise UserError(f"There is no data set {word!r}.{suggestion(word, DATA)}")
+
+
+def typed_command() -> str:
+    """The command as the user typed it, for reports and for running it again."""
+    words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    return " ".join(f"'{word}'" if " " in word else word for word in words)

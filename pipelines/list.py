@@ -1,0 +1,89 @@
+"""`assay list`: what there is, read from the sources without importing them."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.presets import PRESETS
+
+_HOME = Path(__file__).resolve().parents[1]
+_TABLES = {
+    "data": ("datamodules/__init__.py", "DATA", "--data NAME"),
+    "models": ("lightning_modules/sources/__init__.py", "SOURCES", "--model SOURCE:NAME"),
+    "architectures": (
+        "lightning_modules/architectures.py",
+        "ARCHITECTURES",
+        "--model NAME, or --arch NAME for a checkpoint",
+    ),
+    "probes": ("callbacks/__init__.py", "PROBES", "--probes NAME ..."),
+}
+"""Section: file, name of its dictionary, how to use an entry."""
+
+
+def main(words: list[str]) -> int:
+    """Prints all sections, or those named."""
+    sections = [*_TABLES, "presets"]
+    if unknown := [word for word in words if word not in sections]:
+        from pipelines.cli import suggestion
+
+        hint = suggestion(unknown[0], sections)
+        print(f"assay: there is no section {unknown[0]!r}.{hint}", file=sys.stderr)
+        return 2
+    for section in words or sections:
+        _print_section(section)
+    return 0
+
+
+def entries(section: str) -> Iterator[tuple[str, str]]:
+    """Yields (name, first sentence of its docstring) of a section."""
+    file, table, _ = _TABLES[section]
+    tree = ast.parse((_HOME / file).read_text())
+    imported = {
+        alias.asname or alias.name: node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    for key, value in _dictionary(tree, table):
+        name = _name_in(value)
+        yield key, _first_sentence(imported.get(name), name, tree)
+
+
+def _dictionary(tree: ast.Module, name: str) -> Iterator[tuple[str, ast.expr]]:
+    """Yields the items of the dictionary literal assigned to `name`."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+            assert isinstance(node.value, ast.Dict)  # type: ignore[union-attr]
+            for key, value in zip(node.value.keys, node.value.values, strict=True):  # type: ignore[union-attr]
+                yield ast.literal_eval(key), value  # type: ignore[arg-type]
+
+
+def _name_in(value: ast.expr) -> str:
+    """The first name of an entry: `PGD`, `partial(attack, PGD)` or `sources.timm`."""
+    names = [node.id for node in ast.walk(value) if isinstance(node, ast.Name)]
+    return names[-1] if names else ""
+
+
+def _first_sentence(module: str | None, name: str, tree: ast.Module) -> str:
+    """Looks the definition up where it was imported from and returns its docstring's first line."""
+    if module:
+        path = _HOME / module.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        tree = ast.parse(file.read_text()) if file.is_file() else tree
+    for node in tree.body:
+        if getattr(node, "name", None) == name:
+            return (ast.get_docstring(node) or "").split("\n")[0]  # type: ignore[arg-type]
+    return ""
+
+
+def _print_section(section: str) -> None:
+    rows = PRESETS.items() if section == "presets" else entries(section)
+    lines = [(name, str(text)) for name, text in rows]
+    usage = "--preset NAME" if section == "presets" else _TABLES[section][2]
+    width = max(len(name) for name, _ in lines)
+    print(f"{section}   ({usage})")
+    for name, text in lines:
+        print(f"  {name:<{width}}  {text}")
+    print()

@@ -1,0 +1,74 @@
+"""Lightning's Trainer as the pipelines use it."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from datamodules.errors import UserError
+
+_DEVICE_FLAGS = ("accelerator", "strategy", "devices", "num_nodes", "precision")
+
+
+def made_trainer(flags: dict[str, Any], own: list[L.Callback]) -> L.Trainer:
+    """Makes a Trainer of flags, with the user's callbacks behind ours.
+
+    Args:
+        flags: of the Trainer.
+        own: the pipeline's callbacks.
+
+    Raises:
+        UserError: the Trainer refuses a flag, for instance more devices than there are.
+    """
+    _quiet()
+    flags = {name: value for name, value in flags.items() if value is not None}
+    users = flags.pop("callbacks", None) or []
+    try:
+        trainer = L.Trainer(**flags, callbacks=[*own, *users])
+        _check_devices(trainer)
+        return trainer
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"The Trainer refuses its flags: {str(error).strip()}") from error
+
+
+def device_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """Returns the flags that say where to compute, which training and evaluation share."""
+    return {name: value for name, value in flags.items() if name in _DEVICE_FLAGS}
+
+
+def uninterrupted(trainer: L.Trainer, work: Callable[[], Any]) -> bool:
+    """Runs the Trainer and returns False after Ctrl-C, which Lightning turns into an exit."""
+    try:
+        work()
+    except (SystemExit, KeyboardInterrupt):
+        if not trainer.interrupted:
+            raise
+        return False
+    return True
+
+
+def _quiet() -> None:
+    """Keeps what a user cannot act on off the terminal; other warnings still come through."""
+    # Lightning advertises services and repeats what it was told.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.*",  # torch 2.15 deprecates what lightning 2.6 still calls
+        ".*number of training batches.*",  # small data sets log by the epoch anyway
+        ".*does not have many workers.*",  # data in memory needs none
+        ".*in eval mode at the start of training.*",  # the frozen part of a linear probe
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def _check_devices(trainer: L.Trainer) -> None:
+    """Refuses more CPU processes than cores, which Lightning would start."""
+    cores = os.cpu_count() or 1
+    if trainer.accelerator.__class__.__name__ == "CPUAccelerator" and trainer.num_devices > cores:
+        raise UserError(
+            f"Expected `trainer.devices` of at most {cores} on this machine, but got "
+            f"{trainer.num_devices}."
+        )
