@@ -20,8 +20,7 @@ from pipelines.arguments import parse, typed_command
 from pipelines.evaluation import Evaluation
 from pipelines.presets import PRESETS
 from pipelines.record import describe
-from pipelines.report import curves, print_summary, write_report
-from pipelines.report.figures import save_png
+from pipelines.report import curves, print_summary, save_png, write_report
 from pipelines.trainer import made_trainer, uninterrupted
 from pipelines.tracking import Run, Store, Tracking, TrackingError, log_evaluation, open_store, started
 

@@ -39,15 +39,8 @@ def entries(section: str) -> Iterator[tuple[str, str]]:
     """Yields (name, first sentence of its docstring) of a section."""
     file, table, _ = _TABLES[section]
     tree = ast.parse((_HOME / file).read_text())
-    imported = {
-        alias.asname or alias.name: node.module
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    }
     for key, value in _dictionary(tree, table):
-        name = _name_in(value)
-        yield key, _first_sentence(imported.get(name), name, tree)
+        yield key, _first_sentence(tree, _name_in(value)) + _arguments(value)
 
 
 def _dictionary(tree: ast.Module, name: str) -> Iterator[tuple[str, ast.expr]]:
@@ -61,20 +54,32 @@ def _dictionary(tree: ast.Module, name: str) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _name_in(value: ast.expr) -> str:
-    """The first name of an entry: `PGD`, `partial(attack, PGD)` or `sources.timm`."""
-    names = [node.id for node in ast.walk(value) if isinstance(node, ast.Name)]
-    return names[-1] if names else ""
+    """What an entry is made of: `Clean`, `Clean.within`, `attacked_by(PGD)` or `partial(Net, 3)`."""
+    if isinstance(value, ast.Call) and value.args:
+        value = value.args[0]
+    while isinstance(value, ast.Attribute):
+        value = value.value
+    return value.id if isinstance(value, ast.Name) else ""
 
 
-def _first_sentence(module: str | None, name: str, tree: ast.Module) -> str:
-    """Looks the definition up where it was imported from and returns its docstring's first line."""
-    if module:
-        path = _HOME / module.replace(".", "/")
-        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        tree = ast.parse(file.read_text()) if file.is_file() else tree
+def _arguments(value: ast.expr) -> str:
+    """The keywords that tell entries of one kind apart, e.g. ` (norm l2)`."""
+    given = value.keywords if isinstance(value, ast.Call) else []
+    said = [f"{one.arg} {ast.literal_eval(one.value)}" for one in given]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _first_sentence(tree: ast.Module, name: str) -> str:
+    """Follows a name through imports and `partial` to its definition's docstring."""
     for node in tree.body:
         if getattr(node, "name", None) == name:
             return (ast.get_docstring(node) or "").split("\n")[0]  # type: ignore[arg-type]
+        if isinstance(node, ast.ImportFrom) and name in [a.asname or a.name for a in node.names]:
+            path = _HOME / str(node.module).replace(".", "/")
+            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            return _first_sentence(ast.parse(file.read_text()), name) if file.is_file() else ""
+        if isinstance(node, ast.Assign) and name in [getattr(t, "id", None) for t in node.targets]:
+            return _first_sentence(tree, _name_in(node.value))
     return ""
 
 
