@@ -1,6 +1,7 @@
 """How much a probe may spend; presets fill it in, a probe takes what concerns it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,8 @@ class Budget:
         limit: samples, None for all.
         steps: of iterative attacks.
         restarts: of iterative attacks.
+        objective: of attacks: "loss" measures the worst-case loss too, "verdict" stops an image as
+            soon as it is broken.
         curve: severities, as multiples of the data set's usual one.
         chunk: images in every model call.
         seed: of every random number.
@@ -19,6 +22,7 @@ class Budget:
     limit: int | None = None
     steps: int = 40
     restarts: int = 1
+    objective: Literal["verdict", "loss"] = "loss"
     curve: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     chunk: int = 128
     seed: int = 0

@@ -72,8 +72,10 @@ class Outcomes(Metric):
             "severity": position.map(lambda i: self.settings[i].severity),
             "value": position.map(lambda i: self.settings[i].value),
         }
-        discrete = {name: "int64" for name in DISCRETE_COLUMNS}
-        return pd.concat([pd.DataFrame(named), frame.drop(columns="setting").astype(discrete)], axis=1)
+        discrete = dict.fromkeys(DISCRETE_COLUMNS, "int64")
+        return pd.concat(
+            [pd.DataFrame(named), frame.drop(columns="setting").astype(discrete)], axis=1
+        )
 
     def prepare_to_sync(self) -> None:
         """Gives a rank that saw no sample an empty table, which a gather needs and a list lacks."""

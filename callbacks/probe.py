@@ -95,7 +95,7 @@ class Probe(L.Callback, ABC):
             settings: those still to be measured for these samples.
         """
 
-    def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:  # noqa: B027
+    def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Adapts defaults to model and data, and refuses what cannot be measured on them."""
 
     def cost(self, setting: Setting) -> float:

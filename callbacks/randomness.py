@@ -74,7 +74,9 @@ class Draw:
 def _low_bits(word: int | Tensor, like: Tensor) -> Tensor:
     """The low 32 bits of `word` as int32."""
     if isinstance(word, Tensor):
-        return ((word.long() & 0xFFFFFFFF) - ((word.long() & 0x80000000) << 1)).int().to(like.device)
+        return (
+            ((word.long() & 0xFFFFFFFF) - ((word.long() & 0x80000000) << 1)).int().to(like.device)
+        )
     word &= 0xFFFFFFFF
     return torch.full_like(like, word - 2**32 if word >= 2**31 else word)
 

@@ -24,7 +24,8 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `setting severity value n`, accuracy with Wilson interval `acc acc_low acc_high`,
         mean loss with bootstrap interval `loss loss_low loss_high`, `ece`, `brier`, `error_auroc`
-        (how well low confidence tells errors), and `worst_loss` where rows have it.
+        (how well low confidence tells errors), and `worst_loss worst_loss_low worst_loss_high`: NaN
+        where an attack only looked for a verdict, the loss itself where nothing was attacked.
     """
     keys = ["setting", "severity", "value"]
     lines = [
@@ -37,6 +38,9 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values(["setting", "value"]).reset_index(drop=True)
 
 
+_WORST = ("worst_loss", "worst_loss_low", "worst_loss_high")
+
+
 def _reduced(rows: pd.DataFrame) -> dict[str, float]:
     correct = rows["correct"].to_numpy()
     accuracy, loss = rate(int(correct.sum()), len(rows)), mean(rows["loss"])
@@ -44,7 +48,9 @@ def _reduced(rows: pd.DataFrame) -> dict[str, float]:
         "n": len(rows),
         **dict(zip(("acc", "acc_low", "acc_high"), accuracy, strict=True)),
         **dict(zip(("loss", "loss_low", "loss_high"), loss, strict=True)),
-        **({"worst_loss": mean(rows["worst_loss"]).value} if "worst_loss" in rows else {}),
+        **dict(
+            zip(_WORST, mean(rows["worst_loss"]) if "worst_loss" in rows else loss, strict=True)
+        ),
         "ece": ece(rows["confidence"], correct),
         "brier": float(rows["brier"].mean()),
         "error_auroc": auroc(-rows["confidence"], correct == 0),
@@ -60,14 +66,14 @@ def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         tables: rows of one setting each; samples that not all of them have are left out.
 
     Returns:
-        The rows of lowest margin, one an index, with `correct` and the highest `loss`.
+        The rows of lowest margin, one an index, with `correct` and the highest `worst_loss`.
     """
     common = set.intersection(*(set(table["index"]) for table in tables))
     joined = pd.concat([table[table["index"].isin(common)] for table in tables])
     grouped = joined.groupby("index")
     worst = joined.sort_values("margin", kind="stable").drop_duplicates("index").set_index("index")
     worst["correct"] = grouped["correct"].min()
-    worst["loss"] = grouped["loss"].max()
+    worst["worst_loss"] = grouped["worst_loss"].max()
     return worst.sort_index().reset_index()
 
 

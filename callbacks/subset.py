@@ -1,6 +1,5 @@
 """A subset by sample index, so that it is the same one for every model, order and device count."""
 
-import torch
 from torch import Tensor
 
 from callbacks.randomness import Draw

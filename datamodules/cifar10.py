@@ -2,28 +2,40 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import ClassVar
-from urllib.error import URLError
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torchvision
-from PIL import Image
+from torch import Tensor
 
+from datamodules.corrupt import refused_or_skipped, tried
+from datamodules.downloads import absent, downloaded
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
-from datamodules.images import MemoryImages
+from datamodules.images import MemoryImages, decoded
 from datamodules.preprocessing import Preprocessing
+
+_BATCHES = "cifar-10-batches-py"
+_SUFFIXES = {"png": (".png",), "jpeg75": (".jpg", ".jpeg")}
+_OFFICIAL = {"train": 50_000, "test": 10_000}
 
 
 class CIFAR10(ImageDataModule):
     """60,000 photographs of 10 classes, 32x32 RGB, 10,000 of them for testing (Krizhevsky 2009).
 
     `root` holds the official `cifar-10-batches-py`, or folders `train/<class>/` and `test/<class>/`
-    of PNG files, or uncompressed tar files `*train*png.tar` and `*test*png.tar` of such folders. An
-    index is the number in a file's name where there is one, else its position.
+    of PNG files, or uncompressed tar files `*train*png.tar` and `*test*png.tar` of such folders;
+    else the official batches are downloaded. An index is the number in a file's name where these
+    number the split, else its position by class and name.
+
+    Args:
+        root: folder of the data; default: the user's cache folder.
+        test_archive: "jpeg75" tests on JPEG copies (`*test*jpeg75.tar`, or JPEG files in `test/`),
+            which is another data set and bears another name.
+        options: of `ImageDataModule`.
     """
 
     native: ClassVar[Preprocessing] = Preprocessing(
@@ -35,65 +47,140 @@ class CIFAR10(ImageDataModule):
         *("dog", "frog", "horse", "ship", "truck"),
     )
 
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        test_archive: Literal["png", "jpeg75"] = "png",
+        **options: Any,
+    ) -> None:
+        self.test_archive = test_archive
+        super().__init__(root, **options)
+
+    @property
+    def name(self) -> str:
+        """Says when it is not CIFAR-10 proper."""
+        return "CIFAR10" if self.test_archive == "png" else f"CIFAR10-{self.test_archive}"
+
     def load(self, split: str) -> MemoryImages:
         """Reads a split into memory from whichever form is there."""
+        form = self.test_archive if split == "test" else "png"
+        if form != "png":
+            self.note("Test images are JPEG copies (quality 75): not CIFAR-10 test accuracy.")
+        elif (folder := self._batches()) and folder.is_dir():
+            return self._official(split)
         if (folder := self.root / split).is_dir():
-            return self._joined(_in_folder(folder), folder)
-        if tars := sorted(self.root.glob(f"*{split}*png.tar")):
-            return self._joined(_in_tar(tars[0]), tars[0])
-        try:
-            present = (self.root / "cifar-10-batches-py").is_dir()
-            data = torchvision.datasets.CIFAR10(self.root, split != "test", download=not present)
-        except (URLError, RuntimeError, OSError) as error:
-            raise UserError(_absent(self.root, split)) from error
+            return self._from_files(_in_folder(folder, form), folder, split)
+        if tar := self._tar(split, form):
+            return self._from_files(_in_tar(tar, form), tar, split)
+        expected = "\n".join(f"  {place}" for place in self._places(split, form))
+        if form != "png":
+            raise UserError(f"There are no JPEG copies of the CIFAR-10 test set. Expected\n{expected}")
+        reason = downloaded(
+            self.root,
+            self._batches().is_dir,
+            lambda: torchvision.datasets.CIFAR10(self.root, download=True),
+        )
+        if reason:
+            raise absent("CIFAR-10", expected, reason)
+        return self._official(split)
+
+    def _batches(self) -> Path:
+        """The official folder, which may be `root` itself."""
+        return self.root if self.root.name == _BATCHES else self.root / _BATCHES
+
+    def _official(self, split: str) -> MemoryImages:
+        folder = self._batches()
+        try:  # torchvision verifies the md5 before it unpickles
+            data = torchvision.datasets.CIFAR10(folder.parent, train=split == "train")
+        except RuntimeError as error:
+            raise UserError(
+                f"The official batches in {str(folder)!r} are not complete or not as published "
+                "(md5). Delete the folder, to have them downloaded again."
+            ) from error
         image = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
         return MemoryImages(image, torch.tensor(data.targets))
 
-    def _joined(self, files: Iterator[tuple[str, str, np.ndarray]], place: Path) -> MemoryImages:
-        """Stacks (class, file name, pixels) in the order of the file numbers."""
-        found = list(files)
-        if strangers := {name for name, _, _ in found} - set(self.classes):
+    def _tar(self, split: str, form: str) -> Path | None:
+        found = sorted(self.root.glob(f"*{split}*{form}.tar"))
+        if len(found) > 1:
             raise UserError(
-                f"Expected the ten class folders of CIFAR-10 in {str(place)!r}, but got "
-                f"{sorted(strangers)[:3]}: use `--data ImageFolder` for other classes."
+                f"Expected one archive of the {split} images in {str(self.root)!r}, but got "
+                f"{', '.join(file.name for file in found)}: move the others away."
             )
-        if not found:
-            raise UserError(f"Expected PNG files below {str(place)!r}, but there are none.")
-        found.sort(key=lambda item: (Path(item[1]).stem, item[0]))
-        numbers = [Path(name).stem for _, name, _ in found]
-        numbered = all(map(str.isdecimal, numbers)) and len(set(numbers)) == len(numbers)
-        label = torch.tensor([self.classes.index(name) for name, _, _ in found])
-        image = torch.from_numpy(np.stack([pixels for _, _, pixels in found]))
-        index = torch.tensor([int(number) for number in numbers]) if numbered else None
-        return MemoryImages(image.permute(0, 3, 1, 2).contiguous(), label, index)
+        return found[0] if found else None
+
+    def _places(self, split: str, form: str) -> list[str]:
+        official = [f"{self._batches()}/ (the official batches), or"] if form == "png" else []
+        suffix = _SUFFIXES[form][0]
+        folders = f"{self.root / split}/<class>/*{suffix}, or"
+        return [*official, folders, f"{self.root}/*{split}*{form}.tar"]
+
+    def _from_files(self, found: dict[str, bytes], place: Path, split: str) -> MemoryImages:
+        """Decodes files by name ("cat/00000.png"), in the order of their numbers if they have any."""
+        labels = self._labels(found, place)
+        numbers = _numbers(found)
+        names = sorted(found, key=lambda name: (numbers.get(name, 0), name))
+        index = {name: numbers.get(name, row) for row, name in enumerate(names)}
+        images, broken = tried(partial(_pixels, found), names)
+        self.skipped += refused_or_skipped(broken, len(names), place, self.on_corrupt)
+        if len(names) < _OFFICIAL[split]:
+            self.note(f"{len(names):,} of the {_OFFICIAL[split]:,} official {split} images.")
+        return MemoryImages(
+            torch.stack(list(images.values())),
+            torch.tensor([labels[name] for name in images]),
+            torch.tensor([index[name] for name in images]),
+        )
+
+    def _labels(self, names: Iterable[str], place: Path) -> dict[str, int]:
+        folders = {name: PurePosixPath(name).parent.name for name in names}
+        if not folders:
+            raise UserError(
+                f"Expected images <class>/*.png in {str(place)!r}, but there are none. JPEG copies "
+                "are tested on with `--data.test_archive jpeg75`."
+            )
+        if strangers := sorted(set(folders.values()) - set(self.classes)):
+            raise UserError(
+                f"Expected class folders of CIFAR-10 in {str(place)!r}, but got "
+                f"{strangers[:3]}: use `--data ImageFolder` for other classes."
+            )
+        return {name: self.classes.index(folder) for name, folder in folders.items()}
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    for file in sorted(folder.glob("*/*.png")):
-        yield file.parent.name, file.name, _pixels(file.read_bytes(), str(file))
+def _in_folder(folder: Path, form: str) -> dict[str, bytes]:
+    files = (file for file in folder.glob("*/*") if file.suffix.lower() in _SUFFIXES[form])
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def _in_tar(tar: Path) -> Iterator[tuple[str, str, np.ndarray]]:
+def _in_tar(tar: Path, form: str) -> dict[str, bytes]:
     """Reads the members straight from the archive; nothing is unpacked."""
-    with tarfile.open(tar) as archive:
-        for member in archive:
-            if member.name.endswith(".png") and (file := archive.extractfile(member)):
-                path = Path(member.name)
-                yield path.parent.name, path.name, _pixels(file.read(), member.name)
-
-
-def _pixels(data: bytes, name: str) -> np.ndarray:
+    found = {}
     try:
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{name!r} is not an image: take it out or mend it.") from error
+        with tarfile.open(tar) as archive:
+            for member in archive:
+                path = PurePosixPath(member.name)
+                if path.suffix.lower() in _SUFFIXES[form] and (file := archive.extractfile(member)):
+                    found["/".join(path.parts[-2:])] = file.read()
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(
+            f"The archive {str(tar)!r} is damaged ({error}): copy it again."
+        ) from error
+    return found
 
 
-def _absent(root: Path, split: str) -> str:
-    return (
-        "CIFAR-10 is not there and cannot be downloaded. Expected one of\n"
-        f"  {root / 'cifar-10-batches-py'}/ (the official batches)\n"
-        f"  {root / split}/<class>/*.png\n"
-        f"  {root}/*{split}*png.tar\n"
-        "or --data.root."
-    )
+def _numbers(names: Iterable[str]) -> dict[str, int]:
+    """The number that each file is named, if they number the whole split; else {}."""
+    stems = {name: PurePosixPath(name).stem for name in names}
+    unique = len(set(stems.values())) == len(stems)
+    if not (unique and all(stem.isdecimal() for stem in stems.values())):
+        return {}
+    return {name: int(stem) for name, stem in stems.items()}
+
+
+def _pixels(found: dict[str, bytes], name: str) -> Tensor:
+    if not found[name]:
+        raise ValueError("empty")
+    image = decoded(io.BytesIO(found[name]))
+    if image.shape != (3, 32, 32):
+        raise ValueError(f"{image.shape[1]}x{image.shape[2]} pixels instead of 32x32")
+    return image

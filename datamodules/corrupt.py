@@ -1,57 +1,108 @@
 """Finds files that are no images before a long run meets them."""
 
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from PIL import Image, UnidentifiedImageError
 
 from datamodules.errors import UserError
-from datamodules.images import FileImages, decoded
+from datamodules.images import FileImages
+
+OnCorrupt = Literal["refuse", "skip"]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+_SHOWN = 5
+
+
+def tried(
+    read: Callable[[Key], Value], keys: Iterable[Key]
+) -> tuple[dict[Key, Value], dict[Key, str]]:
+    """Reads everything in threads; returns what could be read, and why the rest could not."""
+
+    def attempt(key: Key) -> tuple[Key, Value | None, str]:
+        try:
+            return key, read(key), ""
+        except Exception as error:  # what Pillow raises on garbage has no common class
+            return key, None, _reason(error)
+
+    read_well, broken = {}, {}
+    with ThreadPoolExecutor() as threads:
+        for key, value, reason in threads.map(attempt, keys):
+            if reason:
+                broken[key] = reason
+            else:
+                read_well[key] = value
+    return read_well, broken
+
+
+def refused_or_skipped(
+    broken: Mapping[str, str], total: int, place: Path, on_corrupt: OnCorrupt
+) -> tuple[str, ...]:
+    """Returns the names of broken files, which are to be left out.
+
+    Args:
+        broken: what is wrong with each, by name.
+        total: files in all.
+        place: they lie in.
+        on_corrupt: "refuse" raises if there are any.
+
+    Raises:
+        UserError: there are broken files and they are not to be skipped, or all of them are broken.
+    """
+    if broken and (on_corrupt == "refuse" or len(broken) == total):
+        shown = "\n".join(f"  {name}: {why}" for name, why in list(broken.items())[:_SHOWN])
+        more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+        fix = ", or leave them out with `--data.on_corrupt skip` (they are recorded)"
+        raise UserError(
+            f"{len(broken)} of {total} files in {str(place)!r} cannot be read as images:\n"
+            f"{shown}{more}\nMend them{fix if len(broken) < total else ''}."
+        )
+    return tuple(broken)
 
 
 def readable(
-    images: FileImages, on_corrupt: Literal["refuse", "skip"]
+    images: FileImages, place: Path, on_corrupt: OnCorrupt
 ) -> tuple[FileImages, tuple[str, ...]]:
     """Decodes every file once and leaves out, or refuses, those that cannot be read.
 
     Args:
         images: files to be read.
+        place: folder that the names in messages and records start from.
         on_corrupt: "refuse" raises, "skip" leaves out.
 
     Returns:
-        The readable images, with their old indices, and the names of the others.
+        The readable images, with their old indices and their sizes, and the names of the others.
 
     Raises:
         UserError: a file is missing, empty or corrupt, and is not to be skipped.
     """
-    with ThreadPoolExecutor() as threads:
-        reasons = list(threads.map(_reason, images.files))
-    bad = [(file, reason) for file, reason in zip(images.files, reasons, strict=True) if reason]
-    if not bad:
-        return images, ()
-    names = tuple(file.relative_to(images.root).as_posix() for file, _ in bad)
-    if on_corrupt == "refuse":
-        shown = "\n".join(
-            f"  {name}: {reason}" for name, (_, reason) in zip(names[:5], bad, strict=False)
-        )
-        more = f"\n  and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise UserError(
-            f"{len(bad)} of {len(images)} files in {str(images.root)!r} are no images:\n{shown}{more}\n"
-            "Mend them, or leave them out with `--data.on_corrupt skip` (they are recorded)."
-        )
-    good = torch.tensor([reason is None for reason in reasons])
-    return images.subset(good.nonzero().squeeze(1)), names
+    sizes, broken = tried(_size, images.files)
+    named = {file.relative_to(place).as_posix(): reason for file, reason in broken.items()}
+    skipped = refused_or_skipped(named, len(images), place, on_corrupt)
+    good = [row for row, file in enumerate(images.files) if file in sizes]
+    left = images.subset(torch.tensor(good)) if skipped else images
+    left.sizes = frozenset(sizes.values())
+    return left, skipped
 
 
-def _reason(file: Path) -> str | None:
-    """What is wrong with a file; None when it decodes."""
-    try:
-        if file.stat().st_size == 0:
-            return "empty"
-        decoded(file)
-    except FileNotFoundError:
+def _size(file: Path) -> tuple[int, int]:
+    """Decodes a file, which is the only proof that it can be, and returns (height, width)."""
+    if file.stat().st_size == 0:
+        raise ValueError("empty")
+    with Image.open(file) as image:
+        if image.mode == "F":
+            raise ValueError("floating-point pixels have no stated range")
+        image.load()
+        return image.height, image.width
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
         return "missing"
-    except (RuntimeError, OSError, ValueError):
-        return "corrupt"
-    return None
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text if isinstance(error, ValueError) else f"corrupt ({text})"

@@ -10,6 +10,8 @@ from datamodules.images import MemoryImages
 from datamodules.preprocessing import Preprocessing
 from datamodules.splits import stratified_split
 
+_TEST_FRACTION = 0.3
+
 
 class Digits(ImageDataModule):
     """1,797 real handwritten digits, 8x8 grey, inside scikit-learn: nothing to download.
@@ -23,9 +25,10 @@ class Digits(ImageDataModule):
     classes = tuple("0123456789")
 
     def load(self, split: str) -> MemoryImages:
-        """Splits by the seed; grey levels 0..16 become 0..255."""
+        """Splits by the seed; grey levels 0..16 become [0, 1], which 8 bits would round."""
+        self.note(f"Split at random: {_TEST_FRACTION:.0%} for testing (seed {self.seed}).")
         digits = load_digits()
-        image = (torch.from_numpy(digits.images) * (255 / 16)).round().byte()[:, None]
+        image = torch.from_numpy(digits.images).float()[:, None] / 16
         label = torch.from_numpy(digits.target).long()
-        train, test = stratified_split(label, 0.3, self.seed)
+        train, test = stratified_split(label, _TEST_FRACTION, self.seed)
         return MemoryImages(image, label).subset(test if split == "test" else train)

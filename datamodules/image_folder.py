@@ -97,9 +97,7 @@ class ImageFolder(ImageDataModule):
         files, labels = [], []
         for label, name in enumerate(self.classes):
             found = sorted(
-                file
-                for file in (folder / name).rglob("*")
-                if file.suffix.lower() in IMG_EXTENSIONS
+                file for file in (folder / name).rglob("*") if file.suffix.lower() in IMG_EXTENSIONS
             )
             if not found:
                 raise UserError(f"There are no images in {str(folder / name)!r}.")

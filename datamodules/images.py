@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from datamodules.batch import Batch
@@ -28,6 +28,7 @@ class Images(Protocol):
     def __getitems__(self, rows: list[int]) -> Batch: ...
     def subset(self, rows: Tensor) -> "Images": ...
     def digest(self) -> str: ...
+    def check(self) -> None: ...
 
 
 class MemoryImages(Dataset):
@@ -76,6 +77,10 @@ class MemoryImages(Dataset):
             hashed.update(tensor.contiguous().numpy())
         return hashed.hexdigest()
 
+    def check(self) -> None:
+        """Tries the preprocessing on one image, so that a mistake shows before the loop starts."""
+        self.preprocessing.apply(self.image[:1])
+
 
 class FileImages(Dataset):
     """A split of image files, decoded to uint8 by the workers.
@@ -83,9 +88,10 @@ class FileImages(Dataset):
     Args:
         files: paths below `root`.
         label: `(N,)` int64.
-        index: `(N,)` int64; None counts from 0.
         root: folder the files are named from.
         preprocessing: applied to each image; it must bring all to one size.
+        index: `(N,)` int64; None counts from 0.
+        sizes: distinct (height, width) of the files, where they are known.
     """
 
     def __init__(
@@ -95,10 +101,11 @@ class FileImages(Dataset):
         root: Path,
         preprocessing: Preprocessing,
         index: Tensor | None = None,
+        sizes: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
         self.files, self.label, self.root = list(files), label.long(), root
         self.index = torch.arange(len(label)) if index is None else index.long()
-        self.preprocessing = preprocessing
+        self.preprocessing, self.sizes = preprocessing, sizes
 
     def __len__(self) -> int:
         return len(self.label)
@@ -108,19 +115,13 @@ class FileImages(Dataset):
 
     def __getitems__(self, rows: list[int]) -> Batch:
         images = [self.preprocessing.apply(decoded(self.files[row])) for row in rows]
-        if len({image.shape for image in images}) > 1:
-            shapes = sorted({"x".join(map(str, image.shape[1:])) for image in images})
-            raise UserError(
-                f"Expected images of one size, but got {', '.join(shapes[:4])} (height x width) in "
-                f"{str(self.root)!r}: give `--data.resize` and `--data.crop`."
-            )
         return Batch(torch.stack(images), self.label[rows], self.index[rows])
 
     def subset(self, rows: Tensor) -> "FileImages":
         """Returns some of the images, with their indices."""
         files = [self.files[row] for row in rows.tolist()]
-        label, index = self.label[rows], self.index[rows]
-        return FileImages(files, label, self.root, self.preprocessing, index)
+        parts = (self.label[rows], self.root, self.preprocessing, self.index[rows])
+        return FileImages(files, *parts, sizes=self.sizes)
 
     def digest(self) -> str:
         """Hashes names below the root, sizes, labels and indices; it does not read the pixels."""
@@ -129,16 +130,42 @@ class FileImages(Dataset):
             self.files, self.label.tolist(), self.index.tolist(), strict=True
         ):
             name = file.relative_to(self.root).as_posix()
-            hashed.update(f"{name} {file.stat().st_size} {label} {index}\n".encode())
+            size = file.stat().st_size if file.exists() else "missing"
+            hashed.update(f"{name} {size} {label} {index}\n".encode())
         return hashed.hexdigest()
 
+    def check(self) -> None:
+        """Refuses images that would not come out in one size.
 
-def decoded(file: Path) -> Tensor:
-    """Decodes a file to `(3, H, W)` uint8, turned as its EXIF orientation says.
+        Here and not where batches are stacked: what is raised in a worker arrives as a traceback.
+        """
+        smallest = sorted(self.sizes, key=min)[: 1 if self.preprocessing.one_size else None]
+        shapes: dict[tuple[int, ...], None] = {}
+        for size in smallest:
+            blank = torch.zeros(3, *size, dtype=torch.uint8)
+            shapes[tuple(self.preprocessing.apply(blank).shape[1:])] = None
+            if len(shapes) > 1:
+                one, other = ("x".join(map(str, shape)) for shape in shapes)
+                raise UserError(
+                    f"Expected images of one size, but got {one} and {other} (height x width) in "
+                    f"{str(self.root)!r}: give `--data.resize` and `--data.crop`."
+                )
+
+
+def decoded(file: Path | BinaryIO) -> Tensor:
+    """Decodes a file to `(3, H, W)` uint8, grey repeated, transparency dropped.
+
+    Pillow and not `torchvision.io`, which is no faster and kills the process at a PNG with a flipped
+    bit (torchvision 0.29). As in torchvision's and timm's own evaluations, the EXIF orientation is
+    not applied, so that published accuracies are met.
 
     Raises:
-        RuntimeError, OSError: the file is missing, empty or no image.
+        OSError, ValueError, SyntaxError: the file is missing, empty or no image.
     """
-    if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
-        return decode_image(str(file), ImageReadMode.RGB, apply_exif_orientation=True)
-    return pil_to_tensor(ImageOps.exif_transpose(Image.open(file)).convert("RGB"))
+    with Image.open(file) as image:
+        if image.mode == "F":
+            raise ValueError("floating-point pixels have no stated range")
+        if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
+            grey = (np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8)
+            return torch.from_numpy(grey)[None].repeat(3, 1, 1)
+        return pil_to_tensor(image.convert("RGB"))

@@ -2,41 +2,72 @@
 
 from pathlib import Path
 from typing import ClassVar
-from urllib.error import URLError
 
 import torchvision
+from torch import Tensor
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from datamodules.downloads import absent, downloaded
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.images import MemoryImages
 from datamodules.preprocessing import Preprocessing
 
-_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte") + (
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
 
 
 class MNIST(ImageDataModule):
-    """70,000 handwritten digits, 28x28 grey, 10,000 of them for testing (LeCun et al. 1998)."""
+    """70,000 handwritten digits, 28x28 grey, 10,000 of them for testing (LeCun et al. 1998).
+
+    `root` holds the four original files, itself or in `MNIST/raw` or `raw`; else they are downloaded
+    to `MNIST/raw`.
+    """
 
     native: ClassVar[Preprocessing] = Preprocessing(channels=1, mean=(0.1307,), std=(0.3081,))
     epsilon: ClassVar[dict[str, float]] = {"Linf": 0.3, "L2": 1.5}
     classes = tuple("0123456789")
 
     def load(self, split: str) -> MemoryImages:
-        """Reads the original files, below `root` or `root`/MNIST/raw, or downloads them."""
-        root = self.root
-        if any((root / "raw" / name).exists() for name in _FILES):
-            root = root.parent  # the user named the folder MNIST itself
+        """Reads the two files of a split."""
+        names = _FILES[split]
+        reason = downloaded(
+            self.root,
+            lambda: self._folder(names) is not None,
+            lambda: torchvision.datasets.MNIST(self.root, download=True),
+        )
+        folder = self._folder(names)
+        if folder is None:
+            files = [self.root / "MNIST" / "raw" / name for pair in _FILES.values() for name in pair]
+            raise absent("MNIST", "\n".join(f"  {file}" for file in files), reason)
+        return MemoryImages(*_read(folder / names[0], folder / names[1]))
+
+    def _folder(self, names: tuple[str, ...]) -> Path | None:
+        """The first of the usual folders that holds all the files."""
+        places = (self.root / "MNIST" / "raw", self.root / "raw", self.root)
+        return next((p for p in places if all((p / name).is_file() for name in names)), None)
+
+
+def _read(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
+    """Reads `(N, 1, 28, 28)` images and `(N,)` labels.
+
+    Raises:
+        UserError: a file is truncated or not in idx format.
+    """
+    read = {}
+    for file, reader in ((images, read_image_file), (labels, read_label_file)):
         try:
-            present = all((root / "MNIST" / "raw" / name).exists() for name in _FILES)
-            data = torchvision.datasets.MNIST(root, split != "test", download=not present)
-        except (URLError, RuntimeError, OSError) as error:
-            raise UserError(_absent(root)) from error
-        return MemoryImages(data.data[:, None], data.targets)
-
-
-def _absent(root: Path) -> str:
-    files = "\n".join(f"  {root / 'MNIST' / 'raw' / name}" for name in _FILES)
-    return f"MNIST is not there and cannot be downloaded. Expected the files\n{files}\nor --data.root."
+            read[file] = reader(str(file))
+        except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{str(file)!r} is damaged: expected an idx file as published, but got "
+                f"{file.stat().st_size:,} bytes that are not. Delete it, to have it downloaded again."
+            ) from error
+    if len(read[images]) != len(read[labels]):
+        raise UserError(
+            f"Expected as many labels as images, but got {len(read[labels]):,} in {str(labels)!r} "
+            f"and {len(read[images]):,} in {str(images)!r}."
+        )
+    return read[images][:, None], read[labels]

@@ -5,9 +5,11 @@ from typing import Any
 
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as TF  # noqa: N812
+from torchvision.transforms.v2 import functional as TF
 
 from datamodules.errors import UserError
+
+_INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Preprocessing:
         channels: 1 or 3.
         resize: short side, or (height, width), before the crop; None keeps the size.
         crop: side of the centre crop; None takes all.
-        interpolation: of the resize: "nearest", "bilinear" or "bicubic".
+        interpolation: of the resize: "nearest", "nearest-exact", "bilinear" or "bicubic".
         mean: per channel, of images in [0, 1]; subtracted inside the classifier.
         std: per channel; divided by inside the classifier.
     """
@@ -39,15 +41,46 @@ class Preprocessing:
                 f"Expected `mean` and `std` of {self.channels} channel(s), but got "
                 f"{list(self.mean)} and {list(self.std)}."
             )
+        if self.interpolation not in _INTERPOLATIONS:
+            raise UserError(
+                f"Expected `interpolation` to be one of {', '.join(_INTERPOLATIONS)}, but got "
+                f"{self.interpolation!r}."
+            )
+        sides = (self.resize,) if isinstance(self.resize, int) else self.resize or ()
+        for name, values in (("resize", sides), ("crop", () if self.crop is None else (self.crop,))):
+            if any(value < 1 for value in values):
+                raise UserError(f"Expected `{name}` to be at least 1, but got {min(values)}.")
+        if self.crop and sides and self.crop > min(sides):
+            raise UserError(
+                f"Expected a crop that fits into the resized image, but got crop {self.crop} and "
+                f"resize {min(sides)}: give both `--data.resize` and `--data.crop`."
+            )
+
+    @property
+    def one_size(self) -> bool:
+        """Whether all images come out alike, whatever their sizes were."""
+        return isinstance(self.resize, tuple) or self.crop is not None
 
     def apply(self, image: Tensor) -> Tensor:
-        """Converts channels, resizes and crops `(..., C, H, W)` uint8 images; stays in uint8."""
+        """Converts channels, resizes and crops `(..., C, H, W)` images; keeps their dtype.
+
+        Raises:
+            UserError: an image is smaller than the crop.
+        """
         image = converted(image, self.channels)
         if self.resize is not None:
             size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
             mode = InterpolationMode(self.interpolation)
             image = TF.resize(image, size, mode, antialias=True)
-        return image if self.crop is None else TF.center_crop(image, [self.crop, self.crop])
+        if self.crop is None:
+            return image
+        if self.crop > min(image.shape[-2:]):  # torchvision would frame it in black
+            height, width = image.shape[-2:]
+            raise UserError(
+                f"Expected images of at least {self.crop} pixels a side for the crop, but got "
+                f"{height}x{width} (height x width): give `--data.resize {self.crop}`."
+            )
+        return TF.center_crop(image, [self.crop, self.crop])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able fields."""

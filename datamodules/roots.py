@@ -6,5 +6,6 @@ from pathlib import Path
 
 def default_root(name: str) -> Path:
     """Returns `$XDG_CACHE_HOME/assay/<name>`, by default below `~/.cache`."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "assay" / name
+    # The specification ignores a relative path.
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "assay" / name

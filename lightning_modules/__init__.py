@@ -1,10 +1,10 @@
 """The classifier, where it comes from, and what trains it."""
 
 from lightning_modules.architectures import ARCHITECTURES, build
+from lightning_modules.averaging import weight_average
 from lightning_modules.checkpoint_inspection import Inspection, inspect_checkpoint
 from lightning_modules.chunks import in_chunks
 from lightning_modules.classifier import Classifier
-from lightning_modules.averaging import weight_average
 from lightning_modules.fine_tuning import Diverged, FineTuning
 from lightning_modules.perturb import GaussianNoise, Perturb
 from lightning_modules.saved_model import load_saved, save_classifier

@@ -51,7 +51,9 @@ def build(architecture: str, classes: int, channels: int = 3) -> nn.Module:
             raise UserError(f"There is no built-in architecture {name!r}.{hint}")
         return ARCHITECTURES[name](classes=classes, channels=channels)
     if kind not in _BUILDERS:
-        raise UserError(f"Expected an architecture like `torchvision:resnet18`, got {architecture!r}.")
+        raise UserError(
+            f"Expected an architecture like `torchvision:resnet18`, got {architecture!r}."
+        )
     return _BUILDERS[kind](name, classes, channels)
 
 
@@ -96,7 +98,9 @@ def _hub(name: str, classes: int, channels: int) -> nn.Module:
 def _python(name: str, classes: int, channels: int) -> nn.Module:
     made = python_callable(name)()
     if not isinstance(made, nn.Module):
-        raise UserError(f"Expected python:{name} to return a torch module, got {type(made).__name__}.")
+        raise UserError(
+            f"Expected python:{name} to return a torch module, got {type(made).__name__}."
+        )
     return made
 
 
@@ -108,7 +112,9 @@ def python_callable(name: str) -> Callable[..., nn.Module]:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"Cannot import `python:{name}`: {error}. Expected python:MODULE:CALLABLE.") from error
+        raise UserError(
+            f"Cannot import `python:{name}`: {error}. Expected python:MODULE:CALLABLE."
+        ) from error
 
 
 def imported(package: str, extra: str) -> Any:

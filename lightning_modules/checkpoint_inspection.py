@@ -58,7 +58,9 @@ class Inspection:
     def __str__(self) -> str:
         """Lays it out for a terminal; of many tensors only the first and last are shown."""
         lines = [f"{name:<44} {what}" for name, what in self.keys.items()]
-        shown = lines if len(lines) <= 12 else [*lines[:6], f"... {len(lines) - 12} more", *lines[-6:]]
+        shown = (
+            lines if len(lines) <= 12 else [*lines[:6], f"... {len(lines) - 12} more", *lines[-6:]]
+        )
         guess = self.architecture or "none fits exactly"
         if not self.architecture and self.alternatives:
             guess += f" (closest: {', '.join(self.alternatives)})"

@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"assay {version('assay')}")
         return 0
     if words[0] not in COMMANDS:
-        return _mistake(f"There is no command {words[0]!r}.{suggestion(words[0], COMMANDS)}\n{USAGE}")
+        return _mistake(
+            f"There is no command {words[0]!r}.{suggestion(words[0], COMMANDS)}\n{USAGE}"
+        )
     if stranger := _stranger():
         return _mistake(stranger)
     return _run(words[0], words[1:])

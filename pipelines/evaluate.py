@@ -21,8 +21,16 @@ from pipelines.evaluation import Evaluation
 from pipelines.presets import PRESETS
 from pipelines.record import describe
 from pipelines.report import curves, print_summary, save_png, write_report
+from pipelines.tracking import (
+    Run,
+    Store,
+    Tracking,
+    TrackingError,
+    log_evaluation,
+    open_store,
+    started,
+)
 from pipelines.trainer import made_trainer, uninterrupted
-from pipelines.tracking import Run, Store, Tracking, TrackingError, log_evaluation, open_store, started
 
 TRAINER: dict[str, Any] = {
     "enable_checkpointing": False,
@@ -49,7 +57,7 @@ def evaluate(
     fresh: bool = False,
     trust_pickle: bool = False,
     tracking: Tracking = Tracking(),  # noqa: B008  (frozen)
-    root: Path = Path(),  # noqa: B008  (immutable)
+    root: Path = Path(),
     trainer: dict[str, Any] | None = None,
     config: str = "",
     parent: Run | None = None,
@@ -144,7 +152,7 @@ def make_probes(
         seed: of every random number.
     """
     plan = PRESETS[preset]
-    budget = Budget(plan.limit, plan.steps, plan.restarts, plan.curve, chunk, seed)
+    budget = Budget(plan.limit, plan.steps, plan.restarts, plan.objective, plan.curve, chunk, seed)
     names = list(plan.probes if probes is None else probes)
     if unknown := [name for name in names if isinstance(name, str) and name not in PROBES]:
         raise UserError(f"There is no probe {unknown[0]!r}.{suggestion(unknown[0], PROBES)}")

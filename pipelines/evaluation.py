@@ -116,7 +116,7 @@ class Evaluation:
             rows = self.worst_case(norm)
             if rows is not None:
                 found[f"adversarial_{norm}_acc"] = _accuracy(rows)
-                found[f"adversarial_{norm}_loss"] = mean(rows["loss"])
+                found[f"adversarial_{norm}_loss"] = mean(rows["worst_loss"])
         return found
 
     def metrics(self) -> list[Metric]:
@@ -129,7 +129,7 @@ class Evaluation:
         for result in self.results:
             _check_steps(result)
             for line in result.table.to_dict("records"):
-                for name in ("acc", "acc_low", "acc_high", "loss", "worst_loss", "ece"):
+                for name in ("acc", "acc_low", "acc_high", "worst_loss", "ece"):
                     if name in line:
                         key = f"{result.family}/{line['setting']}_{name}"
                         found.append((key, float(line[name]), int(line["severity"])))

@@ -22,8 +22,8 @@ from lightning_modules import (
 )
 from pipelines.arguments import parse
 from pipelines.evaluate import classifier_for, evaluate, opened
-from pipelines.trainer import device_flags, made_trainer, uninterrupted
 from pipelines.tracking import Run, Tracking, started
+from pipelines.trainer import device_flags, made_trainer, uninterrupted
 
 TRAINER: dict[str, Any] = {
     "max_epochs": 5,
@@ -49,7 +49,7 @@ def fine_tune(
     chunk: int = 128,
     trust_pickle: bool = False,
     tracking: Tracking = Tracking(),  # noqa: B008  (frozen)
-    root: Path = Path(),  # noqa: B008  (immutable)
+    root: Path = Path(),
     trainer: dict[str, Any] | None = None,
     config: str = "",
 ) -> Classifier:

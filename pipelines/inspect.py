@@ -12,7 +12,8 @@ from lightning_modules.checkpoint_inspection import Inspection, inspect_checkpoi
 def main(words: list[str]) -> int:
     """Runs the command line."""
     parser = ArgumentParser(
-        prog="assay inspect", description="Looks into a checkpoint without executing anything in it."
+        prog="assay inspect",
+        description="Looks into a checkpoint without executing anything in it.",
     )
     parser.add_argument("file", type=Path, help="a .pt, .pth, .th, .ckpt or .safetensors file")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")

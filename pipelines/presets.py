@@ -1,6 +1,7 @@
 """What `quick`, `regular` and `full` mean, in one table."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class Preset:
         limit: samples of each attack; clean images are always measured in full.
         steps: of iterative attacks.
         restarts: of iterative attacks.
+        objective: "loss" measures the worst-case loss too, "verdict" drops broken images.
         curve: radii, as multiples of the data set's usual one.
     """
 
@@ -21,13 +23,14 @@ class Preset:
     limit: int | None
     steps: int
     restarts: int = 1
+    objective: Literal["verdict", "loss"] = "loss"
     curve: tuple[float, ...] = field(default=(0.25, 0.5, 1.0))
 
     def __str__(self) -> str:
         samples = "all samples" if self.limit is None else f"{self.limit:,} samples"
         return (
             f"{self.purpose}: {' '.join(self.probes)}; {samples}; {self.steps} steps x "
-            f"{self.restarts}; epsilon x {', '.join(f'{c:g}' for c in self.curve)}"
+            f"{self.restarts}, {self.objective}; epsilon x {', '.join(f'{c:g}' for c in self.curve)}"
         )
 
 
@@ -52,6 +55,7 @@ PRESETS: dict[str, Preset] = {
         limit=None,
         steps=100,
         restarts=5,
+        objective="verdict",
         curve=(0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0),
     ),
 }

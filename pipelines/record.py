@@ -77,7 +77,9 @@ def _environment(classifier: Classifier, precision: str) -> dict:
     device = classifier.device
     names = ("assay", "torch", "torchvision", "lightning", "mlflow")
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.machine(),
         "precision": precision,
         "threads": torch.get_num_threads(),
         "chunk": classifier.chunk,

@@ -43,6 +43,7 @@ def attacked_by(
             norm,
             curve=budget.curve,
             targeted=targeted,
+            objective=budget.objective,
             limit=budget.limit,
             chunk=budget.chunk,
             seed=budget.seed,

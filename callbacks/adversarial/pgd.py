@@ -98,7 +98,9 @@ class PGD:
         for _ in range(self.steps):
             logits, value, gradient = model.gradient(point, loss, *per_sample)
             found.steps[rows] += 1
-            broken = adversarial(logits, per_sample[0], per_sample[1] if target is not None else None)
+            broken = adversarial(
+                logits, per_sample[0], per_sample[1] if target is not None else None
+            )
             if self.returns == "best":
                 found.see(rows, point, value, broken)
                 if self._drops(found.objective) and bool(broken.any()):

@@ -28,7 +28,7 @@ class AdversarialProbe(Probe):
     With objective "verdict" an image leaves the attack as soon as it is broken, and what the model
     already gets wrong is not attacked. With objective "loss" every image runs all its steps and the
     column `worst_loss` holds the worst-case loss R(x, y, eps) = max over the ball of the
-    cross-entropy, as far as the attack found it.
+    cross-entropy, as far as the attack found it; with "verdict" it is not a number.
 
     Args:
         attack: how the ball is searched.
@@ -69,7 +69,9 @@ class AdversarialProbe(Probe):
     ) -> None:
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
         if norm not in THREAT_MODELS:
-            raise UserError(f"Expected `norm` to be one of {list(THREAT_MODELS)}, but got {norm!r}.")
+            raise UserError(
+                f"Expected `norm` to be one of {list(THREAT_MODELS)}, but got {norm!r}."
+            )
         self.attack, self.norm, self.targeted, self.objective = attack, norm, targeted, objective
         self.curve, self.label = tuple(curve), label
         self.epsilons = None if epsilons is None else _checked(epsilons)
@@ -139,7 +141,7 @@ class AdversarialProbe(Probe):
         """Runs the attack on the samples `todo` and judges what it returns."""
         logits, n = samples.logits.clone(), len(samples)
         forwards, backwards = samples.label.new_zeros(n), samples.label.new_zeros(n)
-        distance, worst = logits.new_zeros(n), F.cross_entropy(logits, samples.label, reduction="none")
+        distance, worst = logits.new_zeros(n), logits.new_full((n,), torch.nan)
         if len(todo):
             part = samples.select(todo)
             result = self.attack(
@@ -154,14 +156,17 @@ class AdversarialProbe(Probe):
             image = _admitted(threat, result.image, part.image)
             logits[todo] = model(image)
             distance[todo] = threat.measure(image, part.image).float()
-            worst[todo] = self._worst_loss(model, threat, result, part, logits[todo])
+            if self.objective == "loss":
+                worst[todo] = self._worst_loss(model, threat, result, part, logits[todo])
             backwards[todo] = result.steps
             asked_again = 2 if self.objective == "loss" else 1
             forwards[todo] = result.steps + result.forwards + asked_again
         prediction = logits.argmax(1)
         return logits, {
             "clean_correct": samples.correct,
-            "success": (prediction == target) if target is not None else prediction != samples.label,
+            "success": (prediction == target)
+            if target is not None
+            else prediction != samples.label,
             "distance": distance,
             "worst_loss": worst,
             "target": samples.label.new_full((n,), -1) if target is None else target,
@@ -170,12 +175,15 @@ class AdversarialProbe(Probe):
         }
 
     def _worst_loss(
-        self, model: Queries, threat: ThreatModel, result: AttackResult, part: Samples, found: Tensor
+        self,
+        model: Queries,
+        threat: ThreatModel,
+        result: AttackResult,
+        part: Samples,
+        found: Tensor,
     ) -> Tensor:
         """`(N,)` cross-entropy at the worst point found; the verdict's own point counts too."""
         loss = F.cross_entropy(found, part.label, reduction="none")
-        if self.objective == "verdict":
-            return loss
         worst = model(_admitted(threat, result.worst, part.image))
         return loss.maximum(F.cross_entropy(worst, part.label, reduction="none"))
 

@@ -48,7 +48,9 @@ def load_exactly(model: nn.Module, state: dict[str, Tensor], arch: str, path: Pa
     unexpected = [k for k in state if k not in own]
     differing = [k for k in own if k in state and own[k].shape != state[k].shape]
     if missing or unexpected or differing:
-        shapes = [f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in differing]
+        shapes = [
+            f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in differing
+        ]
         said = [
             f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
             for what, names in (

@@ -19,7 +19,10 @@ def main(words: list[str]) -> int:
         description="Writes one HTML file about one evaluation, or several side by side.",
     )
     parser.add_argument(
-        "runs", nargs="*", type=str, help="MLflow run ids or folders; default: the newest evaluation"
+        "runs",
+        nargs="*",
+        type=str,
+        help="MLflow run ids or folders; default: the newest evaluation",
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write")
     parser.add_argument("--root", type=Path, default=Path(), help="folder that holds mlruns/")
@@ -42,7 +45,9 @@ def report(runs: list[str], out: Path, root: Path = Path(), uri: str | None = No
         UserError: a run is not there or holds no evaluation.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        evaluations = [_loaded(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)]
+        evaluations = [
+            _loaded(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)
+        ]
     for evaluation in evaluations:
         print_summary(evaluation)
     file = write_report(evaluations, out)

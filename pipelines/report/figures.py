@@ -69,9 +69,9 @@ def _figure(evaluations: Sequence[Evaluation], norm: str, sign: str) -> Figure:
                 colour = colours.setdefault(result.name, _COLOURS[len(colours) % len(_COLOURS)])
                 label = f"{evaluation.model['name']}: {result.title}" if several else result.title
                 _draw(accuracy, evaluation, result, "acc", 100, colour, style, label)
-                _draw(loss, evaluation, result, "loss", 1, colour, style, label)
+                _draw(loss, evaluation, result, "worst_loss", 1, colour, style, label)
         accuracy.set(ylabel="accuracy (%)", ylim=(-2, 102), title="Accuracy under attack")
-        loss.set(ylabel="cross-entropy (nats)", title="Mean loss under attack")
+        loss.set(ylabel="cross-entropy (nats)", title="Worst-case loss found")
         for axes in (accuracy, loss):
             axes.set(xlabel=f"epsilon ({sign}, images in [0, 1])")
             axes.set_xlim(left=0)
@@ -90,7 +90,9 @@ def _draw(
     label: str,
 ) -> None:
     """Draws one curve from the clean number on the same samples, with its band."""
-    table = result.table
+    table = result.table.dropna(subset=[number])
+    if table.empty:
+        return
     clean = evaluation.result("clean")
     value, middle = list(table["value"]), list(table[number] * scale)
     low, high = list(table[f"{number}_low"] * scale), list(table[f"{number}_high"] * scale)

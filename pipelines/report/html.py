@@ -87,12 +87,13 @@ def _classes(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             per_class(one.at_headline, evaluation.model["classes"]).set_index("class")
             for one in columns
         ]
-        names = [name for name in evaluation.model["classes"] if any(name in t.index for t in tables)]
-        lines = [
-            (name, [t["acc"].get(name, float("nan")) for t in tables]) for name in names[:100]
+        names = [
+            name for name in evaluation.model["classes"] if any(name in t.index for t in tables)
         ]
+        lines = [(name, [t["acc"].get(name, float("nan")) for t in tables]) for name in names[:100]]
         headings = [
-            result.title + (f" {result.at_headline['value'].iloc[0]:.3g}" if result.unit != "none" else "")
+            result.title
+            + (f" {result.at_headline['value'].iloc[0]:.3g}" if result.unit != "none" else "")
             for result in columns
         ]
         found.append({"model": evaluation.model["name"], "headings": headings, "lines": lines})

@@ -19,7 +19,15 @@ def print_summary(evaluation: Evaluation) -> None:
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("probe", "severity", "images", "accuracy %", "loss", "ECE", "forwards/image"):
+    for heading in (
+        "probe",
+        "severity",
+        "images",
+        "accuracy %",
+        "worst loss",
+        "ECE",
+        "forwards/image",
+    ):
         table.add_column(heading, justify="left" if heading == "probe" else "right")
     for result in evaluation.results:
         for line in result.table.to_dict("records"):
@@ -29,7 +37,7 @@ def print_summary(evaluation: Evaluation) -> None:
                 f"{line['value']:.4g}" if line["value"] else "",
                 f"{line['n']:,}",
                 f"{100 * line['acc']:.1f} [{100 * line['acc_low']:.1f}, {100 * line['acc_high']:.1f}]",
-                f"{line['loss']:.3f}",
+                "" if line["worst_loss"] != line["worst_loss"] else f"{line['worst_loss']:.3f}",
                 f"{line['ece']:.3f}",
                 f"{rows['forwards'].mean():.1f}",
             )

@@ -22,7 +22,10 @@ def model() -> nn.Sequential:
 def state(module: nn.Module) -> tuple:
     return (
         [part.training for part in module.modules()],
-        [(p.requires_grad, None if p.grad is None else p.grad.tolist()) for p in module.parameters()],
+        [
+            (p.requires_grad, None if p.grad is None else p.grad.tolist())
+            for p in module.parameters()
+        ],
         [list(part._forward_hooks) + list(part._backward_hooks) for part in module.modules()],
         [tensor.tolist() for tensor in module.state_dict().values()],
         torch.get_rng_state().tolist(),
@@ -39,7 +42,7 @@ def test_everything_is_put_back(fails: bool) -> None:
         with leave_no_trace(module):
             assert not any(part.training for part in module.modules())
             assert not any(parameter.requires_grad for parameter in module.parameters())
-            torch.rand(3), np.random.rand(3), random.random()  # noqa: B018
+            torch.rand(3), np.random.rand(3), random.random()
             module[0].register_forward_pre_hook(lambda *_: None)
             module[0].register_full_backward_hook(lambda *_: None)
             next(iter(module[3]._forward_hooks))

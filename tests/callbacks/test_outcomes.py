@@ -12,7 +12,12 @@ A, B = Setting("fog", 1, 1.0), Setting("fog", 2, 2.0)
 def columns(*index: int) -> dict[str, torch.Tensor]:
     i = torch.tensor(index)
     names = (*OUTCOME_COLUMNS, *COST_COLUMNS, "steps")
-    return {"index": i, **{name: (i / 3).float() for name in names}, "label": i, "correct": i % 2 == 0}
+    return {
+        "index": i,
+        **{name: (i / 3).float() for name in names},
+        "label": i,
+        "correct": i % 2 == 0,
+    }
 
 
 def test_rows_are_distinct_sorted_and_exact() -> None:

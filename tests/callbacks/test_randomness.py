@@ -15,7 +15,9 @@ INDEX = torch.arange(2000)
 def test_numbers_do_not_depend_on_who_else_is_drawn(kind: str) -> None:
     together = getattr(Draw(7, INDEX), kind)("start", 3, (2, 4, 4))
     rows = torch.tensor([1999, 5, 5, 0])
-    assert torch.equal(getattr(Draw(7, INDEX).select(rows), kind)("start", 3, (2, 4, 4)), together[rows])
+    assert torch.equal(
+        getattr(Draw(7, INDEX).select(rows), kind)("start", 3, (2, 4, 4)), together[rows]
+    )
     assert torch.equal(getattr(Draw(7, INDEX[rows]), kind)("start", 3, (2, 4, 4)), together[rows])
 
 

@@ -43,9 +43,11 @@ def test_only_what_is_missing_is_left(tmp_path: Path) -> None:
 def test_other_facts_are_other_rows(tmp_path: Path, facts: dict) -> None:
     Resume(tmp_path, [A], {"seed": 0}).keep(A, rows(0, 1))
     assert Resume(tmp_path, [A], facts).known(A, torch.tensor([0, 1])) == {}
-    assert Resume(tmp_path, [Setting("pgd", 100, 0.1 + 1e-12)], {"seed": 0}).unfinished(
-        torch.tensor([0])
-    ).all()
+    assert (
+        Resume(tmp_path, [Setting("pgd", 100, 0.1 + 1e-12)], {"seed": 0})
+        .unfinished(torch.tensor([0]))
+        .all()
+    )
 
 
 def test_half_written_and_spoiled_shards_are_measured_again(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ def test_against_scikit_learn() -> None:
 
 
 def test_margin_and_logsumexp_by_hand() -> None:
-    columns = outcome_columns(torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 5.0]]), torch.tensor([0, 1]))
+    columns = outcome_columns(
+        torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 5.0]]), torch.tensor([0, 1])
+    )
     assert columns["margin"].tolist() == [2.0, -3.0]
     expected = np.log(np.exp([[3.0, 1.0, 0.0], [0.0, 2.0, 5.0]]).sum(1))
     np.testing.assert_allclose(columns["logsumexp"], expected, rtol=1e-6)
@@ -33,4 +35,8 @@ def test_margin_and_logsumexp_by_hand() -> None:
 
 def test_an_answer_that_is_not_finite_is_wrong() -> None:
     logits = torch.tensor([[torch.nan, 0.0], [torch.inf, 0.0], [1.0, 0.0]])
-    assert outcome_columns(logits, torch.tensor([0, 0, 0]))["correct"].tolist() == [False, False, True]
+    assert outcome_columns(logits, torch.tensor([0, 0, 0]))["correct"].tolist() == [
+        False,
+        False,
+        True,
+    ]
