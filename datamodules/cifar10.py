@@ -75,7 +75,9 @@ class CIFAR10(ImageDataModule):
             return self._from_files(_in_tar(tar, form), tar, split)
         expected = "\n".join(f"  {place}" for place in self._places(split, form))
         if form != "png":
-            raise UserError(f"There are no JPEG copies of the CIFAR-10 test set. Expected\n{expected}")
+            raise UserError(
+                f"There are no JPEG copies of CIFAR-10's test set. Expected\n{expected}"
+            )
         reason = downloaded(
             self.root,
             self._batches().is_dir,
@@ -117,7 +119,7 @@ class CIFAR10(ImageDataModule):
         return [*official, folders, f"{self.root}/*{split}*{form}.tar"]
 
     def _from_files(self, found: dict[str, bytes], place: Path, split: str) -> MemoryImages:
-        """Decodes files by name ("cat/00000.png"), in the order of their numbers if they have any."""
+        """Decodes files by name ("cat/00000.png"), in the order of their numbers if any."""
         labels = self._labels(found, place)
         numbers = _numbers(found)
         names = sorted(found, key=lambda name: (numbers.get(name, 0), name))
@@ -162,9 +164,7 @@ def _in_tar(tar: Path, form: str) -> dict[str, bytes]:
                 if path.suffix.lower() in _SUFFIXES[form] and (file := archive.extractfile(member)):
                     found["/".join(path.parts[-2:])] = file.read()
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(
-            f"The archive {str(tar)!r} is damaged ({error}): copy it again."
-        ) from error
+        raise UserError(f"The archive {str(tar)!r} is damaged ({error}): copy it again.") from error
     return found
 
 

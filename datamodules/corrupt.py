@@ -1,6 +1,7 @@
 """Finds files that are no images before a long run meets them."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -12,30 +13,34 @@ from datamodules.errors import UserError
 from datamodules.images import FileImages
 
 OnCorrupt = Literal["refuse", "skip"]
-Key = TypeVar("Key")
 Value = TypeVar("Value")
 _SHOWN = 5
 
 
 def tried(
-    read: Callable[[Key], Value], keys: Iterable[Key]
-) -> tuple[dict[Key, Value], dict[Key, str]]:
-    """Reads everything in threads; returns what could be read, and why the rest could not."""
+    read: Callable[[str], Value], names: Sequence[str], threads: int = 1
+) -> tuple[dict[str, Value], dict[str, str]]:
+    """Reads everything and goes on after what cannot be read.
 
-    def attempt(key: Key) -> tuple[Key, Value | None, str]:
+    Args:
+        read: returns what a name stands for, or raises.
+        names: in the order wanted.
+        threads: to read in; they pay for photographs and cost at thumbnails.
+
+    Returns:
+        What could be read, and why the rest could not, by name.
+    """
+
+    def attempt(name: str) -> tuple[str, Value | Exception]:
         try:
-            return key, read(key), ""
+            return name, read(name)
         except Exception as error:  # what Pillow raises on garbage has no common class
-            return key, None, _reason(error)
+            return name, error
 
-    read_well, broken = {}, {}
-    with ThreadPoolExecutor() as threads:
-        for key, value, reason in threads.map(attempt, keys):
-            if reason:
-                broken[key] = reason
-            else:
-                read_well[key] = value
-    return read_well, broken
+    with ThreadPoolExecutor(threads) as pool:
+        tries = list(map(attempt, names) if threads == 1 else pool.map(attempt, names))
+    well = {name: value for name, value in tries if not isinstance(value, Exception)}
+    return well, {name: _reason(error) for name, error in tries if isinstance(error, Exception)}
 
 
 def refused_or_skipped(
@@ -79,10 +84,12 @@ def readable(
     Raises:
         UserError: a file is missing, empty or corrupt, and is not to be skipped.
     """
-    sizes, broken = tried(_size, images.files)
-    named = {file.relative_to(place).as_posix(): reason for file, reason in broken.items()}
-    skipped = refused_or_skipped(named, len(images), place, on_corrupt)
-    good = [row for row, file in enumerate(images.files) if file in sizes]
+    names = [file.relative_to(place).as_posix() for file in images.files]
+    sizes, broken = tried(
+        lambda name: _size(place / name), names, threads=min(os.cpu_count() or 1, 16)
+    )
+    skipped = refused_or_skipped(broken, len(images), place, on_corrupt)
+    good = [row for row, name in enumerate(names) if name in sizes]
     left = images.subset(torch.tensor(good)) if skipped else images
     left.sizes = frozenset(sizes.values())
     return left, skipped

@@ -16,8 +16,8 @@ _TEST_FRACTION = 0.3
 class Digits(ImageDataModule):
     """1,797 real handwritten digits, 8x8 grey, inside scikit-learn: nothing to download.
 
-    Alpaydin & Kaynak 1998 (UCI "Optical Recognition of Handwritten Digits", its test part). 30 % are
-    kept for testing by the seed; an index is the image's position among the 1,797.
+    Alpaydin & Kaynak 1998 (UCI "Optical Recognition of Handwritten Digits", its test part). 30 %
+    are kept for testing by the seed; an index is the image's position among the 1,797.
     """
 
     native: ClassVar[Preprocessing] = Preprocessing(channels=1, mean=(0.305,), std=(0.376,))
@@ -27,8 +27,8 @@ class Digits(ImageDataModule):
     def load(self, split: str) -> MemoryImages:
         """Splits by the seed; grey levels 0..16 become [0, 1], which 8 bits would round."""
         self.note(f"Split at random: {_TEST_FRACTION:.0%} for testing (seed {self.seed}).")
-        digits = load_digits()
-        image = torch.from_numpy(digits.images).float()[:, None] / 16
-        label = torch.from_numpy(digits.target).long()
+        pixels, target = load_digits(return_X_y=True)
+        image = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 16
+        label = torch.from_numpy(target).long()
         train, test = stratified_split(label, _TEST_FRACTION, self.seed)
         return MemoryImages(image, label).subset(test if split == "test" else train)

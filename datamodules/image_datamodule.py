@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader
 
 from datamodules.augmentation import AUGMENTATIONS
 from datamodules.batch import Batch
+from datamodules.corrupt import OnCorrupt, readable
 from datamodules.errors import UserError
 from datamodules.images import FileImages, Images
-from datamodules.preprocessing import Preprocessing
+from datamodules.preprocessing import CONVERSIONS, Preprocessing
 from datamodules.roots import default_root
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.splits import limited, stratified_split
@@ -31,14 +32,16 @@ class ImageDataModule(L.LightningDataModule, ABC):
         root: folder of the data; default: the user's cache folder.
         batch_size: images a batch and process.
         num_workers: loading processes; default: none for data in memory, up to 4 for files.
-        resize: short side to resize to before the crop; default: what the model's weights want.
+        resize: short side, or (height, width), to resize to before the crop; default: what the
+            model's weights want.
         crop: side of the centre crop; default: what the model's weights want.
         channels: 1 (grey) or 3 (RGB); default: what the model wants.
         val_fraction: share of the training images kept for validation where there is no such split.
         seed: of splits, limit and shuffling.
         limit: use this many samples of each split, chosen at random by the seed, stratified.
         on_corrupt: what to do about files that are no images.
-        augment: of training images, on the device.
+        augment: of training images, on the device; "crop" pads with 4 pixels, "crop_flip" also
+            mirrors.
     """
 
     native: ClassVar[Preprocessing]
@@ -52,25 +55,31 @@ class ImageDataModule(L.LightningDataModule, ABC):
         root: Path | None = None,
         batch_size: int = 256,
         num_workers: int | None = None,
-        resize: int | None = None,
+        resize: int | tuple[int, int] | None = None,
         crop: int | None = None,
         channels: Literal[1, 3] | None = None,
         val_fraction: float = 0.1,
         seed: int = 0,
         limit: int | None = None,
-        on_corrupt: Literal["refuse", "skip"] = "refuse",
+        on_corrupt: OnCorrupt = "refuse",
         augment: Literal["none", "crop", "crop_flip"] = "none",
     ) -> None:
         super().__init__()
-        for name, number in (("batch_size", batch_size), ("limit", limit)):
-            if number is not None and number < 1:
-                raise UserError(f"Expected `data.{name}` to be at least 1, but got {number}.")
+        for name, number, low in (
+            ("batch_size", batch_size, 1),
+            ("limit", limit, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if number is not None and number < low:
+                raise UserError(f"Expected `data.{name}` to be at least {low}, but got {number}.")
         if not 0 < val_fraction < 1:
             raise UserError(f"Expected `data.val_fraction` in (0, 1), but got {val_fraction}.")
-        self.root = Path(root).expanduser() if root else default_root(self.name)
+        self.root = Path(root).expanduser() if root else default_root(type(self).__name__)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.val_fraction, self.seed, self.limit = val_fraction, seed, limit
-        self.on_corrupt, self.augment = on_corrupt, augment
+        self.on_corrupt: OnCorrupt = on_corrupt
+        self.augment = augment
         self._options = {"resize": resize, "crop": crop, "channels": channels}
         self.preprocessing = self.native
         self.skipped: tuple[str, ...] = ()
@@ -78,11 +87,12 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self.notes: list[str] = []
         """What a reader of the numbers must know about the splits."""
         self._splits: dict[str, Images] = {}
-        self._sources: dict[str, str] = {}
+        self._sources: dict[str, dict[str, Any]] = {}
+        self._generator: torch.Generator | None = None
         self.adopt(self.native)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """Of the data set."""
         return type(self).__name__
 
@@ -91,6 +101,11 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """How many classes there are."""
         return len(self.classes)
 
+    @property
+    def has_val(self) -> bool:
+        """Whether validation images are a split of their own; else they are taken from training."""
+        return False
+
     @abstractmethod
     def load(self, split: str) -> Images:
         """Returns all images of "train", "val" or "test" in a fixed order.
@@ -98,13 +113,13 @@ class ImageDataModule(L.LightningDataModule, ABC):
         "val" is asked for only when `has_val`.
         """
 
-    has_val: bool = False
+    def note(self, text: str) -> None:
+        """Keeps, once, what a reader of the numbers must know."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def adopt(self, preprocessing: Preprocessing) -> None:
-        """Takes what a model wants; the user's own options come first.
-
-        A size the images have anyway is not asked for, so nothing is resampled in vain.
-        """
+        """Takes what a model wants; the user's own options come first."""
         wanted = {name: value for name, value in self._options.items() if value is not None}
         if wanted.get("channels", preprocessing.channels) != preprocessing.channels:
             n = wanted["channels"]
@@ -128,15 +143,23 @@ class ImageDataModule(L.LightningDataModule, ABC):
             self._keep("val", val)
 
     def _keep(self, split: str, images: Images) -> None:
-        self._sources[split] = images.digest()
+        self._check_labels(images.label)
+        self._sources[split] = {"available": len(images), "digest": images.digest()}
         images.preprocessing = self.preprocessing
-        images = images.subset(limited(images.label, self.limit, self.seed))
+        if self.limit is not None and self.limit < len(images):
+            images = images.subset(limited(images.label, self.limit, self.seed))
         if isinstance(images, FileImages):
-            from datamodules.corrupt import readable
-
-            images, skipped = readable(images, self.on_corrupt)
+            images, skipped = readable(images, self.root, self.on_corrupt)
             self.skipped += skipped
         self._splits[split] = images
+
+    def _check_labels(self, label: Tensor) -> None:
+        low, high = int(label.min()), int(label.max())
+        if low < 0 or high >= self.num_classes:
+            raise UserError(
+                f"Expected labels 0 to {self.num_classes - 1} for the {self.num_classes} classes "
+                f"of {self.name}, but got {low} to {high}."
+            )
 
     def images(self, split: str) -> Images:
         """Returns a split, loaded if need be."""
@@ -162,6 +185,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         images = self.images(split)
+        images.check()
         workers = self.num_workers
         if workers is None:
             workers = min(4, os.cpu_count() or 1) if isinstance(images, FileImages) else 0
@@ -171,7 +195,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
             shuffle=shuffle,
             sampler=self._sampler(images, split),
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             persistent_workers=workers > 0 and shuffle,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: otherwise every pass would advance the global one.
@@ -192,25 +216,31 @@ class ImageDataModule(L.LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Converts to float32 in [0, 1] and augments training images, on the device."""
-        image = batch.image
-        if image.dtype == torch.uint8:
-            image = image.float() / 255
-        elif not bool(((image >= 0) & (image <= 1)).all()):
+        image = batch.image.float() / (255 if batch.image.dtype == torch.uint8 else 1)
+        if batch.image.dtype != torch.uint8 and not bool(((image >= 0) & (image <= 1)).all()):
             raise UserError(
                 f"Expected images in [0, 1], but got values from {float(image.min()):g} to "
                 f"{float(image.max()):g}: scale them, and leave mean and std to the model."
             )
         if self.trainer and self.trainer.training:
-            image = AUGMENTATIONS[self.augment](image)
+            image = AUGMENTATIONS[self.augment](image, self._random(image.device))
         return Batch(image, batch.label, batch.index)
 
+    def _random(self, device: torch.device) -> torch.Generator:
+        """The augmentation's own random numbers, different in every process."""
+        if self._generator is None or self._generator.device != device:
+            rank = self.trainer.global_rank if self.trainer else 0
+            self._generator = torch.Generator(device).manual_seed(self.seed + 1_000_003 * rank)
+        return self._generator
+
     def manifest(self) -> dict[str, Any]:
-        """JSON-able facts that decide what the numbers are about."""
+        """JSON-able facts of the splits loaded so far that decide what the numbers are about."""
         splits = {
             name: {
                 "samples": len(images),
                 "per_class": images.label.bincount(minlength=self.num_classes).tolist(),
-                "digest": images.digest(),
+                "indices": hashlib.sha256(images.index.numpy().tobytes()).hexdigest(),
+                **self._sources[name],
             }
             for name, images in self._splits.items()
         }
@@ -223,6 +253,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "preprocessing": self.preprocessing.as_dict(),
+            "conversion": CONVERSIONS.get((self.native.channels, self.preprocessing.channels)),
         }
 
     def split_indices(self) -> dict[str, list[int]]:
@@ -235,7 +266,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         The limit is left out, so that a larger one keeps what is measured.
         """
         self.setup("test")
-        facts = f"{self._sources['test']} {self.preprocessing} {self.classes}"
+        facts = f"{self._sources['test']['digest']} {self.preprocessing} {self.classes}"
         return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

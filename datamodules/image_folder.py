@@ -17,7 +17,7 @@ _TEST_FRACTION = 0.2
 
 
 class ImageFolder(ImageDataModule):
-    """Your own images: a folder a class, or `train/`, `val/`, `test/` with a folder a class in each.
+    """Your own images: a folder a class, or `train/`, `val/`, `test/` with class folders in each.
 
     Without `test/`, the folder `val/` is the test set, and validation images are split off from
     `train/`; a single folder of class folders is split at random by the seed, stratified, with 20 %
@@ -33,9 +33,9 @@ class ImageFolder(ImageDataModule):
         return self._classes
 
     @property
-    def has_val(self) -> bool:  # type: ignore[override]
-        """Validation images have a folder of their own, and testing does not need it."""
-        return "val" in self._folders and self._folders["val"] != self._folders["test"]
+    def has_val(self) -> bool:
+        """Whether there is a folder `val` that testing does not need."""
+        return "val" in self._folders and self._folders["val"] != self._folders.get("test")
 
     @cached_property
     def _folders(self) -> dict[str, Path]:
@@ -45,66 +45,83 @@ class ImageFolder(ImageDataModule):
         found = {name: self.root / name for name in ("train", "val", "test")}
         found = {name: folder for name, folder in found.items() if folder.is_dir()}
         if "test" not in found and "val" in found:
-            self.notes.append("There is no folder `test`: `val` is the test set.")
+            self.note("There is no folder `test`: `val` is the test set.")
             found["test"] = found["val"]
         if found and "test" not in found:
             raise UserError(
-                f"Expected a folder `test` or `val` in {str(self.root)!r} beside `train`."
+                f"Expected a folder `test` or `val` in {str(self.root)!r} beside `train`: add one, "
+                f"or give `--data.root {self.root / 'train'}` to split that one at random."
             )
         return found
 
     @cached_property
     def _classes(self) -> tuple[str, ...]:
-        folders = self._folders or {"all": self.root}
-        names = {split: _class_names(folder) for split, folder in folders.items()}
-        if len(set(names.values())) > 1:
-            first, *rest = names.items()
-            other = next(item for item in rest if item[1] != first[1])
-            raise UserError(
-                f"Expected the same class folders in {first[0]!r} and {other[0]!r} of "
-                f"{str(self.root)!r}, but only one of them has "
-                f"{sorted(set(first[1]) ^ set(other[1]))}."
-            )
-        classes = next(iter(names.values()))
+        folders = self._folders or {"": self.root}
+        names = {folder: _class_names(folder) for folder in folders.values()}
+        (folder, classes), *others = names.items()
+        for other, theirs in others:
+            if theirs != classes:
+                absent = [f"{name!r} in {other.name!r}" for name in classes if name not in theirs]
+                absent += [f"{name!r} in {folder.name!r}" for name in theirs if name not in classes]
+                raise UserError(
+                    f"Expected the same class folders in {folder.name!r} and {other.name!r} of "
+                    f"{str(self.root)!r}, but there is no {', no '.join(absent[:5])}."
+                )
         if len(classes) < 2:
+            loose = sum(_is_image(file) for file in folder.iterdir())
             raise UserError(
-                f"Expected a folder a class, at least two, in {str(next(iter(folders.values())))!r}, "
-                f"but got {list(classes)}."
+                f"Expected a folder a class, at least two, in {str(folder)!r}, but got "
+                f"{', '.join(classes) or 'none'}"
+                f"{f', and {loose} images outside of class folders' if loose else ''}."
             )
         return classes
 
     def load(self, split: str) -> FileImages:
         """Lists the files of a split in alphabetical order."""
-        if folder := self._folders.get(split):
-            return self._listed(folder)
-        if self._folders:
-            raise UserError(f"Expected a folder {split!r} in {str(self.root)!r}.")
+        if not self._folders:
+            return self._split_at_random(split)
+        if split not in self._folders:
+            there = sorted({folder.name for folder in self._folders.values()})
+            raise UserError(
+                f"Expected a folder {split!r} in {str(self.root)!r}, but got only "
+                f"{', '.join(there)}."
+            )
+        if split == "train" and not self.has_val:
+            self.note(f"Validation: {self.val_fraction:.0%} of `train` (seed {self.seed}).")
+        return self._listed(self._folders[split])
+
+    def _split_at_random(self, split: str) -> FileImages:
         everything = self._listed(self.root)
-        counts = everything.label.bincount(minlength=len(self.classes))
+        counts = everything.label.bincount(minlength=self.num_classes)
         if int(counts.min()) < 3:
-            name = self.classes[int(counts.argmin())]
             raise UserError(
                 f"Expected at least 3 images a class to split {str(self.root)!r} into training, "
-                f"validation and test images, but class {name!r} has {int(counts.min())}."
+                f"validation and test images, but class {self.classes[int(counts.argmin())]!r} has "
+                f"{int(counts.min())}."
             )
-        note = f"Split at random: {_TEST_FRACTION:.0%} for testing (seed {self.seed})."
-        if note not in self.notes:
-            self.notes.append(note)
+        self.note(f"Split at random: {_TEST_FRACTION:.0%} for testing (seed {self.seed}).")
         train, test = stratified_split(everything.label, _TEST_FRACTION, self.seed)
         return everything.subset(test if split == "test" else train)
 
     def _listed(self, folder: Path) -> FileImages:
         files, labels = [], []
         for label, name in enumerate(self.classes):
-            found = sorted(
-                file for file in (folder / name).rglob("*") if file.suffix.lower() in IMG_EXTENSIONS
-            )
+            found = sorted(file for file in (folder / name).rglob("*") if _is_image(file))
             if not found:
-                raise UserError(f"There are no images in {str(folder / name)!r}.")
+                raise UserError(
+                    f"Expected images ({', '.join(IMG_EXTENSIONS)}) in {str(folder / name)!r}, but "
+                    "there are none: add some, or take the folder away."
+                )
             files += found
             labels += [label] * len(found)
         return FileImages(files, torch.tensor(labels), folder, self.preprocessing)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    entries = (entry for entry in folder.iterdir() if entry.is_dir())
+    return tuple(sorted(entry.name for entry in entries if not entry.name.startswith(".")))
+
+
+def _is_image(file: Path) -> bool:
+    """By its name; `._photo.jpg` and the like are left behind by file managers."""
+    return file.suffix.lower() in IMG_EXTENSIONS and not file.name.startswith(".")

@@ -25,10 +25,20 @@ class Images(Protocol):
     preprocessing: Preprocessing
 
     def __len__(self) -> int: ...
+
     def __getitems__(self, rows: list[int]) -> Batch: ...
-    def subset(self, rows: Tensor) -> "Images": ...
-    def digest(self) -> str: ...
-    def check(self) -> None: ...
+
+    def subset(self, rows: Tensor) -> "Images":
+        """Returns some of the images, with their indices."""
+        ...
+
+    def digest(self) -> str:
+        """Hashes what the images are, in their order."""
+        ...
+
+    def check(self) -> None:
+        """Refuses images that the preprocessing cannot bring to one size."""
+        ...
 
 
 class MemoryImages(Dataset):
@@ -74,7 +84,7 @@ class MemoryImages(Dataset):
         """Hashes pixels, labels and indices."""
         hashed = hashlib.sha256(str(self.image.shape).encode())
         for tensor in (self.image, self.label, self.index):
-            hashed.update(tensor.contiguous().numpy())
+            hashed.update(tensor.numpy().tobytes())
         return hashed.hexdigest()
 
     def check(self) -> None:
@@ -155,9 +165,9 @@ class FileImages(Dataset):
 def decoded(file: Path | BinaryIO) -> Tensor:
     """Decodes a file to `(3, H, W)` uint8, grey repeated, transparency dropped.
 
-    Pillow and not `torchvision.io`, which is no faster and kills the process at a PNG with a flipped
-    bit (torchvision 0.29). As in torchvision's and timm's own evaluations, the EXIF orientation is
-    not applied, so that published accuracies are met.
+    Pillow and not `torchvision.io`, which is no faster and kills the process at a PNG with a
+    flipped bit (torchvision 0.29). As in torchvision's and timm's own evaluations, the EXIF
+    orientation is not applied, so that published accuracies are met.
 
     Raises:
         OSError, ValueError, SyntaxError: the file is missing, empty or no image.

@@ -1,5 +1,6 @@
 """MNIST."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,8 +23,8 @@ _FILES = {
 class MNIST(ImageDataModule):
     """70,000 handwritten digits, 28x28 grey, 10,000 of them for testing (LeCun et al. 1998).
 
-    `root` holds the four original files, itself or in `MNIST/raw` or `raw`; else they are downloaded
-    to `MNIST/raw`.
+    `root` holds the four original files, itself or in `MNIST/raw` or `raw`; else they are
+    downloaded to `MNIST/raw`.
     """
 
     native: ClassVar[Preprocessing] = Preprocessing(channels=1, mean=(0.1307,), std=(0.3081,))
@@ -40,9 +41,17 @@ class MNIST(ImageDataModule):
         )
         folder = self._folder(names)
         if folder is None:
-            files = [self.root / "MNIST" / "raw" / name for pair in _FILES.values() for name in pair]
-            raise absent("MNIST", "\n".join(f"  {file}" for file in files), reason)
-        return MemoryImages(*_read(folder / names[0], folder / names[1]))
+            raw = self.root / "MNIST" / "raw"
+            files = "\n".join(f"  {raw / name}" for pair in _FILES.values() for name in pair)
+            raise absent("MNIST", files, reason)
+        images, labels = (folder / name for name in names)
+        image, label = _read(images, read_image_file), _read(labels, read_label_file)
+        if len(image) != len(label):
+            raise UserError(
+                f"Expected as many labels as images, but got {len(label):,} in {str(labels)!r} and "
+                f"{len(image):,} in {str(images)!r}."
+            )
+        return MemoryImages(image[:, None], label)
 
     def _folder(self, names: tuple[str, ...]) -> Path | None:
         """The first of the usual folders that holds all the files."""
@@ -50,24 +59,17 @@ class MNIST(ImageDataModule):
         return next((p for p in places if all((p / name).is_file() for name in names)), None)
 
 
-def _read(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-    """Reads `(N, 1, 28, 28)` images and `(N,)` labels.
+def _read(file: Path, reader: Callable[[str], Tensor]) -> Tensor:
+    """Reads an idx file.
 
     Raises:
-        UserError: a file is truncated or not in idx format.
+        UserError: it is truncated or something else.
     """
-    read = {}
-    for file, reader in ((images, read_image_file), (labels, read_label_file)):
-        try:
-            read[file] = reader(str(file))
-        except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{str(file)!r} is damaged: expected an idx file as published, but got "
-                f"{file.stat().st_size:,} bytes that are not. Delete it, to have it downloaded again."
-            ) from error
-    if len(read[images]) != len(read[labels]):
+    try:
+        return reader(str(file))
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f"Expected as many labels as images, but got {len(read[labels]):,} in {str(labels)!r} "
-            f"and {len(read[images]):,} in {str(images)!r}."
-        )
-    return read[images][:, None], read[labels]
+            f"{str(file)!r} is damaged: expected an idx file as published, but got "
+            f"{file.stat().st_size:,} bytes of something else. Delete it, to have it downloaded "
+            "again."
+        ) from error

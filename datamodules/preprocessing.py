@@ -10,6 +10,8 @@ from torchvision.transforms.v2 import functional as TF
 from datamodules.errors import UserError
 
 _INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic")
+CONVERSIONS = {(1, 3): "grey repeated to RGB", (3, 1): "RGB to grey by luma (ITU-R 601)"}
+"""What becomes of images, by the channels they have and those that are wanted."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,17 @@ class Preprocessing:
                 f"Expected `interpolation` to be one of {', '.join(_INTERPOLATIONS)}, but got "
                 f"{self.interpolation!r}."
             )
-        sides = (self.resize,) if isinstance(self.resize, int) else self.resize or ()
-        for name, values in (("resize", sides), ("crop", () if self.crop is None else (self.crop,))):
-            if any(value < 1 for value in values):
-                raise UserError(f"Expected `{name}` to be at least 1, but got {min(values)}.")
-        if self.crop and sides and self.crop > min(sides):
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        side = self.resize if isinstance(self.resize, int) or not self.resize else min(self.resize)
+        for name, pixels in (("resize", side), ("crop", self.crop)):
+            if pixels is not None and pixels < 1:
+                raise UserError(f"Expected `{name}` to be at least 1, but got {pixels}.")
+        if self.crop and side and self.crop > side:
             raise UserError(
                 f"Expected a crop that fits into the resized image, but got crop {self.crop} and "
-                f"resize {min(sides)}: give both `--data.resize` and `--data.crop`."
+                f"resize {side}: give both `--data.resize` and `--data.crop`."
             )
 
     @property
@@ -96,7 +101,9 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
         """The inverse of `as_dict`."""
-        made = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        made: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+        }
         return cls(**made)
 
 

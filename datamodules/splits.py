@@ -52,7 +52,7 @@ def stratified_split(label: Tensor, fraction: float, seed: int) -> tuple[Tensor,
     second = max(ceil(n * fraction), classes)
     if second >= n:
         raise UserError(
-            f"Expected more than {second} images to split {fraction:.0%} off from {classes} classes, "
+            f"Expected more than {second} images of {classes} classes to split {fraction:.0%} off, "
             f"but got {n}: give more images, or a folder for each of train, val and test."
         )
     order = stratified_order(label, seed)
@@ -60,7 +60,7 @@ def stratified_split(label: Tensor, fraction: float, seed: int) -> tuple[Tensor,
 
 
 def limited(label: Tensor, limit: int | None, seed: int) -> Tensor:
-    """Chooses `limit` positions at random, stratified; a larger limit keeps what a smaller one chose.
+    """Chooses `limit` positions at random, stratified; a larger limit keeps a smaller one's.
 
     Args:
         label: `(N,)` classes.
