@@ -5,7 +5,7 @@ from lightning_modules.averaging import weight_average
 from lightning_modules.checkpoint_inspection import Inspection, inspect_checkpoint
 from lightning_modules.chunks import in_chunks
 from lightning_modules.classifier import Classifier
-from lightning_modules.fine_tuning import Diverged, FineTuning
+from lightning_modules.fine_tuning import DivergedError, FineTuning
 from lightning_modules.perturb import GaussianNoise, Perturb
 from lightning_modules.saved_model import load_saved, save_classifier
 from lightning_modules.sources import SOURCES, load_classifier
@@ -15,7 +15,7 @@ __all__ = [
     "ARCHITECTURES",
     "SOURCES",
     "Classifier",
-    "Diverged",
+    "DivergedError",
     "FineTuning",
     "GaussianNoise",
     "Inspection",

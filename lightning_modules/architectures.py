@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import torchvision
 from torch import nn
 
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.cifar_resnet import (
-    CIFARResNet,
     cifar_resnet20,
     cifar_resnet32,
     cifar_resnet44,
@@ -29,7 +29,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 }
 """Built in; others are named `torchvision:`, `timm:`, `hf:`, `hub:` or `python:`."""
 
-SIZES = {LeNet: 28, CIFARResNet: 32}
+_CIFAR = "cifar_resnet"
+_AUXILIARY = ("aux1", "aux2", "AuxLogits")
 
 
 def build(architecture: str, classes: int, channels: int = 3) -> nn.Module:
@@ -39,7 +40,7 @@ def build(architecture: str, classes: int, channels: int = 3) -> nn.Module:
         architecture: a key of `ARCHITECTURES`, `torchvision:NAME`, `timm:NAME`, `hf:NAME`,
             `hub:OWNER/REPO:NAME` or `python:MODULE:CALLABLE`.
         classes: outputs.
-        channels: of the input; only the built-in ones and timm take 1.
+        channels: of the input; the built-in ones and timm take 1, see `fit_ends` for others.
 
     Raises:
         UserError: there is no such network.
@@ -57,22 +58,54 @@ def build(architecture: str, classes: int, channels: int = 3) -> nn.Module:
     return _BUILDERS[kind](name, classes, channels)
 
 
-def preprocessing_of(architecture: str, like: Preprocessing | None) -> Preprocessing | None:
-    """What a network without weights wants: the size it is made for, in the data's own colours."""
-    maker = ARCHITECTURES.get(architecture.removeprefix("builtin:"))
-    size = SIZES.get(getattr(maker, "func", maker))  # type: ignore[arg-type]
-    if size is None:
+def preprocessing_of(architecture: str, like: Preprocessing | None) -> Preprocessing:
+    """What weights without metadata want: the usual for the architecture, else like the data.
+
+    Args:
+        architecture: as for `build`.
+        like: of the data; None where there is none yet.
+    """
+    name = architecture.removeprefix("builtin:")
+    if name.startswith(_CIFAR):
+        like = like or Preprocessing()
+        return Preprocessing(like.channels, (32, 32), mean=like.mean, std=like.std)
+    if like is not None:
         return like
-    like = like or Preprocessing()
-    return Preprocessing(like.channels, (size, size), mean=like.mean, std=like.std)
+    if name == "lenet":
+        return Preprocessing(1, mean=(0.1307,), std=(0.3081,))  # of MNIST
+    return Preprocessing(resize=256, crop=224)  # of ImageNet
+
+
+def without_auxiliary(model: nn.Module) -> nn.Module:
+    """Takes the auxiliary heads off GoogLeNet and Inception, which only their own training used.
+
+    So a network answers with one tensor in every mode, whatever weights it was made with.
+    """
+    for name in _AUXILIARY:
+        if hasattr(model, name):
+            setattr(model, name, None)
+            model.aux_logits = False  # type: ignore[assignment]
+    return model
+
+
+def auxiliary(key: str) -> bool:
+    """Whether a weight belongs to a head that `without_auxiliary` takes off."""
+    return key.partition(".")[0] in _AUXILIARY
+
+
+def zoo() -> list[str]:
+    """Names of torchvision's classifiers."""
+    return torchvision.models.list_models(module=torchvision.models)
 
 
 def _torchvision(name: str, classes: int, channels: int) -> nn.Module:
-    known = torchvision.models.list_models(module=torchvision.models)
     name = name.partition("@")[0]
-    if name not in known:
-        raise UserError(f"torchvision has no classifier {name!r}.{suggestion(name, known)}")
-    return torchvision.models.get_model(name, weights=None, num_classes=classes)
+    if name not in zoo():
+        raise UserError(f"torchvision has no classifier {name!r}.{suggestion(name, zoo())}")
+    # GoogLeNet and Inception warn that their slow initialisation will change.
+    quick = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **quick)
+    return without_auxiliary(model)
 
 
 def _timm(name: str, classes: int, channels: int) -> nn.Module:
@@ -89,32 +122,45 @@ def _huggingface(name: str, classes: int, channels: int) -> nn.Module:
 
 
 def _hub(name: str, classes: int, channels: int) -> nn.Module:
-    import torch
-
     repository, _, entry = name.partition(":")
-    return torch.hub.load(repository, entry, pretrained=False, trust_repo="check")  # type: ignore[return-value]
+    try:
+        made = torch.hub.load(repository, entry, pretrained=False, trust_repo="check")
+    except EOFError as error:  # torch asks on the terminal, and there is none
+        raise UserError(
+            f"The code of {repository!r} is not trusted on this machine: load --model hub:{name} "
+            "--trust_pickle true once."
+        ) from error
+    return _module(made, f"hub:{name}")
 
 
 def _python(name: str, classes: int, channels: int) -> nn.Module:
-    made = python_callable(name)()
+    return _module(python_callable(name)(), f"python:{name}")
+
+
+def _module(made: object, name: str) -> nn.Module:
     if not isinstance(made, nn.Module):
-        raise UserError(
-            f"Expected python:{name} to return a torch module, got {type(made).__name__}."
-        )
+        raise UserError(f"Expected {name} to return a torch module, but got {type(made).__name__}.")
     return made
 
 
-def python_callable(name: str) -> Callable[..., nn.Module]:
+def python_callable(name: str) -> Callable[..., Any]:
     """Imports `MODULE:CALLABLE`; the current folder comes last on the path, so it hides nothing."""
     module_name, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"Cannot import `python:{name}`: {error}. Expected python:MODULE:CALLABLE."
+            f"Cannot import python:{name}: {error}. Expected python:MODULE:CALLABLE, the module in "
+            f"{str(Path.cwd())!r} or installed."
         ) from error
+    if not callable(found):
+        raise UserError(
+            f"Expected python:{name} to be callable, but got {type(found).__name__}: give a "
+            "function that returns the model."
+        )
+    return found
 
 
 def imported(package: str, extra: str) -> Any:

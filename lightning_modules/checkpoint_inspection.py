@@ -1,20 +1,24 @@
 """Guesses what a bare checkpoint is a checkpoint of."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_modules.architectures import ARCHITECTURES, build
-from lightning_modules.sources.checkpoint import inputs, outputs
+from datamodules.errors import UserError
+from lightning_modules.architectures import ARCHITECTURES, auxiliary, build, zoo
+from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
 from lightning_modules.weights_file import read_weights
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_SIDES = {"lenet": 28, "inception_v3": 299}
+_SLOW = "regnet"  # computes its widths with tensors, which the meta device cannot do
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,10 @@ class Inspection:
         path: of the file.
         keys: name, shape and type of every tensor.
         parameters: numbers besides the running statistics of batch norm.
-        architecture: the one that fits exactly, else None.
+        architecture: the one that fits exactly, or that the file names itself; else None.
         alternatives: others with most names in common, best first.
         classes: outputs of the last layer.
-        channels: inputs of the first convolution.
+        channels: of the images.
         size: side of the images, where the architecture says so.
         not_finite: numbers that are NaN or infinite.
     """
@@ -57,10 +61,9 @@ class Inspection:
 
     def __str__(self) -> str:
         """Lays it out for a terminal; of many tensors only the first and last are shown."""
-        lines = [f"{name:<44} {what}" for name, what in self.keys.items()]
-        shown = (
-            lines if len(lines) <= 12 else [*lines[:6], f"... {len(lines) - 12} more", *lines[-6:]]
-        )
+        lines = [f"  {name:<44} {what}" for name, what in self.keys.items()]
+        if len(lines) > 12:
+            lines = [*lines[:6], f"  ... {len(lines) - 12} more", *lines[-6:]]
         guess = self.architecture or "none fits exactly"
         if not self.architecture and self.alternatives:
             guess += f" (closest: {', '.join(self.alternatives)})"
@@ -73,7 +76,7 @@ class Inspection:
         ]
         if self.not_finite:
             facts.append(f"WARNING       {self.not_finite:,} numbers are NaN or infinite")
-        return "\n".join([str(self.path), *(f"  {x}" for x in shown), "", *facts, "", self.command])
+        return "\n".join([str(self.path), *lines, "", *facts, "", self.command])
 
 
 def inspect_checkpoint(path: Path) -> Inspection:
@@ -85,64 +88,101 @@ def inspect_checkpoint(path: Path) -> Inspection:
     Raises:
         UserError: it cannot be read without executing code.
     """
-    state = read_weights(path)
-    classes, channels = outputs(state), inputs(state)
-    architecture, alternatives = _guess(state, classes, channels)
+    file = read_weights(path)
+    state = file.state
+    found = (file.facts or {}).get("architecture") or _fitting(state)
+    alternatives = [] if found else _closest(state)
+    classes, channels = _ends(state, found or next(iter(alternatives), None))
     floats = [tensor for tensor in state.values() if tensor.is_floating_point()]
     return Inspection(
         path=path,
         keys={k: f"{tuple(t.shape)} {str(t.dtype)[6:]}" for k, t in state.items()},
-        parameters=sum(t.numel() for k, t in state.items() if not k.endswith(_BUFFERS)),
-        architecture=architecture,
+        parameters=_parameters(state),
+        architecture=found,
         alternatives=alternatives,
         classes=classes,
         channels=channels,
-        size=_size(architecture),
+        size=_side(found),
         not_finite=sum(int((~tensor.isfinite()).sum()) for tensor in floats),
     )
 
 
-def _guess(state: dict[str, Tensor], classes: int, channels: int) -> tuple[str | None, list[str]]:
-    """Tries the built-in networks, then those of torchvision with as many parameters, on no device."""
+def _fitting(state: dict[str, Tensor]) -> str | None:
+    """The first architecture with these names and shapes, nearest in size first."""
     shapes = _shapes(state)
-    for name in ARCHITECTURES:
-        if _fits(shapes, name, classes, channels):
-            return name, []
-    zoo = torchvision.models.list_models(module=torchvision.models)
-    regnet = any(key.startswith("trunk_output.") for key in state)
-    zoo = [name for name in zoo if name.startswith("regnet") == regnet]
-    similar = partial(_similarity, shapes, classes, channels)
-    ranked = sorted(zoo, key=similar, reverse=True)[:3]
-    best = f"torchvision:{ranked[0]}"
-    if _fits(shapes, best, classes, channels):
-        return best, []
-    return None, [f"torchvision:{name}" for name in ranked if similar(name) > 0.3]
+    for name in [*ARCHITECTURES, *_nearest(state)]:
+        network = _fitted(name, state)
+        own = _shapes(network.state_dict()) if network else {}
+        needed = {k: v for k, v in own.items() if k in shapes or not k.endswith(_BUFFERS[2])}
+        if needed == {k: v for k, v in shapes.items() if k in own or not auxiliary(k)}:
+            return name
+    return None
 
 
-def _fits(shapes: dict[str, tuple], name: str, classes: int, channels: int) -> bool:
-    own = _architecture_shapes(name, classes, channels)
-    optional = {key for key in own if key.endswith("num_batches_tracked")}
-    return {k: v for k, v in own.items() if k not in optional or k in shapes} == shapes
+def _closest(state: dict[str, Tensor]) -> list[str]:
+    """Up to three with more than 30 % of names and shapes in common, best first."""
+    shapes = set(_shapes(state).items())
+    shared: dict[str, float] = {}
+    for name in [*ARCHITECTURES, *_nearest(state)]:
+        network = _fitted(name, state)
+        own = set(_shapes(network.state_dict()).items()) if network else set()
+        shared[name] = len(own & shapes) / max(len(own | shapes), 1)
+    ranked = sorted(shared, key=lambda name: -shared[name])[:3]
+    return [name for name in ranked if shared[name] > 0.3]
 
 
-def _similarity(shapes: dict[str, tuple], classes: int, channels: int, name: str) -> float:
-    own = set(_architecture_shapes(f"torchvision:{name}", classes, channels).items())
-    return len(own & set(shapes.items())) / max(len(own | set(shapes.items())), 1)
+def _nearest(state: dict[str, Tensor]) -> Iterator[str]:
+    """Names torchvision's networks, by how near their published number of parameters is."""
+    size = _parameters(state)
+    published = {
+        name: next(iter(torchvision.models.get_model_weights(name))).meta["num_params"]
+        for name in zoo()
+        if name.startswith(_SLOW) == any(key.startswith("trunk_output.") for key in state)
+    }
+    ranked = sorted(published, key=lambda name: abs(published[name] - size))
+    for name in ranked[:5] if ranked and ranked[0].startswith(_SLOW) else ranked:
+        yield f"torchvision:{name}"
 
 
-def _architecture_shapes(name: str, classes: int, channels: int) -> dict[str, tuple]:
-    # RegNet computes its widths with tensors, which the meta device cannot do.
-    device = "cpu" if "regnet" in name else "meta"
-    with torch.device(device), warnings.catch_warnings():
+def _fitted(name: str, state: dict[str, Tensor]) -> nn.Module | None:
+    """The network on no device, with the classes and channels of the state dict."""
+    network = _candidate(name)
+    try:
+        with torch.device("meta"):
+            fit_ends(network, state)
+    except (UserError, RuntimeError, IndexError):
+        return None
+    return network
+
+
+@lru_cache(maxsize=128)
+def _candidate(name: str) -> nn.Module:
+    with torch.device("cpu" if _SLOW in name else "meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of random initialisation, which nobody will use
-        return _shapes(build(name, classes, channels).state_dict())
+        return build(name, 10)
 
 
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple]:
+def _ends(state: dict[str, Tensor], name: str | None) -> tuple[int, int]:
+    """Classes and channels: of the architecture's own head, else of the last matrix there is."""
+    known = name is not None and (name in ARCHITECTURES or name.startswith("torchvision:"))
+    network = _fitted(name, state) if name is not None and known else None
+    if network is not None:
+        return head_outputs(network), stem_inputs(network)
+    matrices = [t for t in state.values() if t.ndim == 2] or [*state.values()]
+    images = [t.shape[1] for t in state.values() if t.ndim == 4 and t.shape[1] in (1, 3)]
+    return int(matrices[-1].shape[0]) if matrices[-1].ndim else 0, images[0] if images else 3
+
+
+def _parameters(state: dict[str, Tensor]) -> int:
+    return sum(tensor.numel() for key, tensor in state.items() if not key.endswith(_BUFFERS))
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def _size(architecture: str | None) -> int | None:
+def _side(architecture: str | None) -> int | None:
     if architecture is None:
         return None
-    return {"lenet": 28}.get(architecture, 32 if architecture.startswith("cifar") else 224)
+    name = architecture.rpartition(":")[2]
+    return _SIDES.get(name, 32 if name.startswith("cifar") else 224)

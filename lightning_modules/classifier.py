@@ -18,7 +18,8 @@ class Classifier(L.LightningModule):
     Args:
         model: from normalised images `(N, C, H, W)` to logits `(N, K)`.
         classes: their names, or how many.
-        preprocessing: what the model wants to see; mean and std are applied here, sizes by the data.
+        preprocessing: what the model wants to see; mean and std are applied here, sizes by the
+            data.
         architecture: what rebuilds the network, e.g. `builtin:lenet`; kept with saved weights.
         source: where the weights came from.
         chunk: images in every call of the test step, so that answers do not depend on the loader.

@@ -20,8 +20,8 @@ def set_dropout(model: nn.Module, probability: float) -> None:
     found = [part for part in model.modules() if isinstance(part, _KINDS)]
     if not found:
         raise UserError(
-            f"Got `dropout` {probability:g}, but {type(model).__name__} has no dropout layer: leave "
-            "the option out."
+            f"Got `dropout` {probability:g}, but {type(model).__name__} has no dropout layer: "
+            "leave the option out."
         )
     for part in found:
         part.p = probability

@@ -22,7 +22,7 @@ from lightning_modules.perturb import Perturb, perturbed
 from lightning_modules.tuning import Tuning
 
 
-class Diverged(UserError):
+class DivergedError(UserError):
     """The training loss is no number any more."""
 
 
@@ -62,13 +62,11 @@ class FineTuning(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """From `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""
-        logits = self.classifier(image)
-        # torchvision's GoogLeNet and Inception add auxiliary outputs while they train.
-        return logits if isinstance(logits, Tensor) else logits[0]
+        return self.classifier(image)
 
     def on_train_start(self) -> None:
-        """Holds the frozen part, whatever mode Lightning has restored."""
-        hold(self._frozen)
+        """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
+        self.train()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of perturbed and mixed images."""
@@ -114,7 +112,7 @@ class FineTuning(L.LightningModule):
     def _check(self, loss: Tensor) -> None:
         """Stops before a step that would spoil the weights."""
         if not bool(torch.isfinite(loss)):
-            raise Diverged(
+            raise DivergedError(
                 f"The training loss became {loss.item():g} in step {self.global_step} of epoch "
                 f"{self.current_epoch}: use a smaller --tuning.lr than {self.tuning.lr:g}, a "
                 "longer --tuning.warmup, or --trainer.gradient_clip_val 1."

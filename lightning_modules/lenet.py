@@ -1,13 +1,19 @@
 """LeNet."""
 
 from collections import OrderedDict
+from functools import lru_cache
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SIDE = 28
 
 
 class LeNet(nn.Sequential):
-    """LeNet-5 with ReLU and max pooling for 28x28 images (LeCun et al. 1998), 44,426 parameters.
+    """LeNet-5 with ReLU and max pooling (LeCun et al. 1998), 44,426 parameters for 28x28 grey.
 
+    Images of other sizes are resized to 28x28 inside, so that attacks act on the pixels there are.
     Every activation is a module of its own, so that hooks and attribution methods find it.
 
     Args:
@@ -33,3 +39,28 @@ class LeNet(nn.Sequential):
             "fc3": nn.Linear(84, classes),
         }
         super().__init__(OrderedDict(layers))
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (named so by nn.Sequential)
+        """From `(N, C, H, W)` to logits `(N, K)`."""
+        return super().forward(_resized(input))
+
+
+def _resized(image: Tensor) -> Tensor:
+    """Resizes `(N, C, H, W)` bilinearly.
+
+    By two matrices, because the gradient of `interpolate` is not deterministic on a GPU.
+    """
+    height, width = image.shape[-2:]
+    if (height, width) == (_SIDE, _SIDE):
+        return image
+    rows, columns = (_weights(size, image.device, image.dtype) for size in (height, width))
+    return rows @ image @ columns.T
+
+
+@lru_cache(maxsize=8)
+def _weights(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The `(28, size)` weights of an antialiased bilinear resize of one axis."""
+    with torch.inference_mode(False), torch.no_grad():
+        identity = torch.eye(size, device="cpu")[None, None]
+        weights = F.interpolate(identity, (_SIDE, size), mode="bilinear", antialias=True)[0, 0]
+        return weights.to(device, dtype)

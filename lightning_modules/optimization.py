@@ -49,8 +49,9 @@ def make_schedule(optimizer: Optimizer, tuning: Tuning, steps: float) -> LRSched
     if math.isinf(steps):
         if tuning.schedule != "constant" or tuning.warmup:
             raise UserError(
-                f"The schedule {tuning.schedule!r} with warm-up {tuning.warmup:g} needs to know the "
-                "end: set --trainer.max_epochs, or --tuning.schedule constant --tuning.warmup 0."
+                f"The schedule {tuning.schedule!r} with warm-up {tuning.warmup:g} needs to know "
+                "the end: set --trainer.max_epochs, or --tuning.schedule constant "
+                "--tuning.warmup 0."
             )
         return MultiStepLR(optimizer, [])
     total = max(int(steps), 1)

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor
 
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import build
 from lightning_modules.classifier import Classifier
+from lightning_modules.heads import fit_ends
+from lightning_modules.weights_file import load_exactly
 
 _WEIGHTS, _FACTS = "model.safetensors", "classifier.json"
 
@@ -44,28 +46,27 @@ def load_saved(folder: Path) -> Classifier:
     try:
         facts = json.loads((folder / _FACTS).read_text())
         state = safetensors.torch.load_file(folder / _WEIGHTS)
-    except (OSError, json.JSONDecodeError, safetensors.SafetensorError) as error:
+        preprocessing = Preprocessing.from_dict(facts["preprocessing"])
+        architecture, classes = facts["architecture"], tuple(facts["classes"])
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(
-            f"Expected {_WEIGHTS} and {_FACTS} in {str(folder)!r}, but: {error}."
+            f"Expected {_WEIGHTS} and {_FACTS} as Assay writes them in {str(folder)!r}, but: "
+            f"{type(error).__name__} {error}."
         ) from error
-    preprocessing = Preprocessing.from_dict(facts["preprocessing"])
-    model = _rebuilt(facts["architecture"], len(facts["classes"]), preprocessing.channels)
-    model.load_state_dict(state)
+    model = build(architecture, len(classes), preprocessing.channels)
+    model = model.model if isinstance(model, Classifier) else model
+    fit_ends(model, state)
+    load_exactly(model, state, architecture, folder)
     return Classifier(
         model,
-        classes=facts["classes"],
+        classes=classes,
         preprocessing=preprocessing,
-        architecture=facts["architecture"],
-        source=facts["source"],
+        architecture=architecture,
+        source=facts.get("source", ""),
     )
 
 
-def _rebuilt(architecture: str, classes: int, channels: int) -> nn.Module:
-    model = build(architecture, classes, channels)
-    return model.model if isinstance(model, Classifier) else model
-
-
-def _unshared(state: dict) -> dict:
+def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Clones tensors that share memory, which the format does not allow."""
     seen: set[int] = set()
     made = {}

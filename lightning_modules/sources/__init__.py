@@ -69,22 +69,36 @@ def load_classifier(
     classifier.source = source
     _check_finite(classifier)
     if data_classes is not None:
-        _agree(classifier, tuple(data_classes), new_head)
+        match_classes(classifier, data_classes, new_head)
     return classifier
 
 
-def _agree(classifier: Classifier, classes: tuple[str, ...], new_head: bool) -> None:
-    """Compares the classes of model and data, and gives the model a new head where asked to."""
-    if classifier.num_classes != len(classes):
-        if not new_head:
-            raise UserError(
-                f"Expected a model of the data's {len(classes)} classes, but {classifier.source!r} "
-                f"has {classifier.num_classes}: give it a head for them with `assay fine-tune`, or "
-                "choose other data."
-            )
-        replace_head(classifier.model, len(classes))
-    if classifier.num_classes != len(classes) or all(map(str.isdecimal, classifier.classes)):
-        classifier.classes = classes  # a model that only counts its classes takes the data's names
+def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool = False) -> None:
+    """Compares the classes of model and data, and gives the model a new head where asked to.
+
+    Args:
+        classifier: changed in place.
+        classes: of the data, in the order of its labels.
+        new_head: replace the last layer when the classes are not the data's.
+
+    Raises:
+        UserError: their number or order differs and no new head was asked for.
+    """
+    classes, own = tuple(classes), classifier.classes
+    unnamed = own == tuple(map(str, range(len(own))))
+    if len(own) == len(classes) and (unnamed or set(own) != set(classes) or own == classes):
+        # A model that only counts its classes takes the data's names.
+        classifier.classes = classes if unnamed else own
+        return
+    if not new_head:
+        what = f"{len(own)}" if len(own) != len(classes) else f"the order {', '.join(own[:4])}, ..."
+        raise UserError(
+            f"Expected a model of the data's {len(classes)} classes ({', '.join(classes[:4])}"
+            f"{', ...' if len(classes) > 4 else ''}), but {classifier.source!r} has {what}: give "
+            "it a head for them with `assay fine-tune`, or choose other data."
+        )
+    replace_head(classifier.model, len(classes))
+    classifier.classes = classes
 
 
 def _check_finite(classifier: Classifier) -> None:

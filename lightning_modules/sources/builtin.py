@@ -1,6 +1,5 @@
 """`lenet`, `cifar_resnet20`, ...: built in, with random weights."""
 
-from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import build, preprocessing_of
 from lightning_modules.classifier import Classifier
 from lightning_modules.sources.request import Request
@@ -8,7 +7,7 @@ from lightning_modules.sources.request import Request
 
 def from_builtin(request: Request) -> Classifier:
     """`builtin:NAME` or bare `NAME`: a small network with random weights, to be fine-tuned."""
-    preprocessing = preprocessing_of(request.rest, request.preprocessing) or Preprocessing()
+    preprocessing = preprocessing_of(request.rest, request.preprocessing)
     classes = request.classes or 10
     model = build(request.rest, classes, preprocessing.channels)
     return Classifier(

@@ -11,13 +11,14 @@ from lightning_modules.sources.request import Request
 def from_mlflow(request: Request) -> Classifier:
     """`mlflow:runs:/RUN_ID` or `mlflow:models:/NAME@ALIAS`: a model that Assay has logged."""
     import mlflow
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     uri = request.rest
     if uri.startswith("runs:/") and uri.count("/") == 1:
         uri += "/model"
     try:
-        folder = mlflow.artifacts.download_artifacts(uri)
+        folder = download_artifacts(uri)
     except (MlflowException, OSError) as error:
         raise UserError(
             f"mlflow:{request.rest} is not there: {str(error).splitlines()[0]} Looked in "

@@ -1,5 +1,6 @@
 """torchvision's model zoo."""
 
+from dataclasses import replace
 from urllib.error import URLError
 
 import torchvision
@@ -8,7 +9,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import Preprocessing
-from lightning_modules.architectures import build
+from lightning_modules.architectures import build, without_auxiliary, zoo
 from lightning_modules.classifier import Classifier
 from lightning_modules.sources.request import Request
 
@@ -19,10 +20,11 @@ def from_torchvision(request: Request) -> Classifier:
     architecture = f"torchvision:{name}"
     if choice == "none":
         classes = request.classes or 1000
-        size = Preprocessing(resize=256, crop=224)
         model = build(architecture, classes)
-        return Classifier(model, classes=classes, preprocessing=size, architecture=architecture)
-    build_check(name)
+        return Classifier(
+            model, classes=classes, preprocessing=_usual(name), architecture=architecture
+        )
+    _check_name(name)
     weights = _weights(name, choice or "DEFAULT")
     try:
         model = torchvision.models.get_model(name, weights=weights)
@@ -32,19 +34,34 @@ def from_torchvision(request: Request) -> Classifier:
             "file into torch's cache (~/.cache/torch/hub/checkpoints), use checkpoint:FILE with "
             f"--arch {architecture}, or {architecture}@none for random weights."
         ) from error
+    except RuntimeError as error:
+        raise UserError(
+            f"The downloaded weights of {name!r} are damaged: {str(error).splitlines()[0]} Remove "
+            f"{weights.url.rpartition('/')[2]} from ~/.cache/torch/hub/checkpoints and try again."
+        ) from error
+    preprocessing = _preprocessing(weights.transforms())
+    if getattr(model, "transform_input", False):
+        # GoogLeNet and Inception undo ImageNet's statistics themselves, a flag that the weights
+        # alone do not tell; said as a preprocessing it survives saving.
+        model.transform_input = False  # type: ignore[assignment]
+        preprocessing = replace(preprocessing, mean=(0.5,) * 3, std=(0.5,) * 3)
     return Classifier(
-        model,
+        without_auxiliary(model),
         classes=weights.meta["categories"],
-        preprocessing=_preprocessing(weights.transforms()),
+        preprocessing=preprocessing,
         architecture=architecture,
     )
 
 
-def build_check(name: str) -> None:
+def _check_name(name: str) -> None:
     """Refuses names that torchvision does not know, with a suggestion."""
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise UserError(f"torchvision has no classifier {name!r}.{suggestion(name, known)}")
+    if name not in zoo():
+        raise UserError(f"torchvision has no classifier {name!r}.{suggestion(name, zoo())}")
+
+
+def _usual(name: str) -> Preprocessing:
+    """The preprocessing of the network's first published weights."""
+    return _preprocessing(next(iter(torchvision.models.get_model_weights(name))).transforms())
 
 
 def _weights(name: str, choice: str) -> torchvision.models.WeightsEnum:
