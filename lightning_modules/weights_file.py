@@ -135,7 +135,15 @@ def _read(path: Path, trust_pickle: bool) -> Any:
         # torch wraps every failure in the same words; only a refused name is a matter of trust.
         refused = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
         raise UserError(_could_execute(path, refused[1]) if refused else _cut_off(path)) from error
-    except (SafetensorError, EOFError, RuntimeError, zipfile.BadZipFile, ValueError) as error:
+    # A file cut off early makes torch seek before its beginning, which is an OSError.
+    except (
+        SafetensorError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        ValueError,
+        EOFError,
+        OSError,
+    ) as error:
         raise UserError(_cut_off(path)) from error
 
 

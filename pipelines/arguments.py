@@ -4,13 +4,17 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Union
 
 import lightning as L
 from jsonargparse import ArgumentParser, Namespace
 
+from callbacks import Probe
 from datamodules import DATA
 from datamodules.errors import UserError, suggestion
+
+
+_PROBES_HELP = "Names, see `assay list probes`; objects in YAML. Default: those of the preset."
 
 
 class _ShortParser(ArgumentParser):
@@ -50,16 +54,32 @@ def parse(
     )
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     # What only Python callers give.
-    hidden = {"trainer", "config", "parent"} & set(inspect.signature(pipeline).parameters)
+    own = set(inspect.signature(pipeline).parameters)
+    hidden = {"trainer", "config", "parent", "probes"} & own
     parser.add_function_arguments(pipeline, skip=hidden, fail_untyped=False)
+    if "probes" in own:  # names on the command line, parameterised objects in YAML
+        parser.add_argument("--probes", nargs="+", type=Union[Probe, str], help=_PROBES_HELP)  # noqa: UP007
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
     parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
     parsed = parser.parse_args(list(words))
     config = parser.dump(parsed, skip_none=True)
-    made = parser.instantiate_classes(parsed)
+    made = _instantiated(parser, parsed)
     made.pop("config", None)
     arguments = {name: _plain(value) for name, value in vars(made).items()}
     return {**arguments, "config": config}
+
+
+def _instantiated(parser: ArgumentParser, parsed: Namespace) -> Namespace:
+    """Makes the objects; a mistake in their arguments is told without the parser's wrapping."""
+    try:
+        return parser.instantiate_classes(parsed)
+    except (ValueError, TypeError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def _plain(value: Any) -> Any:

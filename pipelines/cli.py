@@ -64,6 +64,8 @@ def _run(command: str, words: list[str]) -> int:
         return module.main(words)
     except UserError as mistake:
         return _mistake(str(mistake))
+    except SystemExit as stop:  # --help and --print_config end the parser like this
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         print("assay: interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 130

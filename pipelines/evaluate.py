@@ -30,6 +30,7 @@ from pipelines.tracking import (
     open_store,
     started,
 )
+from pipelines.store import resolved_uri
 from pipelines.trainer import made_trainer, uninterrupted
 
 TRAINER: dict[str, Any] = {
@@ -89,6 +90,7 @@ def evaluate(
         KeyboardInterrupt: after the rows so far are logged.
     """
     L.seed_everything(seed, verbose=False)
+    _name_store(model, tracking, root)
     classifier = classifier_for(model, data, arch, trust_pickle).eval()
     classifier.chunk = chunk
     chosen = make_probes(probes, preset, chunk, seed)
@@ -165,6 +167,14 @@ def make_probes(
             raise UserError(f"Two probes are named {probe.name!r}: give one of them a `label`.")
         seen.add(probe.name)
     return made
+
+
+def _name_store(model: str | Classifier, tracking: Tracking, root: Path) -> None:
+    """Makes `mlflow:` models come from the store that runs are logged to."""
+    if isinstance(model, str) and model.startswith("mlflow:"):
+        import mlflow
+
+        mlflow.set_tracking_uri(resolved_uri(tracking.uri, root))
 
 
 def classifier_for(

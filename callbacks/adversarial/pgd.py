@@ -12,6 +12,7 @@ from callbacks.adversarial.losses import LossName, chosen_loss
 from callbacks.adversarial.threat_models import ThreatModel
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
+from datamodules.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class PGD:
     def __post_init__(self) -> None:
         """Refuses values that would attack nothing or the same thing twice."""
         if self.steps < 1 or self.restarts < 1:
-            raise ValueError(
+            raise UserError(
                 f"Expected `steps` and `restarts` of at least 1, got {self.steps}, {self.restarts}."
             )
         if self.restarts > 1 and not self.random_start:
-            raise ValueError(f"`restarts={self.restarts}` need `random_start=True`: all are alike.")
+            raise UserError(f"`restarts={self.restarts}` need `random_start=True`: all are alike.")
 
     @property
     def gradients(self) -> int:

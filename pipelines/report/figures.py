@@ -1,6 +1,7 @@
 """Curves with their intervals."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def as_svg(figure: Figure) -> str:
     with mpl.rc_context(_LOOK):
         text = io.StringIO()
         figure.savefig(text, format="svg", bbox_inches="tight", transparent=True)
-    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     return svg[svg.index("<svg") :]
 
 
