@@ -158,7 +158,7 @@ def _in_tar(tar: Path, form: str) -> dict[str, bytes]:
     """Reads the members straight from the archive; nothing is unpacked."""
     found = {}
     try:
-        with tarfile.open(tar) as archive:
+        with tarfile.open(tar, "r:") as archive:
             for member in archive:
                 path = PurePosixPath(member.name)
                 if path.suffix.lower() in _SUFFIXES[form] and (file := archive.extractfile(member)):

@@ -28,7 +28,8 @@ def downloaded(root: Path, present: Callable[[], bool], fetch: Callable[[], obje
             if not present():
                 fetch()
     except (OSError, RuntimeError, HTTPException) as error:  # URLError is an OSError
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        # The last line: torchvision puts the cause below what it tried.
+        return (str(error).strip().splitlines() or [type(error).__name__])[-1]
     return "" if present() else "the download is not complete"
 
 

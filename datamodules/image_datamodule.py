@@ -17,7 +17,7 @@ from datamodules.batch import Batch
 from datamodules.corrupt import OnCorrupt, readable
 from datamodules.errors import UserError
 from datamodules.images import FileImages, Images
-from datamodules.preprocessing import CONVERSIONS, Preprocessing
+from datamodules.preprocessing import CONVERSIONS, Preprocessing, in_unit_range
 from datamodules.roots import default_root
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.splits import limited, stratified_split
@@ -132,7 +132,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """Loads the splits of "fit", "validate" or "test" once."""
         if stage == "test" and "test" not in self._splits:
             self._keep("test", self.load("test"))
-        if stage in ("fit", "validate") and "train" not in self._splits:
+        if stage in ("fit", "validate") and "val" not in self._splits:
             train = self.load("train")
             if self.has_val:
                 val = self.load("val")
@@ -216,12 +216,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Converts to float32 in [0, 1] and augments training images, on the device."""
-        image = batch.image.float() / (255 if batch.image.dtype == torch.uint8 else 1)
-        if batch.image.dtype != torch.uint8 and not bool(((image >= 0) & (image <= 1)).all()):
-            raise UserError(
-                f"Expected images in [0, 1], but got values from {float(image.min()):g} to "
-                f"{float(image.max()):g}: scale them, and leave mean and std to the model."
-            )
+        image = in_unit_range(batch.image)
         if self.trainer and self.trainer.training:
             image = AUGMENTATIONS[self.augment](image, self._random(image.device))
         return Batch(image, batch.label, batch.index)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
@@ -68,7 +68,7 @@ class ImageFolder(ImageDataModule):
                     f"{str(self.root)!r}, but there is no {', no '.join(absent[:5])}."
                 )
         if len(classes) < 2:
-            loose = sum(_is_image(file) for file in folder.iterdir())
+            loose = sum(_is_image(str(file)) for file in folder.iterdir())
             raise UserError(
                 f"Expected a folder a class, at least two, in {str(folder)!r}, but got "
                 f"{', '.join(classes) or 'none'}"
@@ -104,17 +104,16 @@ class ImageFolder(ImageDataModule):
         return everything.subset(test if split == "test" else train)
 
     def _listed(self, folder: Path) -> FileImages:
-        files, labels = [], []
-        for label, name in enumerate(self.classes):
-            found = sorted(file for file in (folder / name).rglob("*") if _is_image(file))
-            if not found:
-                raise UserError(
-                    f"Expected images ({', '.join(IMG_EXTENSIONS)}) in {str(folder / name)!r}, but "
-                    "there are none: add some, or take the folder away."
-                )
-            files += found
-            labels += [label] * len(found)
-        return FileImages(files, torch.tensor(labels), folder, self.preprocessing)
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        found = make_dataset(folder, numbers, is_valid_file=_is_image, allow_empty=True)
+        if empty := set(self.classes) - {self.classes[number] for _, number in found}:
+            raise UserError(
+                f"Expected images ({', '.join(IMG_EXTENSIONS)}) in {str(folder / min(empty))!r}, "
+                "but there are none: add some, or take the folder away."
+            )
+        files = [Path(file) for file, _ in found]
+        labels = torch.tensor([number for _, number in found])
+        return FileImages(files, labels, folder, self.preprocessing)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -122,6 +121,6 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in entries if not entry.name.startswith(".")))
 
 
-def _is_image(file: Path) -> bool:
+def _is_image(file: str) -> bool:
     """By its name; `._photo.jpg` and the like are left behind by file managers."""
-    return file.suffix.lower() in IMG_EXTENSIONS and not file.name.startswith(".")
+    return file.lower().endswith(IMG_EXTENSIONS) and not Path(file).name.startswith(".")

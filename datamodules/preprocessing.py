@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
@@ -112,3 +113,20 @@ def converted(image: Tensor, channels: int) -> Tensor:
     if image.shape[-3] == channels:
         return image
     return TF.grayscale_to_rgb(image) if channels == 3 else TF.rgb_to_grayscale(image)
+
+
+def in_unit_range(image: Tensor) -> Tensor:
+    """Converts images to float32 in [0, 1]: uint8 is divided by 255, anything else is checked.
+
+    Raises:
+        UserError: a value is outside of [0, 1] or not a number.
+    """
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    image = image.float()
+    if not bool(((image >= 0) & (image <= 1)).all()):
+        raise UserError(
+            f"Expected images in [0, 1], but got values from {float(image.min()):g} to "
+            f"{float(image.max()):g}: scale them, and leave mean and std to the model."
+        )
+    return image
