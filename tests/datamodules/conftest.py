@@ -1,0 +1,127 @@
+"""Every data set in a few tiny fake images, with the folders and files of the real one."""
+
+import pickle
+import struct
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torchvision
+from PIL import Image
+
+from datamodules import CIFAR10, DATA, MNIST, Digits, ImageDataModule, ImageFolder
+
+CLASSES = {"ant": 9, "bee": 6, "fly": 12}
+RANDOM = np.random.RandomState(0)
+
+
+def picture(file: Path, size: tuple[int, int] = (12, 10), mode: str = "RGB") -> None:
+    """Writes an image of noise, (width, height)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+    Image.fromarray(RANDOM.randint(0, 256, shape, dtype=np.uint8)).save(file)
+
+
+def class_folders(folder: Path, counts: dict[str, int] = CLASSES, mode: str = "RGB") -> Path:
+    """Writes `folder/<class>/<number>.png`."""
+    for name, count in counts.items():
+        for number in range(count):
+            picture(folder / name / f"{number:03}.png", mode=mode)
+    return folder
+
+
+def three_folders(root: Path) -> None:
+    for split in ("train", "val", "test"):
+        class_folders(root / split)
+
+
+def train_and_val(root: Path) -> None:
+    for split in ("train", "val"):
+        class_folders(root / split)
+
+
+def idx_files(root: Path) -> None:
+    """Writes the four files of MNIST, 60 and 30 images."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, n in (("train", 60), ("t10k", 30)):
+        image = RANDOM.randint(0, 256, (n, 28, 28), dtype=np.uint8)
+        label = np.arange(n, dtype=np.uint8) % 10
+        header = struct.pack(">IIII", 0x803, n, 28, 28)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(header + image.tobytes())
+        header = struct.pack(">II", 0x801, n)
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(header + label.tobytes())
+
+
+def cifar_folders(root: Path) -> None:
+    """Writes `<split>/<class>/<official number>.png`, 60 and 30 images, with gaps."""
+    for split, n in (("train", 60), ("test", 30)):
+        for number in range(n):
+            name = CIFAR10.classes[number % 10]
+            picture(root / split / name / f"{2 * number:05}.png", (32, 32))
+
+
+def cifar_tars(root: Path) -> None:
+    """Packs the class folders, and JPEG copies that must not be taken for the test set."""
+    cifar_folders(root / "unpacked")
+    for split in ("train", "test"):
+        with tarfile.open(root / f"cifar10-{split}-30-png.tar", "w") as archive:
+            archive.add(root / "unpacked" / split, split)
+    for name in CIFAR10.classes:
+        for number in range(4):
+            picture(root / "copies" / name / f"{number:04}.jpg", (32, 32))
+    with tarfile.open(root / "cifar10-test-40-jpeg75.tar", "w") as archive:
+        archive.add(root / "copies", "test")
+
+
+def cifar_batches(root: Path) -> None:
+    """Writes the official pickles, 12 images each."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        data = RANDOM.randint(0, 256, (20, 3072), dtype=np.uint8)
+        content = {"data": data, "labels": [number % 10 for number in range(20)]}
+        (folder / name).write_bytes(pickle.dumps(content))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CIFAR10.classes)}))
+
+
+def nothing(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+
+
+# One line a data set, or a form of it: what it is made of, and what else it is given.
+CASES: dict[str, tuple[type[ImageDataModule], Callable[[Path], Any], dict[str, Any]]] = {
+    "Digits": (Digits, nothing, {}),
+    "MNIST": (MNIST, idx_files, {}),
+    "CIFAR10 folders": (CIFAR10, cifar_folders, {}),
+    "CIFAR10 tars": (CIFAR10, cifar_tars, {}),
+    "CIFAR10 jpeg75": (CIFAR10, cifar_tars, {"test_archive": "jpeg75"}),
+    "CIFAR10 batches": (CIFAR10, cifar_batches, {}),
+    "ImageFolder three": (ImageFolder, three_folders, {}),
+    "ImageFolder train, val": (ImageFolder, train_and_val, {}),
+    "ImageFolder one": (ImageFolder, class_folders, {}),
+    "ImageFolder grey": (ImageFolder, class_folders, {"channels": 1}),
+}
+assert set(DATA.values()) == {kind for kind, _, _ in CASES.values()}, "every data set has a case"
+
+Make = Callable[..., ImageDataModule]
+
+
+@pytest.fixture(scope="session", params=CASES, ids=str)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes the data set of a case, with further options."""
+    kind, write, given = CASES[request.param]
+    root = tmp_path_factory.mktemp("data")
+    write(root)
+    return lambda **options: kind(root=root, **{"num_workers": 0, **given, **options})
+
+
+@pytest.fixture
+def make(case: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Lets torchvision take the fake batches for the official ones."""
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda _: True)
+    return case
