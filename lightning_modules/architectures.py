@@ -53,7 +53,8 @@ def build(architecture: str, classes: int, channels: int = 3) -> nn.Module:
         return ARCHITECTURES[name](classes=classes, channels=channels)
     if kind not in _BUILDERS:
         raise UserError(
-            f"Expected an architecture like `torchvision:resnet18`, got {architecture!r}."
+            "Expected an architecture like lenet or torchvision:resnet18, but got "
+            f"{architecture!r}.{suggestion(kind, _BUILDERS)}"
         )
     return _BUILDERS[kind](name, classes, channels)
 

@@ -1,5 +1,6 @@
 """Trains a classifier on new data."""
 
+import warnings
 from typing import Any
 
 import lightning as L
@@ -64,8 +65,10 @@ class FineTuning(L.LightningModule):
         """From `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""
         return self.classifier(image)
 
-    def on_train_start(self) -> None:
+    def on_fit_start(self) -> None:
         """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
+        if self._frozen:  # in eval mode on purpose
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.train()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -1,8 +1,11 @@
 """Reads tensors out of a file without executing anything in it."""
 
 import pickle
+import pickletools
 import re
+import warnings
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,11 +66,24 @@ def read_weights(path: Path, trust_pickle: bool = False) -> WeightsFile:
 def stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Takes prefixes off that all names share: of DataParallel, Lightning or torch.compile."""
     state = {_renamed(key): tensor for key, tensor in state.items() if key not in _BESIDES}
+    prefix = _shared_prefix(state)
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+
+
+def named_for(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Puts the prefix back that a model's own names share, like those of a wrapper's `model`."""
+    prefix = _shared_prefix(model.state_dict())
+    return {prefix + key: tensor for key, tensor in state.items()}
+
+
+def _shared_prefix(names: Iterable[str]) -> str:
+    found, names = "", list(names)
     while True:
-        prefix = next((p for p in _PREFIXES if state and all(k.startswith(p) for k in state)), None)
-        if prefix is None:
-            return state
-        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+        start = (found + prefix for prefix in _PREFIXES)
+        longer = next((p for p in start if names and all(n.startswith(p) for n in names)), None)
+        if longer is None:
+            return found
+        found = longer
 
 
 def load_exactly(model: nn.Module, state: dict[str, Tensor], arch: str, path: Path) -> None:
@@ -121,7 +137,9 @@ def _read(path: Path, trust_pickle: bool) -> Any:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it is refused anyway
+            return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except PermissionError as error:
         raise UserError(
             f"The checkpoint {str(path)!r} cannot be read: permission denied."
@@ -133,8 +151,9 @@ def _read(path: Path, trust_pickle: bool) -> Any:
         ) from error
     except pickle.UnpicklingError as error:
         # torch wraps every failure in the same words; only a refused name is a matter of trust.
-        refused = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
-        raise UserError(_could_execute(path, refused[1]) if refused else _cut_off(path)) from error
+        match = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
+        refused = match[1] if match else _first_call(path)
+        raise UserError(_could_execute(path, refused) if refused else _cut_off(path)) from error
     # A file cut off early makes torch seek before its beginning, which is an OSError.
     except (
         SafetensorError,
@@ -145,6 +164,22 @@ def _read(path: Path, trust_pickle: bool) -> Any:
         OSError,
     ) as error:
         raise UserError(_cut_off(path)) from error
+
+
+def _first_call(path: Path) -> str | None:
+    """Finds, without executing it, the first name that a plain pickle imports."""
+    strings: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name == "GLOBAL":
+                return str(argument).replace(" ", ".")
+            if operation.name == "STACK_GLOBAL":
+                return ".".join(strings[-2:])
+            if isinstance(argument, str):
+                strings.append(argument)
+    except ValueError:  # cut off, or no pickle
+        return None
+    return None
 
 
 def _could_execute(path: Path, name: str) -> str:

@@ -12,7 +12,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
 from lightning_modules.saved_model import load_saved
 from lightning_modules.sources.request import Request
-from lightning_modules.weights_file import load_exactly, read_weights
+from lightning_modules.weights_file import load_exactly, named_for, read_weights
 
 
 def from_checkpoint(request: Request) -> Classifier:
@@ -31,8 +31,9 @@ def from_checkpoint(request: Request) -> Classifier:
             f"`assay inspect {path}` guesses it."
         )
     model = build(arch, 10)
-    fit_ends(model, file.state)
-    load_exactly(model, file.state, arch, path)
+    state = named_for(model, file.state)
+    fit_ends(model, state)
+    load_exactly(model, state, arch, path)
     return Classifier(
         model,
         classes=facts.get("classes") or head_outputs(model),

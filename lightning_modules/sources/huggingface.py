@@ -10,6 +10,8 @@ from lightning_modules.architectures import imported
 from lightning_modules.classifier import Classifier
 from lightning_modules.sources.request import Request
 
+_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow counts them
+
 
 class Logits(nn.Module):
     """Unwraps the logits from the output object of a transformers model.
@@ -50,10 +52,18 @@ def from_huggingface(request: Request) -> Classifier:
 def _preprocessing(processor: Any) -> Preprocessing:
     """Reads sizes and normalisation off the processor's own fields."""
     size, crop = processor.size, getattr(processor, "crop_size", None)
-    fixed = (size["height"], size["width"]) if "height" in size else None
+    square = "shortest_edge" not in size
+    side = None if square else size["shortest_edge"]
+    resize = (size["height"], size["width"]) if square else side
+    crop = crop["height"] if crop and getattr(processor, "do_center_crop", False) else None
+    share = getattr(processor, "crop_pct", None)
+    if side and share and side < 384:  # ConvNeXt's processor: a larger resize, then a crop
+        resize, crop = int(side / share), side
+    normalised = getattr(processor, "do_normalize", True)
     return Preprocessing(
-        resize=fixed or size.get("shortest_edge"),
-        crop=crop["height"] if crop and getattr(processor, "do_center_crop", False) else None,
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
+        resize=resize,
+        crop=crop,
+        interpolation=_INTERPOLATIONS.get(int(getattr(processor, "resample", 2)), "bilinear"),
+        mean=tuple(processor.image_mean) if normalised else (0.0,) * 3,
+        std=tuple(processor.image_std) if normalised else (1.0,) * 3,
     )

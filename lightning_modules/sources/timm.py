@@ -1,6 +1,6 @@
 """timm's models."""
 
-from datamodules.errors import UserError
+from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import imported
 from lightning_modules.classifier import Classifier
@@ -13,14 +13,15 @@ def from_timm(request: Request) -> Classifier:
     name, _, choice = request.rest.partition("@")
     random_weights = choice == "none"
     classes = {"num_classes": request.classes} if random_weights and request.classes else {}
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise UserError(f"timm has no model {name!r}.{suggestion(name, known)}")
     try:
         model = timm.create_model(name, pretrained=not random_weights, **classes)
-    except RuntimeError as error:
-        raise UserError(f"timm has no model {name!r}: see timm.list_models('*...*').") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"The weights of timm:{name} cannot be downloaded: {error}. Use checkpoint:FILE with "
-            f"--arch timm:{name}, or timm:{name}@none for random weights."
+            f"The weights of timm:{name} cannot be had: {str(error).splitlines()[0]} Use "
+            f"checkpoint:FILE with --arch timm:{name}, or timm:{name}@none for random weights."
         ) from error
     settings = timm.data.resolve_model_data_config(model)
     channels, size = settings["input_size"][0], settings["input_size"][-1]
