@@ -44,7 +44,11 @@ def test_parameters_are_torchvisions(tmp_path: Path) -> None:
     assert inspect_checkpoint(tmp_path / "x.pt").parameters == weights.meta["num_params"]
 
 
-def test_names_the_closest(tmp_path: Path) -> None:
+FEW = ["squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "resnet18"]
+
+
+def test_names_the_closest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_modules.checkpoint_inspection.zoo", lambda: FEW)  # seconds less
     model = build("torchvision:squeezenet1_1", 4)
     state = model.state_dict()
     state["extra"] = torch.tensor([float("nan")])
@@ -59,7 +63,8 @@ def test_names_the_closest(tmp_path: Path) -> None:
     assert "more" in text
 
 
-def test_something_never_seen(tmp_path: Path) -> None:
+def test_something_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_modules.checkpoint_inspection.zoo", lambda: FEW)
     torch.save(nn.Sequential(nn.Linear(5, 3)).state_dict(), tmp_path / "x.pt")
     found = inspect_checkpoint(tmp_path / "x.pt")
     assert (found.architecture, found.alternatives, found.classes) == (None, [], 3)

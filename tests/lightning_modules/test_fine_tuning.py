@@ -114,6 +114,7 @@ def test_checkpoints_load_safely_and_resume(
     recipe: dict[str, Any], fit: Fit, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
+    file = tmp_path / "kept" / "x.ckpt"
 
     def module() -> FineTuning:
         lenet = build("lenet", 10, 1)
@@ -121,18 +122,18 @@ def test_checkpoints_load_safely_and_resume(
         return FineTuning(made, Tuning(**recipe))
 
     def extras() -> list[L.Callback]:
-        keep = ModelCheckpoint(tmp_path / "kept", "x", enable_version_counter=False)
+        keep = ModelCheckpoint(file.parent, "x", enable_version_counter=False)
         return [keep, *([weight_average(recipe["ema"])] if "ema" in recipe else [])]
 
     first = module()
     fit(first, enable_checkpointing=True, callbacks=extras(), max_epochs=1)
-    torch.load(tmp_path / "kept" / "x.ckpt", weights_only=True)
-    loaded = load_classifier(f"checkpoint:{tmp_path / 'x.ckpt'}")
+    torch.load(file, weights_only=True)
+    loaded = load_classifier(f"checkpoint:{file}")
     assert not changed(state(first.classifier.model), loaded.model)
     assert loaded.architecture == "builtin:lenet"
     trainer = fit(
         module(),
-        tmp_path / "kept" / "x.ckpt",
+        file,
         enable_checkpointing=True,
         callbacks=extras(),
         max_epochs=2,

@@ -165,7 +165,7 @@ def test_timm_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", package)
     found = load_classifier("timm:vit_tiny.augreg_in21k").preprocessing
     assert found == Preprocessing(3, 248, 224, "bicubic", (0.5,) * 3, (0.5,) * 3)
-    with pytest.raises(UserError, match="'vit_tiy'. Did you mean 'vit_tiny'"):
+    with pytest.raises(UserError, match=r"'vit_tiy'\. Did you mean 'vit_tiny'"):
         load_classifier("timm:vit_tiy")
 
 
