@@ -1,4 +1,4 @@
-"""The fast gradient sign method."""
+"""The fast gradient method: one step to the edge of the ball."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,18 @@ from callbacks.randomness import Draw
 class FGSM:
     """One step of length epsilon along the gradient (Goodfellow et al. 2015, 1412.6572).
 
+    Along its sign for Linf, along itself for L2. Exact where the model is linear; elsewhere so weak
+    that its failure proves nothing.
+
     Args:
         loss: "ce", "margin" or "dlr".
     """
 
     loss: LossName = "ce"
+
+    def __post_init__(self) -> None:
+        """Refuses the name of no loss."""
+        chosen_loss(self.loss, None)
 
     @property
     def gradients(self) -> int:

@@ -9,6 +9,10 @@ from callbacks.adversarial.attack import AttackResult, Objective
 class Found:
     """Keeps, sample by sample, the iterate that an attack returns.
 
+    Any iterate counts, not only the last: an attack that passes an adversarial point and leaves it
+    again has still found it ("silent success", Pintor et al. 2022, 2106.09947). Nothing here makes
+    the host wait for a GPU.
+
     Args:
         image: `(N, C, H, W)` originals; returned where nothing else was seen.
         objective: with "loss" the iterate of highest loss is kept beside the adversarial one.
@@ -19,12 +23,19 @@ class Found:
         self.objective = objective
         self.image = image.clone()
         self.worst = image.clone() if objective == "loss" else self.image
-        self.loss = image.new_full((n,), -torch.inf)
+        self.loss = torch.full((n,), -torch.inf, device=image.device)
         self.broken = torch.zeros(n, dtype=torch.bool, device=image.device)
         self.steps = torch.zeros(n, dtype=torch.long, device=image.device)
         self.forwards = torch.zeros_like(self.steps)
 
-    def see(self, rows: Tensor, iterate: Tensor, loss: Tensor, broken: Tensor) -> None:
+    def wanted(self, rows: Tensor) -> Tensor:
+        """Which of `rows` are still worth a query, `(n,)` bool."""
+        broken = self.broken[rows]
+        return ~broken if self.objective == "verdict" else torch.ones_like(broken)
+
+    def see(
+        self, rows: Tensor, iterate: Tensor, loss: Tensor, broken: Tensor, *, gradient: bool
+    ) -> None:
         """Takes note of one iterate of the samples `rows`.
 
         Args:
@@ -32,25 +43,22 @@ class Found:
             iterate: `(n, C, H, W)` admissible images.
             loss: `(n,)` to be maximised.
             broken: `(n,)` whether the iterate is adversarial.
+            gradient: whether a gradient was taken there, or logits only.
         """
-        higher = loss > self.loss[rows]
-        before = self.broken[rows]
-        self._keep(self.image, rows, iterate, ~before & (broken | higher))
+        spent = self.steps if gradient else self.forwards
+        spent[rows] += self.wanted(rows).long()
+        before, highest = self.broken[rows], self.loss[rows]
+        higher = loss > highest  # False for NaN
+        _keep(self.image, rows, iterate, ~before & (broken | higher))
         if self.objective == "loss":
-            self._keep(self.worst, rows, iterate, higher)
-        self.loss[rows] = loss.maximum(self.loss[rows])
+            _keep(self.worst, rows, iterate, higher)
+        self.loss[rows] = torch.where(higher, loss, highest)
         self.broken[rows] = before | broken
 
     def result(self) -> AttackResult:
         """What the attack returns."""
         return AttackResult(self.image, self.worst, self.steps, self.forwards)
 
-    @staticmethod
-    def _keep(where: Tensor, rows: Tensor, iterate: Tensor, mask: Tensor) -> None:
-        where[rows[mask]] = iterate[mask]
 
-
-def adversarial(logits: Tensor, label: Tensor, target: Tensor | None) -> Tensor:
-    """`(N,)` bool: not the label is predicted, or with a target: the target is."""
-    prediction = logits.argmax(1)
-    return prediction != label if target is None else prediction == target
+def _keep(where: Tensor, rows: Tensor, iterate: Tensor, mask: Tensor) -> None:
+    where[rows] = torch.where(mask[:, None, None, None], iterate, where[rows])

@@ -10,6 +10,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from datamodules.errors import UserError
+
 LossName = Literal["ce", "margin", "dlr"]
 Loss = Callable[..., Tensor]
 """`(logits (N, K), label (N,)) -> (N,)`; the targeted ones take `target (N,)` as well."""
@@ -70,6 +72,8 @@ TARGETED_LOSSES: dict[LossName, Loss] = {
 
 def chosen_loss(name: LossName, target: Tensor | None) -> Loss:
     """Looks a loss up, in its targeted form where there is a target."""
+    if name not in LOSSES:
+        raise UserError(f"Expected `loss` to be one of {', '.join(LOSSES)}, but got {name!r}.")
     return LOSSES[name] if target is None else TARGETED_LOSSES[name]
 
 

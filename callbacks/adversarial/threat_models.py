@@ -109,19 +109,20 @@ class L2:
     def ascent(self, gradient: Tensor) -> Tensor:
         """The gradient at unit length, however small it is; 0 where it is 0 or not a number.
 
-        Dividing by the largest entry first keeps the squares from underflowing: a guard such as
-        `max(length, 1e-6)` instead leaves confident images where they are and makes them look
-        robust.
+        Scaling by a power of two first keeps the squares from underflowing and rounds nothing: a
+        guard such as `max(length, 1e-6)` instead leaves confident images where they are and makes
+        them look robust.
         """
         gradient = gradient.nan_to_num(0.0)
-        tiny = torch.finfo(gradient.dtype).tiny
-        gradient = gradient / _beside(gradient.abs().flatten(1).amax(1).clamp_min(tiny))
-        return gradient.div_(_beside(_length(gradient).clamp_min(tiny)))
+        largest = gradient.abs().flatten(1).amax(1)
+        gradient = torch.ldexp(gradient, _beside(-torch.frexp(largest).exponent))
+        length = _length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+        return gradient * _beside(1 / length)
 
 
 def _length(change: Tensor) -> Tensor:
-    """Euclidean length of each `(C, H, W)`, `(N,)`."""
-    return torch.linalg.vector_norm(change.flatten(1), dim=1)
+    """Euclidean length of each `(C, H, W)`, `(N,)`; in the order of operations that Foolbox has."""
+    return change.flatten(1).square().sum(1).sqrt()
 
 
 def _beside(number: Tensor) -> Tensor:

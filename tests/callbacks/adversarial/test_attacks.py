@@ -20,8 +20,8 @@ CASES: list[tuple[Attack, ThreatModel]] = [
     (PGD(steps=20, loss="dlr"), Linf(0.1)),
     (PGD(steps=20, random_start=False), Linf(0.1)),
     (PGD(steps=20, restarts=2), Linf(0.1)),
-    (PGD(steps=80), L2(0.25)),
-    (PGD(steps=80, loss="margin", random_start=False), L2(0.25)),
+    (PGD(steps=40, relative_step=10), L2(0.25)),
+    (PGD(steps=40, relative_step=10, loss="margin", random_start=False), L2(0.25)),
 ]
 IDS = [f"{attack} {threat}" for attack, threat in CASES]
 EACH = pytest.mark.parametrize(("attack", "threat"), CASES, ids=IDS)
@@ -51,10 +51,10 @@ def test_reaches_the_optimum_of_a_linear_model(attack: Attack, threat: ThreatMod
     best = image + threat.epsilon * threat.ascent(push)
     optimum = F.cross_entropy(model(best), label, reduction="none")
     reached = F.cross_entropy(model(result.worst), label, reduction="none")
-    # FGSM is exact; PGD's last step of eps/8 ends within rounding of the corner (Linf), and within
-    # the curvature of the sphere over one step (L2).
+    # Exact for FGSM and in the corner of a cube; on a sphere PGD turns towards the optimum by
+    # exp(-10) of the angle over a path of 10 radii, and float32 steps leave some 1e-4 of it.
     assert torch.all(reached <= optimum * (1 + 1e-5))
-    torch.testing.assert_close(reached, optimum, rtol=2e-2 if isinstance(threat, L2) else 1e-5, atol=1e-5)
+    torch.testing.assert_close(reached, optimum, rtol=1e-3 if isinstance(threat, L2) else 1e-5, atol=1e-5)
 
 
 @EACH
