@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from callbacks.adversarial.attack import Attack, AttackResult
+from callbacks.adversarial.attack import Attack, AttackResult, Objective
 from callbacks.adversarial.threat_models import L2, Linf, ThreatModel
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
@@ -59,7 +59,7 @@ class AdversarialProbe(Probe):
         epsilons: Sequence[float] | None = None,
         curve: Sequence[float] = (0.25, 0.5, 1.0, 2.0),
         targeted: Target | None = None,
-        objective: Literal["verdict", "loss"] = "verdict",
+        objective: Objective = "verdict",
         label: str | None = None,
         *,
         limit: int | None = None,
@@ -72,7 +72,8 @@ class AdversarialProbe(Probe):
             raise UserError(
                 f"Expected `norm` to be one of {list(THREAT_MODELS)}, but got {norm!r}."
             )
-        self.attack, self.norm, self.targeted, self.objective = attack, norm, targeted, objective
+        self.attack, self.norm, self.targeted = attack, norm, targeted
+        self.objective: Objective = objective
         self.curve, self.label = tuple(curve), label
         self.epsilons = None if epsilons is None else _checked(epsilons)
         self.headline: float | None = None
@@ -159,7 +160,7 @@ class AdversarialProbe(Probe):
             if self.objective == "loss":
                 worst[todo] = self._worst_loss(model, threat, result, part, logits[todo])
             backwards[todo] = result.steps
-            asked_again = 2 if self.objective == "loss" else 1
+            asked_again = 1 if result.worst is result.image else 2
             forwards[todo] = result.steps + result.forwards + asked_again
         prediction = logits.argmax(1)
         return logits, {
@@ -184,6 +185,8 @@ class AdversarialProbe(Probe):
     ) -> Tensor:
         """`(N,)` cross-entropy at the worst point found; the verdict's own point counts too."""
         loss = F.cross_entropy(found, part.label, reduction="none")
+        if result.worst is result.image:
+            return loss
         worst = model(_admitted(threat, result.worst, part.image))
         return loss.maximum(F.cross_entropy(worst, part.label, reduction="none"))
 
