@@ -45,7 +45,8 @@ class FineTuning(L.LightningModule):
         perturb: Perturb | None = None,
     ) -> None:
         super().__init__()
-        self.classifier, self.tuning, self.perturb = classifier, tuning or Tuning(), perturb
+        self.classifier, self.perturb = classifier, perturb
+        self.tuning = (tuning or Tuning()).with_rate(classifier.architecture)
         classifier.requires_grad_(True)
         probing = self.tuning.mode == "linear_probe"
         # A tuple, not a list of submodules: they are registered in the classifier already.

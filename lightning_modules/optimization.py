@@ -18,6 +18,7 @@ def make_optimizer(model: nn.Module, tuning: Tuning) -> Optimizer:
         model: with at least one parameter that requires a gradient.
         tuning: optimizer, lr, momentum and weight decay; vectors (biases, norms) do not decay.
     """
+    assert tuning.lr is not None, "see Tuning.with_rate"
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in learning if p.ndim > 1], "weight_decay": tuning.weight_decay},

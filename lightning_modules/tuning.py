@@ -1,6 +1,6 @@
 """How a classifier is trained, in flat values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from datamodules.errors import UserError
@@ -26,7 +26,8 @@ class Tuning:
         mode: train all weights, or only a new last layer on a backbone that is truly frozen.
         loss: cross-entropy, or squared error of the probabilities (Brier score).
         optimizer: by name.
-        lr: largest learning rate.
+        lr: largest learning rate; None takes 0.003 for a built-in network or a linear probe, a
+            tenth of it for a pre-trained network, and ten times as much for sgd.
         weight_decay: of weights; norms and biases have none.
         momentum: of sgd (Nesterov); the adams have their usual betas.
         schedule: of the learning rate over all steps; "step" divides it by 10 at 50 % and 75 %.
@@ -41,7 +42,7 @@ class Tuning:
     mode: Literal["full", "linear_probe"] = "full"
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: float = 3e-3
+    lr: float | None = None
     weight_decay: float = 0.01
     momentum: float = 0.9
     schedule: Literal["constant", "cosine", "step", "onecycle"] = "cosine"
@@ -54,7 +55,7 @@ class Tuning:
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense."""
-        if not 0 < self.lr < float("inf"):
+        if self.lr is not None and not 0 < self.lr < float("inf"):
             raise UserError(f"Expected `tuning.lr` to be positive, but got {self.lr}.")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
@@ -67,3 +68,15 @@ class Tuning:
                 "Got `tuning.dropout` with a linear probe, whose backbone is in inference mode: "
                 "leave it out, or say --tuning.mode full."
             )
+
+    def with_rate(self, architecture: str) -> "Tuning":
+        """Returns the recipe with a learning rate: the given one, or a usual one for the network.
+
+        Args:
+            architecture: as for `build`; what is not built in is taken for pre-trained.
+        """
+        if self.lr is not None:
+            return self
+        tender = self.mode == "full" and not architecture.startswith("builtin:")
+        rate = (3e-4 if tender else 3e-3) * (10 if self.optimizer == "sgd" else 1)
+        return replace(self, lr=rate)

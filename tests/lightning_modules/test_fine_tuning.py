@@ -239,3 +239,19 @@ def test_stops_when_the_loss_is_no_number(classifier: Classifier, fit: Fit) -> N
 def test_dropout_is_set(classifier: Classifier) -> None:
     FineTuning(classifier, Tuning(dropout=0.7))
     assert classifier.model[3].p == 0.7
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("mode", ["full", "linear_probe"])
+def test_two_processes(mode: str, classifier: Classifier, fit: Fit, digits: Batch) -> None:
+    tuning = Tuning(mode=mode, ema=0.9)  # type: ignore[arg-type]
+    average = [weight_average(0.9)]
+    trainer = fit(
+        FineTuning(classifier, tuning, GaussianNoise(0.1)),
+        strategy="ddp_fork",
+        devices=2,
+        callbacks=average,
+        max_epochs=1,
+    )
+    assert set(trainer.callback_metrics) == {"train/loss", "val/loss", "val/acc"}
+    assert 0 <= trainer.callback_metrics["val/acc"] <= 1

@@ -88,7 +88,7 @@ def test_short_trainings(schedule: str, steps: int) -> None:
 
 
 def test_endless_training() -> None:
-    optimizer = make_optimizer(nn.Linear(2, 2), Tuning())
+    optimizer = make_optimizer(nn.Linear(2, 2), Tuning(lr=1.0))
     with pytest.raises(UserError, match=r"set --trainer\.max_epochs"):
         make_schedule(optimizer, Tuning(), math.inf)
     make_schedule(optimizer, Tuning(schedule="constant", warmup=0.0), math.inf)
@@ -98,7 +98,7 @@ def test_endless_training() -> None:
 def test_norms_and_biases_do_not_decay(name: str) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     model[0].weight.requires_grad_(False)
-    optimizer = make_optimizer(model, Tuning(optimizer=name, weight_decay=0.1))  # type: ignore[arg-type]
+    optimizer = make_optimizer(model, Tuning(optimizer=name, lr=1.0, weight_decay=0.1))  # type: ignore[arg-type]
     assert type(optimizer).__name__.lower() == name
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert id(model[0].weight) not in decay, "frozen"
@@ -123,6 +123,21 @@ def test_recipes_that_make_no_sense(values: dict[str, float], message: str) -> N
     with pytest.raises(UserError) as caught:
         Tuning(**values)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "architecture", "lr"),
+    [
+        ({}, "builtin:lenet", 3e-3),
+        ({}, "torchvision:resnet18", 3e-4),
+        ({"mode": "linear_probe"}, "torchvision:resnet18", 3e-3),
+        ({"optimizer": "sgd"}, "torchvision:resnet18", 3e-3),
+        ({"optimizer": "sgd", "mode": "linear_probe"}, "timm:resnet18", 3e-2),
+        ({"lr": 0.5, "optimizer": "sgd"}, "builtin:lenet", 0.5),
+    ],
+)
+def test_a_usual_rate(recipe: dict[str, str], architecture: str, lr: float) -> None:
+    assert Tuning(**recipe).with_rate(architecture).lr == pytest.approx(lr)  # type: ignore[arg-type]
 
 
 def test_dropout_is_set_where_there_is_one() -> None:
