@@ -66,19 +66,21 @@ def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         tables: rows of one setting each; samples that not all of them have are left out.
 
     Returns:
-        The rows of lowest margin, one an index, with `correct` and the highest `worst_loss`.
+        The rows of lowest margin, one an index, with `correct` and, where attacks have it, the
+        highest `worst_loss`.
     """
     common = set.intersection(*(set(table["index"]) for table in tables))
     joined = pd.concat([table[table["index"].isin(common)] for table in tables])
     grouped = joined.groupby("index")
     worst = joined.sort_values("margin", kind="stable").drop_duplicates("index").set_index("index")
     worst["correct"] = grouped["correct"].min()
-    worst["worst_loss"] = grouped["worst_loss"].max()
+    if "worst_loss" in joined:
+        worst["worst_loss"] = grouped["worst_loss"].max()
     return worst.sort_index().reset_index()
 
 
 def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Accuracy with its interval for every class and setting; columns `class setting value n acc`."""
+    """Accuracy with its interval per class and setting; columns `class setting value n acc ...`."""
     lines = []
     for (setting, value, label), part in rows.groupby(["setting", "value", "label"]):
         share = rate(int(part["correct"].sum()), len(part))

@@ -1,4 +1,4 @@
-"""Adversarial input: attacks that search a ball round each image, and the probe that judges them."""
+"""Adversarial input: attacks that search a ball round each image, and the probe that judges."""
 
 from collections.abc import Callable
 

@@ -53,6 +53,11 @@ def test_worst_case_of_other_samples_is_refused_by_leaving_them_out() -> None:
     assert worst["correct"].tolist() == [0, 1]
 
 
+def test_worst_case_of_what_is_no_attack() -> None:
+    tables = [rows(hits).drop(columns="worst_loss") for hits in ([1, 0, 1], [1, 1, 0])]
+    assert worst_case(tables)["correct"].tolist() == [1, 0, 0]
+
+
 def test_per_class() -> None:
     table = per_class(rows([1, 0, 1, 1]), ["cat", "dog"])
     assert dict(zip(table["class"], table["acc"], strict=True)) == {"cat": 1.0, "dog": 0.5}

@@ -50,7 +50,9 @@ def test_no_samples_is_not_a_number() -> None:
 @pytest.mark.parametrize("n", [40, 5000])
 def test_mean_interval_is_scipys_bootstrap(n: int) -> None:
     values = RANDOM.exponential(size=n)
-    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=2000).confidence_interval
+    expected = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=2000
+    ).confidence_interval
     interval = s.mean(values)
     width = expected.high - expected.low
     assert interval.value == pytest.approx(values.mean())

@@ -54,7 +54,9 @@ def test_reaches_the_optimum_of_a_linear_model(attack: Attack, threat: ThreatMod
     # Exact for FGSM and in the corner of a cube; on a sphere PGD turns towards the optimum by
     # exp(-10) of the angle over a path of 10 radii, and float32 steps leave some 1e-4 of it.
     assert torch.all(reached <= optimum * (1 + 1e-5))
-    torch.testing.assert_close(reached, optimum, rtol=1e-3 if isinstance(threat, L2) else 1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        reached, optimum, rtol=1e-3 if isinstance(threat, L2) else 1e-5, atol=1e-5
+    )
 
 
 @EACH
@@ -98,7 +100,7 @@ def test_results_do_not_depend_on_the_company(attack: Attack, threat: ThreatMode
 
 @EACH
 def test_targeted_moves_towards_the_target(attack: Attack, threat: ThreatModel) -> None:
-    model, weight = linear(5)
+    model, _ = linear(5)
     image, label, draw = samples()
     target = (label + 2) % 5
     result = attack(model, image, label, threat, draw, target=target, objective="loss")

@@ -25,7 +25,9 @@ def test_projection_is_admissible_idempotent_and_leaves_the_inside_alone(ball: T
     assert ball.contains(once, origin).all()
     torch.testing.assert_close(ball.project(once, origin), once, rtol=0, atol=1e-6)
     inside = ball.project(origin + 0.01 * (far - origin), origin)
-    torch.testing.assert_close(inside, (origin + 0.01 * (far - origin)).clamp(0, 1), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        inside, (origin + 0.01 * (far - origin)).clamp(0, 1), rtol=0, atol=1e-6
+    )
 
 
 @EACH
