@@ -29,8 +29,8 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["setting", "severity", "value"]
     lines = [
-        {**dict(zip(keys, key, strict=True)), **_reduced(part)}
-        for key, part in rows.groupby(keys, sort=False)
+        {**part[keys].iloc[0].to_dict(), **_reduced(part)}
+        for _, part in rows.groupby(keys, sort=False)
     ]
     columns = [*keys, "n", "acc"]
     if not lines:
@@ -70,7 +70,7 @@ def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         highest `worst_loss`.
     """
     common = set.intersection(*(set(table["index"]) for table in tables))
-    joined = pd.concat([table[table["index"].isin(common)] for table in tables])
+    joined = pd.concat([table.loc[table["index"].isin(common)] for table in tables])
     grouped = joined.groupby("index")
     worst = joined.sort_values("margin", kind="stable").drop_duplicates("index").set_index("index")
     worst["correct"] = grouped["correct"].min()
@@ -82,13 +82,14 @@ def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Accuracy with its interval per class and setting; columns `class setting value n acc ...`."""
     lines = []
-    for (setting, value, label), part in rows.groupby(["setting", "value", "label"]):
+    for _, part in rows.groupby(["setting", "value", "label"]):
+        first = part.iloc[0]
         share = rate(int(part["correct"].sum()), len(part))
         lines.append(
             {
-                "class": classes[int(label)],
-                "setting": setting,
-                "value": value,
+                "class": classes[int(first["label"])],
+                "setting": first["setting"],
+                "value": first["value"],
                 "n": len(part),
                 **dict(zip(("acc", "acc_low", "acc_high"), share, strict=True)),
             }
@@ -110,12 +111,12 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     keys = ["setting", "value", "index"]
     joined = one.merge(other[[*keys, "correct"]], on=keys, suffixes=("", "_other"))
     lines = []
-    for (setting, value), part in joined.groupby(["setting", "value"]):
+    for _, part in joined.groupby(["setting", "value"]):
         difference = paired_difference(part["correct"], part["correct_other"])
         lines.append(
             {
-                "setting": setting,
-                "value": value,
+                "setting": part["setting"].iloc[0],
+                "value": part["value"].iloc[0],
                 "n": len(part),
                 **dict(zip(("difference", "low", "high"), difference, strict=True)),
                 "p": mcnemar(part["correct"], part["correct_other"]),
