@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from callbacks.statistics import (
-    auroc,
-    ece,
+    Interval,
+    auroc_interval,
+    ece_interval,
     holm,
     mcnemar,
     mean,
@@ -22,10 +23,10 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
         rows: columns as `Outcomes` makes them.
 
     Returns:
-        Columns `setting severity value n`, accuracy with Wilson interval `acc acc_low acc_high`,
-        mean loss with bootstrap interval `loss loss_low loss_high`, `ece`, `brier`, `error_auroc`
-        (how well low confidence tells errors), and `worst_loss worst_loss_low worst_loss_high`: NaN
-        where an attack only looked for a verdict, the loss itself where nothing was attacked.
+        Columns `setting severity value n`, and each with its interval (`acc acc_low acc_high`):
+        `acc`, `loss` (mean), `ece`, `brier`, `error_auroc` (how well low confidence tells errors)
+        and `worst_loss`: NaN where an attack only looked for a verdict, the loss itself where
+        nothing was attacked.
     """
     keys = ["setting", "severity", "value"]
     lines = [
@@ -38,23 +39,21 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values(["setting", "value"]).reset_index(drop=True)
 
 
-_WORST = ("worst_loss", "worst_loss_low", "worst_loss_high")
-
-
 def _reduced(rows: pd.DataFrame) -> dict[str, float]:
-    correct = rows["correct"].to_numpy()
-    accuracy, loss = rate(int(correct.sum()), len(rows)), mean(rows["loss"])
-    return {
-        "n": len(rows),
-        **dict(zip(("acc", "acc_low", "acc_high"), accuracy, strict=True)),
-        **dict(zip(("loss", "loss_low", "loss_high"), loss, strict=True)),
-        **dict(
-            zip(_WORST, mean(rows["worst_loss"]) if "worst_loss" in rows else loss, strict=True)
-        ),
-        "ece": ece(rows["confidence"], correct),
-        "brier": float(rows["brier"].mean()),
-        "error_auroc": auroc(-rows["confidence"], correct == 0),
+    correct, confidence = rows["correct"].to_numpy(), rows["confidence"].to_numpy()
+    loss = mean(rows["loss"])
+    numbers: dict[str, Interval] = {
+        "acc": rate(int(correct.sum()), len(rows)),
+        "loss": loss,
+        "worst_loss": mean(rows["worst_loss"]) if "worst_loss" in rows else loss,
+        "ece": ece_interval(confidence, correct),
+        "brier": mean(rows["brier"]),
+        "error_auroc": auroc_interval(-confidence, correct == 0),
     }
+    found: dict[str, float] = {"n": len(rows)}
+    for name, number in numbers.items():
+        found |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
+    return found
 
 
 def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -129,6 +129,38 @@ def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     return _binned(confidences, hits, np.linspace(0, 1, bins + 1))
 
 
+def ece_interval(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    bins: int = 15,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 200,
+) -> Interval:
+    """ECE with its basic bootstrap interval, which takes the upward bias back, clipped at 0.
+
+    Args:
+        confidence: `(N,)` largest softmax.
+        correct: `(N,)` whether the prediction is.
+        bins: see `ece`.
+        level: of confidence.
+        seed: of the resampling.
+        resamples: how many.
+    """
+    confidences, hits = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    value, n = ece(confidences, hits, bins), len(confidences)
+    if not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"))
+    gap, place = hits - confidences, _places(confidences, np.linspace(0, 1, bins + 1))
+    generator = np.random.default_rng(seed)
+    drawn = np.empty(resamples)
+    for i in range(resamples):  # one at a time: all at once would be gigabytes for large n
+        rows = generator.integers(0, n, n)
+        drawn[i] = np.abs(np.bincount(place[rows], gap[rows], minlength=bins)).sum() / n
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(max(0.0, 2 * value - high)), float(max(0.0, 2 * value - low)))
+
+
 def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error over bins of equally many samples; see `ece`."""
     confidences, hits = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
@@ -151,6 +183,30 @@ def auroc(score: ArrayLike, positive: ArrayLike) -> float:
     if labels.all() or not labels.any() or not np.isfinite(scores).all():
         return float("nan")
     return float(roc_auc_score(labels, scores))
+
+
+def auroc_interval(score: ArrayLike, positive: ArrayLike, level: float = 0.95) -> Interval:
+    """AUROC with DeLong's interval (DeLong, DeLong & Clarke-Pearson 1988) on the logit scale.
+
+    Without ends where one kind has fewer than two samples, or the two do not overlap at all.
+
+    Args:
+        score: `(N,)`.
+        positive: `(N,)` which samples should score high.
+        level: of confidence.
+    """
+    scores, labels = np.asarray(score, dtype=float), np.asarray(positive, dtype=bool)
+    value = auroc(scores, labels)
+    m, n = int(labels.sum()), int((~labels).sum())
+    if min(m, n) < 2 or not 0 < value < 1:
+        return Interval(value, float("nan"), float("nan"))
+    ranks = stats.rankdata(scores)
+    over = (ranks[labels] - stats.rankdata(scores[labels])) / n
+    under = (ranks[~labels] - stats.rankdata(scores[~labels])) / m
+    error = np.sqrt(over.var(ddof=1) / m + under.var(ddof=1) / n) / (value * (1 - value))
+    centre, half = np.log(value / (1 - value)), stats.norm.ppf((1 + level) / 2) * error
+    low, high = 1 / (1 + np.exp(-(centre + np.array([-half, half]))))
+    return Interval(value, float(low), float(high))
 
 
 def fpr95(score: ArrayLike, positive: ArrayLike) -> float:
@@ -177,7 +233,11 @@ def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
 def _binned(confidence: np.ndarray, correct: np.ndarray, edges: np.ndarray) -> float:
     if len(confidence) == 0:
         return float("nan")
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, len(edges) - 2)
+    place = _places(confidence, edges)
     size = np.bincount(place, minlength=len(edges) - 1)
     gap = np.bincount(place, correct - confidence, minlength=len(edges) - 1)
     return float(np.abs(gap[size > 0]).sum() / len(confidence))
+
+
+def _places(confidence: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, len(edges) - 2)

@@ -107,3 +107,32 @@ def test_fpr95_and_aurc_by_hand() -> None:
     assert s.fpr95([5, 6, 7, 1, 5.5], [1, 1, 1, 0, 0]) == 0.5
     # errors in order of confidence: right, wrong, right -> 0, 1/2, 1/3
     assert s.aurc([0.9, 0.8, 0.7], [1, 0, 1]) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
+
+
+def test_ece_interval_is_scipys_basic_bootstrap() -> None:
+    confidence = RANDOM.uniform(0.4, 1, 400)
+    correct = RANDOM.random(400) < confidence - 0.2
+    found = s.ece_interval(confidence, correct, resamples=2000)
+    expected = stats.bootstrap(
+        (confidence, correct), s.ece, paired=True, vectorized=False, method="basic",
+        n_resamples=2000, rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert found.value == s.ece(confidence, correct)
+    assert found[1:] == pytest.approx(expected, abs=0.005)
+
+
+def test_auroc_interval_agrees_with_a_bootstrap_of_scikit_learn() -> None:
+    positive = RANDOM.random(600) < 0.3
+    score = np.round(RANDOM.normal(size=600) + positive, 1)  # with ties
+    found = s.auroc_interval(score, positive)
+    expected = stats.bootstrap(
+        (positive, score), roc_auc_score, paired=True, vectorized=False, method="percentile",
+        n_resamples=1000, rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert found.value == pytest.approx(roc_auc_score(positive, score))
+    assert found[1:] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("positive", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]])
+def test_auroc_without_spread_has_no_interval(positive: list[int]) -> None:
+    assert np.isnan(s.auroc_interval([1, 2, 3, 4], positive).low)
