@@ -130,7 +130,7 @@ class PGD:
 
     def _moved(self, active: "_Active", gradient: Tensor, threat: ThreatModel) -> "_Active":
         length = self.step_size or self.relative_step * threat.epsilon / self.steps
-        point = active.point + threat.ascent(gradient).mul_(length)
+        point = threat.ascent(gradient).mul_(length).add_(active.point)
         return active._replace(point=threat.project(point, active.origin))
 
 

@@ -52,9 +52,9 @@ class Linf:
     norm: ClassVar[str] = "linf"
 
     def project(self, image: Tensor, origin: Tensor) -> Tensor:
-        """Clips every pixel to the cube and the box at once; exactly idempotent."""
-        lowest = (origin - self.epsilon).clamp_(min=0)
-        return image.clamp(lowest, (origin + self.epsilon).clamp_(max=1))
+        """Clips the change of every pixel, then the pixel to the box; one temporary image."""
+        change = (image - origin).clamp_(-self.epsilon, self.epsilon)
+        return change.add_(origin).clamp_(0, 1)
 
     def sample(self, origin: Tensor, draw: "Draw", step: int) -> Tensor:
         """Draws uniformly from the cube, then clips to the box."""
