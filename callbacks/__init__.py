@@ -6,7 +6,7 @@ the contract tests find it there by name.
 
 from collections.abc import Callable
 
-from callbacks.adversarial import FGSM, PGD, AdversarialProbe, attacked_by
+from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining, attacked_by
 from callbacks.budget import Budget
 from callbacks.clean import Clean
 from callbacks.measurement import Measurement, Samples, Setting
@@ -29,6 +29,7 @@ __all__ = [
     "PGD",
     "PROBES",
     "AdversarialProbe",
+    "AdversarialTraining",
     "Budget",
     "Clean",
     "Draw",

@@ -17,7 +17,8 @@ class Setting:
 
     Args:
         name: metric stem, `[a-z0-9_]`: "clean", "pgd_linf", "fog".
-        severity: the integer MLflow draws curves over, in the family's unit (attacks: 1000·epsilon).
+        severity: the integer MLflow draws curves over, in the family's unit (attacks:
+            1000·epsilon).
         value: the exact severity, for instance epsilon.
     """
 

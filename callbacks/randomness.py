@@ -1,4 +1,4 @@
-"""Random numbers that belong to the sample: the same for any batch, order or number of processes."""
+"""Random numbers that belong to the sample: the same for any batch, order or device count."""
 
 import zlib
 

@@ -1,16 +1,23 @@
 """Training images that are replaced before the model sees them: noise, or an attack."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
 
-Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""`(classifier, image (N, C, H, W), label (N,)) -> image (N, C, H, W)`, all images in [0, 1]."""
+
+@runtime_checkable
+class Perturb(Protocol):
+    """Disturbs training images; a function or an object, which YAML can name."""
+
+    def __call__(self, classifier: nn.Module, image: Tensor, label: Tensor) -> Tensor:
+        """From images `(N, C, H, W)` in [0, 1] and labels `(N,)` to images of the same shape."""
+        ...
 
 
 @dataclass(frozen=True)

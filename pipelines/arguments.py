@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import lightning as L
 from jsonargparse import ArgumentParser, Namespace
@@ -15,6 +15,8 @@ from datamodules.errors import UserError, suggestion
 
 
 _PROBES_HELP = "Names, see `assay list probes`; objects in YAML. Default: those of the preset."
+
+_PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."
 
 
 class _ShortParser(ArgumentParser):
@@ -55,10 +57,12 @@ def parse(
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     # What only Python callers give.
     own = set(inspect.signature(pipeline).parameters)
-    hidden = {"trainer", "config", "parent", "probes"} & own
+    hidden = {"trainer", "config", "parent", "probes", "perturb"} & own
     parser.add_function_arguments(pipeline, skip=hidden, fail_untyped=False)
     if "probes" in own:  # names on the command line, parameterised objects in YAML
         parser.add_argument("--probes", nargs="+", type=Union[Probe, str], help=_PROBES_HELP)  # noqa: UP007
+    if "perturb" in own:  # by its return type the parser would take `Perturb` for a factory
+        parser.add_argument("--perturb", type=Optional[Callable[..., Any]], help=_PERTURB_HELP)  # noqa: UP045
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
     parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
     parsed = parser.parse_args(list(words))
@@ -72,7 +76,7 @@ def parse(
 def _instantiated(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     """Makes the objects; a mistake in their arguments is told without the parser's wrapping."""
     try:
-        return parser.instantiate_classes(parsed)
+        return parser.instantiate(parsed)
     except (ValueError, TypeError) as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):

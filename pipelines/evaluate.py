@@ -16,6 +16,7 @@ from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
+from lightning_modules.sources import match_classes
 from pipelines.arguments import parse, typed_command
 from pipelines.evaluation import Evaluation
 from pipelines.presets import PRESETS
@@ -187,6 +188,7 @@ def classifier_for(
     """Loads the model and lets the data show it what it wants to see."""
     if isinstance(model, Classifier):
         classifier = model
+        match_classes(classifier, data.classes, new_head)
     else:
         rank_zero_only(print)(f"data     {data.name} in {data.root}")
         classifier = load_classifier(

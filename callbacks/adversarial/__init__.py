@@ -7,6 +7,7 @@ from callbacks.adversarial.fgsm import FGSM
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
 from callbacks.adversarial.threat_models import L2, Linf
+from callbacks.adversarial.training import AdversarialTraining
 from callbacks.budget import Budget
 
 ATTACKS: dict[str, type] = {"fgsm": FGSM, "pgd": PGD}
@@ -17,6 +18,7 @@ __all__ = [
     "L2",
     "PGD",
     "AdversarialProbe",
+    "AdversarialTraining",
     "Attack",
     "AttackResult",
     "Linf",

@@ -56,7 +56,9 @@ def limit(model: nn.Module, image: Tensor, label: Tensor, steps: int) -> None:
             torch.autograd.grad(loss, leaf)
 
 
-def attack(attacked: Attack, model: nn.Module, image: Tensor, label: Tensor, objective: str) -> Tensor:
+def attack(
+    attacked: Attack, model: nn.Module, image: Tensor, label: Tensor, objective: str
+) -> Tensor:
     draw = Draw(0, torch.arange(len(image), device=image.device))
     queries = Queries(model, CHUNK)
     result = attacked(queries, image, label, Linf(0.2), draw, objective=objective)  # type: ignore[arg-type]
@@ -117,10 +119,16 @@ def overhead(model: nn.Module, n: int, repeats: int) -> float:
             PGD(STEPS)(queries, x, y, Linf(0.2), Draw(0, rows), objective="loss")
 
     with tempfile.TemporaryDirectory() as root:
+
         def full() -> None:
             probe = AdversarialProbe(PGD(STEPS), epsilons=[0.2], objective="loss")
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                evaluate(classifier, data, [probe], fresh=True, root=Path(root), tracking=Tracking())
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                evaluate(
+                    classifier, data, [probe], fresh=True, root=Path(root), tracking=Tracking()
+                )
 
         return paired(full, bare, repeats) - 1
 
@@ -138,20 +146,44 @@ def main() -> None:
     repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     image, label, data = images_of_mnist(n)
     image, label = image.to(DEVICE), label.to(DEVICE)
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{n} images of {data}, PGD-{STEPS}, chunks of {CHUNK}, {device}, torch {torch.__version__}\n")
+    device = (
+        torch.cuda.get_device_name()
+        if DEVICE == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    print(
+        f"{n} images of {data}, PGD-{STEPS}, chunks of {CHUNK}, {device}, torch {torch.__version__}\n"
+    )
     print("| what | measured | bar |\n| --- | --- | --- |")
     plain, robust = (lenet_on_mnist(r)[0].to(DEVICE) for r in (False, True))
-    print(f"| PGD, LeNet: time / (steps x forward and backward) | {fixed_steps(plain, image[:1024], label[:1024], repeats):.2f} | <= 1.10 |", flush=True)
+    print(
+        f"| PGD, LeNet: time / (steps x forward and backward) | {fixed_steps(plain, image[:1024], label[:1024], repeats):.2f} | <= 1.10 |",
+        flush=True,
+    )
     colour = image[:256].repeat(1, 3, 1, 1)[:, :, :28, :28]
     colour = F.pad(colour, [2] * 4)
-    print(f"| PGD, ResNet-20: the same | {fixed_steps(resnet20().to(DEVICE), colour, label[:256], repeats):.2f} | <= 1.10 |", flush=True)
-    for name, model, bar in (("undefended", plain, ">= 2"), ("adversarially trained", robust, ">= 0.97")):
+    print(
+        f"| PGD, ResNet-20: the same | {fixed_steps(resnet20().to(DEVICE), colour, label[:256], repeats):.2f} | <= 1.10 |",
+        flush=True,
+    )
+    for name, model, bar in (
+        ("undefended", plain, ">= 2"),
+        ("adversarially trained", robust, ">= 0.97"),
+    ):
         faster, same = active_set(model, image, label, repeats)
         verdicts = "same verdicts" if same else "VERDICTS DIFFER"
-        print(f"| active set, {name} LeNet: times faster | {faster:.2f} ({verdicts}) | {bar} |", flush=True)
-    print(f"| peak memory, ResNet-20: attack / one forward and backward | {peak_memory(resnet20().to(DEVICE), colour, label[:256]):.2f} | <= 1.1 |", flush=True)
-    print(f"| Lightning, rows and MLflow: added to the attack's time | {100 * overhead(plain, n, repeats):.1f} % | <= 5 % (at 10,000 images) |", flush=True)
+        print(
+            f"| active set, {name} LeNet: times faster | {faster:.2f} ({verdicts}) | {bar} |",
+            flush=True,
+        )
+    print(
+        f"| peak memory, ResNet-20: attack / one forward and backward | {peak_memory(resnet20().to(DEVICE), colour, label[:256]):.2f} | <= 1.1 |",
+        flush=True,
+    )
+    print(
+        f"| Lightning, rows and MLflow: added to the attack's time | {100 * overhead(plain, n, repeats):.1f} % | <= 5 % (at 10,000 images) |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -75,7 +75,9 @@ def _train(model: nn.Module, epochs: int, epsilon: float) -> None:
         x, y = image[rows], label[rows]
         if epsilon:
             model.requires_grad_(False).eval()
-            reached = epsilon * min(1, 2 * step / steps)  # a growing radius, or LeNet learns nothing
+            reached = epsilon * min(
+                1, 2 * step / steps
+            )  # a growing radius, or LeNet learns nothing
             x = attack(Queries(model), x, y, Linf(reached), Draw(step, rows)).image
             model.requires_grad_(True).train()
         optimizer.zero_grad()

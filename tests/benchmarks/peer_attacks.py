@@ -56,9 +56,7 @@ def row(model: nn.Module, image: Tensor, label: Tensor, case: tuple) -> str:
     same = (verdicts[0] == verdicts[1]).float().mean()
     close = (difference <= 1e-5).float().mean()
     accuracy = 100 * verdicts[0].float().mean()
-    return (
-        f"| {name} | {accuracy:.1f} % | {100 * close:.2f} % | {100 * same:.2f} % | {third} |"
-    )
+    return f"| {name} | {accuracy:.1f} % | {100 * close:.2f} % | {100 * same:.2f} % | {third} |"
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def test_gradient_of_a_quadratic() -> None:
     scale = torch.arange(5.0)[:, None, None, None]
     torch.testing.assert_close(gradient, 2 * image * scale)
     torch.testing.assert_close(losses, (image * image).sum((1, 2, 3)) * scale.flatten())
-    assert not (logits.requires_grad or losses.requires_grad or gradient.requires_grad)
+    assert not any(part.requires_grad for part in (logits, losses, gradient))
 
 
 def test_works_in_inference_free_grad_disabled_regions() -> None:
