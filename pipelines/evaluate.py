@@ -22,16 +22,19 @@ from pipelines.evaluation import Evaluation
 from pipelines.presets import PRESETS
 from pipelines.record import describe
 from pipelines.report import curves, print_summary, save_png, write_report
+from pipelines.results import check_settings
+from pipelines.store import resolved_uri
 from pipelines.tracking import (
     Run,
     Store,
     Tracking,
     TrackingError,
+    UnreachableError,
     log_evaluation,
+    log_headline,
     open_store,
     started,
 )
-from pipelines.store import resolved_uri
 from pipelines.trainer import made_trainer, uninterrupted
 
 TRAINER: dict[str, Any] = {
@@ -98,12 +101,16 @@ def evaluate(
     for probe in chosen:
         probe.resume_folder = None if fresh else (root / "mlruns" / "resume").resolve()
         probe.prepare(classifier, data)
+        settings = [(one.name, one.severity, one.value) for one in probe.settings()]
+        check_settings(probe.name, settings)
     key = fingerprint(
         {
             "weights": weights_digest(classifier),
             "data": data.manifest_digest(),
             "probes": [(probe.algorithm, probe.settings(), probe.limit) for probe in chosen],
             "seed": seed,
+            "chunk": chunk,
+            "trainer": [str((trainer or {}).get(name)) for name in ("accelerator", "precision")],
         }
     )
     store, problem = opened(tracking, root)
@@ -134,9 +141,7 @@ def evaluate(
             print_summary(evaluation)
             print(f"\nreport   {folder / 'report.html'}")
             log_evaluation(run, evaluation, folder, classifier, data.manifest_digest())
-            if parent is None:
-                summary = [m for m in evaluation.metrics() if m[0].startswith("summary/")]
-                above.log_batch(summary)
+            log_headline(above, evaluation)
             _tell(store, problem, folder)
         if interrupted:
             raise KeyboardInterrupt
@@ -210,10 +215,8 @@ def opened(tracking: Tracking, root: Path) -> tuple[Store | None, TrackingError 
     rank_zero_only(print)(f"root     {root.resolve()}")
     try:
         return open_store(tracking.uri, root, tracking.experiment), None
-    except TrackingError as problem:
-        if str(tracking.uri or "").startswith("http") or "server" in str(problem):
-            return None, problem
-        raise
+    except UnreachableError as problem:
+        return None, problem
 
 
 @contextmanager
@@ -246,8 +249,7 @@ def _tell(store: Store | None, problem: TrackingError | None, folder: Path) -> N
             "nothing is measured twice."
         )
     if store:
-        where = store.uri if store.uri.startswith("http") else "assay ui  ->  http://127.0.0.1:5000"
-        print(f"MLflow   {where}{store.page}")
+        print(f"MLflow   {store.link}")
 
 
 def _short(classifier: Classifier) -> str:

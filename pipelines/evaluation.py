@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,55 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from callbacks.reductions import by_setting, worst_case
-from callbacks.statistics import Interval, auroc, ece, mean, rate
+from callbacks.reductions import per_class, worst_case
+from callbacks.statistics import Interval, auroc_interval, ece_interval, mean, rate
 from datamodules.errors import UserError
+from pipelines.results import AttackSet, ProbeResult, attack_sets, check_settings, records
 
 Metric = tuple[str, float, int]
 """Key with exactly one slash, value, step."""
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """The rows of one probe and what they were measured with.
-
-    Args:
-        name: of the probe.
-        family: its folder, prefix of its metric keys.
-        title: for tables and plots.
-        unit: of the severity.
-        algorithm: everything that was done, with all parameters.
-        headline: severity whose number stands for the probe, where there is one.
-        rows: one line per sample and setting.
-    """
-
-    name: str
-    family: str
-    title: str
-    unit: str
-    algorithm: str
-    headline: float | None
-    rows: pd.DataFrame = field(repr=False)
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """One line a setting."""
-        return by_setting(self.rows)
-
-    @cached_property
-    def at_headline(self) -> pd.DataFrame:
-        """The rows of the setting nearest to the headline severity, else of the largest."""
-        values = sorted(set(self.rows["value"]))
-        if not values:
-            return self.rows
-        wanted = values[-1] if self.headline is None else self.headline
-        nearest = min(values, key=lambda value: abs(value - wanted))
-        return self.rows[self.rows["value"] == nearest]
-
-    @property
-    def budget(self) -> dict[str, float]:
-        """What it cost, added up over the rows, so that resumed runs count in full."""
-        return {name: float(self.rows[name].sum()) for name in ("forwards", "backwards", "seconds")}
 
 
 @dataclass(frozen=True)
@@ -75,6 +34,7 @@ class Evaluation:
         created: ISO time.
         run_id: of MLflow.
         notes: what a reader must know.
+        interrupted: these are only the rows so far.
     """
 
     model: dict[str, Any]
@@ -87,69 +47,104 @@ class Evaluation:
     created: str
     run_id: str | None = None
     notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
     def result(self, name: str) -> ProbeResult | None:
         """The probe of that name, if it was measured."""
         return next((one for one in self.results if one.name == name), None)
 
-    def attacks(self, norm: str | None = None) -> list[ProbeResult]:
-        """The adversarial probes, of one norm or of all."""
-        found = [one for one in self.results if one.family == "adversarial" and len(one.rows)]
-        return [one for one in found if norm is None or f"_{norm}" in one.name]
+    @cached_property
+    def attacks(self) -> list[AttackSet]:
+        """The adversarial probes, by threat model."""
+        return attack_sets(self.results)
 
-    def worst_case(self, norm: str) -> pd.DataFrame | None:
-        """Point-wise worst rows over the attacks of a norm at the headline radius."""
-        attacks = self.attacks(norm)
-        return worst_case([one.at_headline for one in attacks]) if attacks else None
-
+    @cached_property
     def headline(self) -> dict[str, Interval]:
-        """The single numbers of the table view: `clean_acc`, `adversarial_linf_acc`, ..."""
+        """The single numbers of the table view, with their intervals.
+
+        `clean_acc clean_loss clean_ece error_auroc` of the undisturbed images;
+        `adversarial_<norm>_acc` and `_loss`, the point-wise worst over the attacks of a threat
+        model at its headline radius; `adversarial_acc` and `worst_case_loss` over all of them.
+        """
         found: dict[str, Interval] = {}
         clean = self.result("clean")
         if clean and len(clean.rows):
-            found["clean_acc"] = _accuracy(clean.rows)
-            found["clean_loss"] = mean(clean.rows["loss"])
-            found["clean_ece"] = _bare(ece(clean.rows["confidence"], clean.rows["correct"]))
-            wrong = clean.rows["correct"] == 0
-            found["error_auroc"] = _bare(auroc(-clean.rows["confidence"], wrong))
-        for norm in ("linf", "l2"):
-            rows = self.worst_case(norm)
-            if rows is not None:
-                found[f"adversarial_{norm}_acc"] = _accuracy(rows)
-                found[f"adversarial_{norm}_loss"] = mean(rows["worst_loss"])
+            rows = clean.rows
+            found["clean_acc"] = _accuracy(rows)
+            found["clean_loss"] = mean(rows["loss"])
+            found["clean_ece"] = ece_interval(rows["confidence"], rows["correct"])
+            found["error_auroc"] = auroc_interval(-rows["confidence"], rows["correct"] == 0)
+        worst = {one.norm: one.at_headline for one in self.attacks}
+        for norm, rows in worst.items():
+            found[f"adversarial_{norm}_acc"] = _accuracy(rows)
+            found[f"adversarial_{norm}_loss"] = mean(rows["worst_loss"])
+        if worst:
+            rows = worst_case(list(worst.values()))
+            found["adversarial_acc"] = _accuracy(rows)
+            found["worst_case_loss"] = mean(rows["worst_loss"])
         return found
 
     def metrics(self) -> list[Metric]:
-        """All numbers for MLflow; a number that is not finite is left out.
+        """All numbers for MLflow; one that is not finite is left out.
 
         Raises:
-            UserError: two settings of a probe fall on one step.
+            UserError: two settings of a probe fall on one step, or a name is no metric key.
         """
         found: list[Metric] = []
         for result in self.results:
-            _check_steps(result)
-            for line in result.table.to_dict("records"):
-                for name in ("acc", "acc_low", "acc_high", "worst_loss", "ece"):
-                    if name in line:
-                        key = f"{result.family}/{line['setting']}_{name}"
-                        found.append((key, float(line[name]), int(line["severity"])))
-        for name, interval in self.headline().items():
+            lines = result.table[["setting", "severity", "value"]].itertuples(index=False)
+            check_settings(result.name, lines)
+            loss = "worst_loss" if "worst_loss" in result.rows else "loss"
+            found += _points(result.family, result.table, loss)
+        for one in self.attacks:
+            found += _points("adversarial", one.table, "worst_loss")
+            found.append((f"summary/adversarial_{one.norm}_epsilon", one.radius, 0))
+        for name, interval in self.headline.items():
             found.append((f"summary/{name}", interval.value, 0))
-            if math.isfinite(interval.low):
-                found += [(f"summary/{name}_low", interval.low, 0)]
-                found += [(f"summary/{name}_high", interval.high, 0)]
+            found.append((f"summary/{name}_low", interval.low, 0))
+            found.append((f"summary/{name}_high", interval.high, 0))
         return [metric for metric in found if math.isfinite(metric[1])]
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """`by_setting` and `by_class`; MLflow compares runs by the first column of a table."""
+        settings = [result.table for result in self.results if len(result.rows)]
+        settings += [one.table for one in self.attacks]
+        if not settings:
+            return {}
+        joined = pd.concat(settings, ignore_index=True)
+        names = [_named(setting, value) for setting, value in joined[["setting", "value"]].values]
+        return {"by_setting": joined.assign(setting=names), "by_class": self.by_class("acc")}
+
+    def by_class(self, number: str) -> pd.DataFrame:
+        """One line a class, one column a probe at its headline severity.
+
+        Args:
+            number: `acc`, `acc_low`, `acc_high` or `n`.
+        """
+        columns = {}
+        for result in self.results:
+            rows = result.at_headline
+            if len(rows):
+                table = per_class(rows, self.model["classes"]).set_index("class")
+                columns[_named(result.name, rows["value"].iloc[0])] = table[number]
+        order = [str(name) for name in self.model["classes"]]
+        table = pd.DataFrame(columns).rename_axis("class")
+        return table.reindex([name for name in order if name in table.index]).reset_index()
+
     def save(self, folder: Path) -> Path:
-        """Writes `evaluation.json` and `rows/<probe>.parquet` and returns the folder."""
-        (folder / "rows").mkdir(parents=True, exist_ok=True)
+        """Writes `evaluation.json`, `rows/<probe>.parquet` and `tables/*.json`.
+
+        The JSON file comes last and at once, so that a folder that has one is complete.
+        """
+        for name in ("rows", "tables"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
         for result in self.results:
             result.rows.to_parquet(folder / "rows" / f"{result.name}.parquet", index=False)
-        facts = asdict(replace(self, results=[]))
-        facts["results"] = [
-            {k: v for k, v in vars(result).items() if k in _RESULT_FACTS} for result in self.results
-        ]
-        (folder / "evaluation.json").write_text(json.dumps(facts, indent=1, default=str))
+        for name, table in self.tables().items():  # in the form of MLflow's `log_table`
+            table.to_json(folder / "tables" / f"{name}.json", orient="split", index=False)
+        unfinished = folder / "evaluation.json.part"
+        unfinished.write_text(json.dumps(self._facts(), indent=1, default=str))
+        unfinished.replace(folder / "evaluation.json")
         return folder
 
     @classmethod
@@ -161,31 +156,46 @@ class Evaluation:
         """
         try:
             facts = json.loads((folder / "evaluation.json").read_text())
-            results = [
-                ProbeResult(**one, rows=pd.read_parquet(folder / "rows" / f"{one['name']}.parquet"))
-                for one in facts.pop("results")
-            ]
-        except (OSError, json.JSONDecodeError, KeyError) as error:
-            raise UserError(f"Expected an evaluation in {str(folder)!r}, but: {error}.") from error
-        return cls(**facts, results=results)
+            return cls(**{**facts, "results": list(_read_results(folder, facts["results"]))})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"Expected an evaluation in {str(folder)!r}, but: {type(error).__name__} {error}."
+            ) from error
+
+    def _facts(self) -> dict[str, Any]:
+        """Everything but the rows."""
+        facts = asdict(replace(self, results=[]))
+        facts["results"] = [
+            {name: getattr(result, name) for name in _RESULT_FACTS} for result in self.results
+        ]
+        return facts
 
 
 _RESULT_FACTS = ("name", "family", "title", "unit", "algorithm", "headline")
+
+
+def _read_results(folder: Path, facts: list[dict[str, Any]]) -> Iterator[ProbeResult]:
+    for one in facts:
+        rows = pd.read_parquet(folder / "rows" / f"{one['name']}.parquet")
+        yield ProbeResult(**one, rows=rows)
+
+
+def _points(family: str, table: pd.DataFrame, loss: str) -> list[Metric]:
+    """The curves of one table; `loss` is the number that stands for the loss."""
+    names = ("acc", "acc_low", "acc_high", loss, "ece")
+    return [
+        (f"{family}/{line['setting']}_{name}", float(line[name]), int(line["severity"]))
+        for line in records(table)
+        for name in names
+    ]
 
 
 def _accuracy(rows: pd.DataFrame) -> Interval:
     return rate(int(rows["correct"].sum()), len(rows))
 
 
-def _bare(value: float) -> Interval:
-    return Interval(value, math.nan, math.nan)
+def _named(setting: str, value: float) -> str:
+    return f"{setting} {value:.4g}" if value else setting
 
 
-def _check_steps(result: ProbeResult) -> None:
-    table = result.table
-    doubled = table[table.duplicated(["setting", "severity"], keep=False)] if len(table) else table
-    if len(doubled):
-        raise UserError(
-            f"The severities {sorted(doubled['value'])[:2]} of {result.name!r} fall on one step of "
-            f"the curve ({int(doubled['severity'].iloc[0])}): leave one out."
-        )
+__all__ = ["Evaluation", "Metric", "ProbeResult"]

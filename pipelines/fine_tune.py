@@ -85,7 +85,7 @@ def fine_tune(
             folder = _fit(module, data, run, name, root, trainer or {}, config)
         classifier.source = f"checkpoint:{folder}"
         if evaluation != "none":
-            found = evaluate(
+            evaluate(
                 classifier,
                 data,
                 preset=evaluation,
@@ -97,7 +97,6 @@ def fine_tune(
                 config=config,
                 parent=parent,
             )
-            parent.log_batch([m for m in found.metrics() if m[0].startswith("summary/")])
     rank_zero_only(print)(
         f"weights  {folder}\n\nYour own model:  assay evaluate --model checkpoint:FILE --arch "
         "torchvision:resnet18 --data ImageFolder --data.root FOLDER"
@@ -131,5 +130,5 @@ def _fit(
     run.log_batch(params={f"tuning.{key}": value for key, value in asdict(module.tuning).items()})
     run.log_batch(params={"epochs": trainer.current_epoch, "perturb": repr(module.perturb)})
     run.log_data(data.manifest(), data.manifest_digest(), "train")
-    run.log_model(module.classifier, folder)
+    run.log_model(module.classifier)
     return folder

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 
+import numpy as np
 import torch
 
 from callbacks import Probe
 from callbacks.resume import weights_digest
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
-from pipelines.evaluation import Evaluation, ProbeResult
+from pipelines.evaluation import Evaluation
+from pipelines.results import ProbeResult
 
 
 def describe(
@@ -58,7 +60,8 @@ def describe(
         seconds=seconds,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         run_id=run_id,
-        notes=_notes(data, results, partial),
+        notes=_notes(data, results),
+        interrupted=partial,
     )
 
 
@@ -88,15 +91,21 @@ def _environment(classifier: Classifier, precision: str) -> dict:
     }
 
 
-def _notes(data: ImageDataModule, results: list[ProbeResult], partial: bool) -> list[str]:
+def _notes(data: ImageDataModule, results: list[ProbeResult]) -> list[str]:
     notes = list(data.notes)
-    if partial:
-        notes.append("Interrupted: these are the rows so far.")
     if data.skipped:
         notes.append(f"{len(data.skipped)} files that are no images were left out.")
     n = len(data.test_index)
+    parts: dict[int, list[str]] = {}
     for result in results:
-        measured = result.rows["index"].nunique()
-        if measured < n:
-            notes.append(f"{result.title}: measured on {measured:,} of {n:,} samples.")
-    return notes
+        parts.setdefault(result.rows["index"].nunique(), []).append(result.title)
+        if strange := int((~np.isfinite(result.rows["loss"])).sum()):
+            notes.append(
+                f"{result.title}: {strange:,} answers are not finite; they count as wrong, and "
+                "mean losses leave them out."
+            )
+    return notes + [
+        f"{', '.join(titles)}: measured on {measured:,} of {n:,} samples."
+        for measured, titles in parts.items()
+        if measured < n
+    ]

@@ -2,11 +2,11 @@
 
 import logging
 import os
-import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
 
 from filelock import FileLock, Timeout
 
@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
 _PATIENCE = 120.0
 """Seconds to wait for another process that is creating the database."""
+_SQLITE = "sqlite:///"
+_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+_DEFAULTS = {
+    # A run must not wait for minutes on a server that is gone; results are on disk anyway.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 
 class TrackingError(UserError):
     """The store does not take what was measured; the results are on disk."""
+
+
+class UnreachableError(TrackingError):
+    """No tracking server answers, which may pass."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,23 @@ class Store:
             "?workflowType=machine_learning&compareRunsMode=CHART"
         )
 
+    @property
+    def link(self) -> str:
+        """Where to look: the server's page, or the command that serves it."""
+        if self.uri.startswith("http"):
+            return self.uri.rstrip("/") + self.page
+        return f"assay ui  ->  http://127.0.0.1:5000{self.page}"
+
 
 def resolved_uri(uri: str | None, root: Path) -> str:
     """Returns the given URI, else `MLFLOW_TRACKING_URI`, else the SQLite file below `root`."""
     database = (root / "mlruns" / "mlflow.db").resolve()
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{database}"
+
+
+def database_of(uri: str) -> Path | None:
+    """The file of an SQLite store; None for any other."""
+    return Path(uri.removeprefix(_SQLITE)).resolve() if uri.startswith(_SQLITE) else None
 
 
 def open_store(uri: str | None, root: Path, experiment: str) -> Store:
@@ -61,19 +85,19 @@ def open_store(uri: str | None, root: Path, experiment: str) -> Store:
         experiment: name; made if there is none.
 
     Raises:
-        TrackingError: the folder cannot be written, the database is locked, or no server answers.
+        UnreachableError: no server answers.
+        TrackingError: the folder cannot be written, or the database is locked or none.
     """
     uri = resolved_uri(uri, root)
-    # A run must not wait for minutes on a server that is gone; results are on disk anyway.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    _check(uri)
     if uri.startswith("http"):
         _reach(uri)
+    database = database_of(uri)
+    if database is None:
         return _opened(uri, experiment, None)
-    if not uri.startswith("sqlite:///"):
-        return _opened(uri, experiment, None)
-    folder = Path(uri.removeprefix("sqlite:///")).parent
+    folder = database.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Creating the schema from two processes at once can spoil the file for good.
@@ -81,62 +105,100 @@ def open_store(uri: str | None, root: Path, experiment: str) -> Store:
             return _opened(uri, experiment, (folder / "artifacts").as_uri())
     except Timeout as error:
         raise TrackingError(
-            f"Another process has held {str(folder / '.mlflow.db.lock')!r} for {_PATIENCE:g} s: end "
-            "it, or delete the file if there is none."
+            f"Another process has held {str(folder / '.mlflow.db.lock')!r} for {_PATIENCE:g} s: "
+            "end it, or delete the file if there is none."
         ) from error
     except OSError as error:
         raise TrackingError(
-            f"The folder {str(folder)!r} cannot be written ({error.strerror}): start from another "
-            "folder, or name a store with `--tracking.uri`."
+            f"The folder {str(folder)!r} cannot be written ({error.strerror or error}): start from "
+            "another folder, or name a store with `--tracking.uri`."
         ) from error
+
+
+@contextmanager
+def store_errors(sentence: str) -> Iterator[None]:
+    """Turns whatever MLflow throws inside into one line.
+
+    Args:
+        sentence: what it means, without full stop.
+
+    Raises:
+        TrackingError: the sentence and the innermost cause.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:  # a dead server shows as either
+        raise TrackingError(f"{sentence} ({_innermost(error)}).") from error
 
 
 def _opened(uri: str, experiment: str, artifacts: str | None) -> Store:
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it narrates its migrations
+    # It prints tracebacks and retries of errors that it raises as well, and we tell in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            try:
-                identity = client.create_experiment(experiment, artifacts)
-            except MlflowException:  # another rank was faster
-                found = client.get_experiment_by_name(experiment)
-                if found is None:
-                    raise
-                identity = found.experiment_id
-        elif found.lifecycle_stage == "deleted":
-            raise TrackingError(
-                f"The experiment {experiment!r} is deleted: restore it in MLflow, or name another "
-                "with `--tracking.experiment`."
-            )
-        else:
-            identity = found.experiment_id
+        return Store(client, uri, _experiment(client, experiment, artifacts))
     except TrackingError:
         raise
     except Exception as error:  # SQLAlchemy's, MLflow's and requests' errors share no other base
         raise TrackingError(
-            f"The tracking store {uri!r} cannot be opened: {_first_line(error)}"
+            f"The tracking store {uri!r} cannot be opened ({_innermost(error)}): end the program "
+            "that holds it, or name another with `--tracking.uri`."
         ) from error
-    return Store(client, uri, identity)
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+    """Returns the id of the experiment of that name, which is made if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifacts)
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"The experiment {name!r} is deleted: restore it with `mlflow experiments restore -x "
+            f"{found.experiment_id}`, or name another with `--tracking.experiment`."
+        )
+    return found.experiment_id
+
+
+def _check(uri: str) -> None:
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in _SCHEMES:
+        raise TrackingError(
+            "Expected a tracking URI like sqlite:///FILE.db or http://SERVER:5000, but got "
+            f"{uri!r}; MLflow no longer keeps runs in plain folders."
+        )
 
 
 def _reach(uri: str) -> None:
-    """Tries a connection, because MLflow itself would go on retrying."""
-    parts = urlparse(uri)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    """Asks once and briefly, because MLflow itself would go on retrying."""
+    import requests
+
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
-    except OSError as error:
-        raise TrackingError(
-            f"The tracking server {uri!r} does not answer ({error.strerror or error})."
+        requests.get(f"{uri.rstrip('/')}/health", timeout=5)  # any answer will do
+    except requests.RequestException as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:  # urllib3 and requests wrap what the system said
+            cause = cause.__context__
+        raise UnreachableError(
+            f"The tracking server {uri!r} does not answer ({_innermost(cause)})."
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def _innermost(error: BaseException) -> str:
     """The innermost cause in one line, without SQLAlchemy's statements."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().splitlines()[0][:200]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".")

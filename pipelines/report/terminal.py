@@ -1,47 +1,79 @@
 """The summary in the terminal."""
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
+import rich.box
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.statistics import Interval
 from pipelines.evaluation import Evaluation
+from pipelines.report.verdict import verdict
+from pipelines.report.words import number, radius, rate_with_ends
+from pipelines.results import records
+
+_COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "forwards/image")
 
 
 def print_summary(evaluation: Evaluation) -> None:
-    """Prints one line a probe and setting, with intervals and what it cost."""
-    # Wide enough for the table where there is no terminal to ask.
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+    """Prints one line a probe and setting, with intervals and what it cost, then the verdict."""
+    console = _console()
     model, data = evaluation.model, evaluation.data
+    n = data["splits"]["test"]["samples"]
     table = Table(
-        title=f"{model['name']} on {data['name']}, {data['splits']['test']['samples']:,} test images",
+        title=f"{model['name']} on {data['name']}, {n:,} test images",
         caption="in brackets: 95 % interval over images",
         title_justify="left",
         caption_justify="left",
+        box=rich.box.SIMPLE_HEAD if console.is_terminal else rich.box.ASCII2,
     )
-    for heading in (
-        "probe",
-        "severity",
-        "images",
-        "accuracy %",
-        "worst loss",
-        "ECE",
-        "forwards/image",
-    ):
-        table.add_column(heading, justify="left" if heading == "probe" else "right")
-    for result in evaluation.results:
-        for line in result.table.to_dict("records"):
-            rows = result.rows[result.rows["value"] == line["value"]]
-            table.add_row(
-                result.title,
-                f"{line['value']:.4g}" if line["value"] else "",
-                f"{line['n']:,}",
-                f"{100 * line['acc']:.1f} [{100 * line['acc_low']:.1f}, {100 * line['acc_high']:.1f}]",
-                "" if line["worst_loss"] != line["worst_loss"] else f"{line['worst_loss']:.3f}",
-                f"{line['ece']:.3f}",
-                f"{rows['forwards'].mean():.1f}",
-            )
+    for heading in _COLUMNS:
+        table.add_column(heading, justify="left" if heading == "probe" else "right", no_wrap=True)
+    for section in _sections(evaluation):
+        for line in section:
+            table.add_row(*line)
         table.add_section()
     console.print(table)
+    if evaluation.interrupted:
+        console.print("Interrupted: these are the rows so far.")
+    for sentence in verdict(evaluation):
+        console.print(sentence, highlight=False)
     for note in evaluation.notes:
-        console.print(f"  {note}", highlight=False)
+        console.print(f"Note: {note}", highlight=False)
+
+
+def _console() -> Console:
+    """A console of the terminal's width; plain, and wide enough for the table, where there is none.
+
+    What the output's encoding lacks is replaced instead of ending the program after the work.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110)
+
+
+def _sections(evaluation: Evaluation) -> Iterator[list[tuple[str, ...]]]:
+    for result in evaluation.results:
+        yield [
+            _line(line, result.title, result.unit, number(result.cost(line["severity"]), 1))
+            for line in records(result.table)
+        ]
+    for one in evaluation.attacks:
+        if len(one.results) > 1:
+            title, unit = f"Worst case ({one.sign})", one.results[0].unit
+            yield [_line(line, title, unit) for line in records(one.table)]
+
+
+def _line(line: dict[str, Any], title: str, unit: str, cost: str = "") -> tuple[str, ...]:
+    accuracy = Interval(line["acc"], line["acc_low"], line["acc_high"])
+    return (
+        title,
+        radius(line["value"], unit) if line["value"] else "",
+        f"{line['n']:,}",
+        rate_with_ends(accuracy),
+        number(line["worst_loss"]),
+        number(line["ece"]),
+        cost,
+    )

@@ -1,15 +1,19 @@
 """A tracking store that is made once, and a trained model on disk."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from lightning_modules import build
 from pipelines.cli import main
+from pipelines.evaluation import Evaluation
+from pipelines.results import ProbeResult
 from pipelines.store import open_store
 
 
@@ -22,13 +26,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder with a warm store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlruns").mkdir()
     shutil.copy(template / "mlruns" / "mlflow.db", tmp_path / "mlruns" / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +69,70 @@ def assay(home: Path, capsys: pytest.CaptureFixture[str]) -> Assay:
         return code, captured.out, captured.err
 
     return run
+
+
+def probe_result(
+    name: str, epsilons: tuple[float, ...], strength: float, n: int, classes: int, seed: int = 0
+) -> ProbeResult:
+    """Rows of a make-believe attack: an image stands up to a radius of its own, over `strength`."""
+    random = np.random.default_rng(seed)
+    label = random.integers(classes, size=n)
+    stands = random.exponential(0.1, n) * (random.random(n) > 0.05)
+    norm = {"linf": "L∞", "l2": "L2"}.get(name.split("_")[-1], "")
+    tables = []
+    for epsilon in epsilons:
+        margin = np.where(epsilon > 0, stands / strength - epsilon, stands) * 20 - 1e-9
+        correct = (margin > 0).astype(int)
+        loss = np.logaddexp(0, -margin)
+        columns = {
+            "setting": name, "severity": round(1000 * epsilon), "value": epsilon,
+            "index": np.arange(n), "label": label, "prediction": (label + 1 - correct) % classes,
+            "loss": loss, "confidence": 1 / (1 + np.exp(-np.abs(margin))), "margin": margin,
+            "logsumexp": 1.0, "brier": 2 * (1 - np.exp(-loss)) ** 2, "correct": correct,
+            "forwards": 12.0, "backwards": 10.0, "seconds": 0.01,
+        }  # fmt: skip
+        tables.append(pd.DataFrame(columns | ({"worst_loss": loss * 1.2} if norm else {})))
+    title = f"{name.split('_')[0].upper()} ({norm})" if norm else "Clean images"
+    return ProbeResult(
+        name=name,
+        family="adversarial" if norm else "test",
+        title=title,
+        unit=f"epsilon ({norm})" if norm else "none",
+        algorithm=f"{name}(steps=10)",
+        headline=epsilons[-1] if norm else None,
+        rows=pd.concat(tables, ignore_index=True),
+    )
+
+
+MakeEvaluation = Callable[..., Evaluation]
+
+
+@pytest.fixture(scope="session")
+def made_evaluation() -> MakeEvaluation:
+    """Makes evaluations out of nothing; strength grows, accuracy falls."""
+
+    def make(
+        name: str = "lenet", strength: float = 1.0, n: int = 200, classes: int = 10,
+        probes: tuple[str, ...] = ("fgsm_linf", "pgd_linf"),
+        epsilons: tuple[float, ...] = (0.05, 0.1, 0.2), **more: object,
+    ) -> Evaluation:  # fmt: skip
+        results = [probe_result("clean", (0.0,), 1.0, n, classes)]
+        for i, probe in enumerate(probes):
+            results.append(probe_result(probe, epsilons, strength * (1 + i), n, classes))
+        names = [f"class {i}" for i in range(classes)]
+        facts = {
+            "model": {
+                "name": name, "source": f"builtin:{name}", "architecture": f"builtin:{name}",
+                "parameters": 44426, "digest": "0123456789abcdef", "classes": names,
+            },
+            "data": {
+                "name": "Digits", "splits": {"test": {"samples": n, "digest": "d" * 64}},
+                "skipped": [], "notes": [],
+            },
+            "environment": {"device": "cpu", "precision": "32-true", "torch": "2.15.0"},
+            "command": f"assay evaluate --model {name} --data Digits",
+            "seed": 0, "seconds": 1.5, "created": "2026-11-21T10:00:00+00:00",
+        }  # fmt: skip
+        return Evaluation(**{**facts, "results": results, **more})
+
+    return make
