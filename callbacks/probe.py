@@ -128,7 +128,7 @@ class Probe(L.Callback, ABC):
         assert isinstance(pl_module, Classifier)
         self._outcomes = Outcomes(self.settings(), self.extras, _cpu_group())
         self._queue = []
-        index = _split_index(trainer)
+        index = _data(trainer).test_index
         self._chosen = chosen(index, self.limit, self.seed)
         n = len(index if self._chosen is None else self._chosen)
         self._progress = EvaluationProgress.of(trainer)
@@ -225,7 +225,7 @@ class Probe(L.Callback, ABC):
             "weights": weights_digest(classifier) if self.resume_folder else None,
             "architecture": classifier.architecture,
             "preprocessing": repr(classifier.preprocessing),
-            "data": trainer.datamodule.manifest_digest() if self.resume_folder else None,
+            "data": _data(trainer).manifest_digest() if self.resume_folder else None,
             "probe": f"{type(self).__name__} {self.version}",
             "algorithm": self.algorithm,
             "seed": self.seed,
@@ -240,15 +240,15 @@ class Probe(L.Callback, ABC):
         return self._model.forwards, self._model.backwards
 
 
-def _split_index(trainer: L.Trainer) -> Tensor:
-    """All sample indices of the test split, whichever rank measures them."""
+def _data(trainer: L.Trainer) -> ImageDataModule:
+    """The data module under test, which knows every sample's index."""
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, ImageDataModule):
         raise UserError(
             "Expected `trainer.test(classifier, datamodule=...)` with an ImageDataModule, but got "
             f"{type(data).__name__}: rows are kept by sample index, which plain loaders lack."
         )
-    return data.test_index
+    return data
 
 
 @contextmanager

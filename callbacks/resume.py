@@ -52,7 +52,7 @@ class Resume:
         rows = rows[rows.index.isin(index.tolist())]
         if rows.empty:
             return {}
-        return {str(name): torch.tensor(rows[name].to_numpy()) for name in rows}
+        return {str(name): torch.tensor(column.to_numpy()) for name, column in rows.items()}
 
     def unfinished(self, index: Tensor) -> Tensor:
         """`(N,)` bool: some setting still lacks a row of the sample."""

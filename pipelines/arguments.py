@@ -4,6 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Optional, Union
 
 import lightning as L
@@ -12,7 +13,6 @@ from jsonargparse import ArgumentParser, Namespace
 from callbacks import Probe
 from datamodules import DATA
 from datamodules.errors import UserError, suggestion
-
 
 _PROBES_HELP = "Names, see `assay list probes`; objects in YAML. Default: those of the preset."
 
@@ -57,7 +57,8 @@ def parse(
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     # What only Python callers give.
     own = set(inspect.signature(pipeline).parameters)
-    hidden = {"trainer", "config", "parent", "probes", "perturb"} & own
+    apart = ("trainer", "config", "parent", "probes", "perturb")
+    hidden: set[str | int] = {name for name in apart if name in own}
     parser.add_function_arguments(pipeline, skip=hidden, fail_untyped=False)
     if "probes" in own:  # names on the command line, parameterised objects in YAML
         parser.add_argument("--probes", nargs="+", type=Union[Probe, str], help=_PROBES_HELP)  # noqa: UP007
@@ -92,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 def _check_names(words: Sequence[str]) -> None:
     """Answers a misspelt data set before the parser does, which would speak of paths."""
-    for flag, word in zip(words, words[1:], strict=False):
+    for flag, word in pairwise(words):
         if flag == "--data" and word not in DATA and "." not in word and "{" not in word:
             raise UserError(f"There is no data set {word!r}.{suggestion(word, DATA)}")
 

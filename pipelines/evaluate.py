@@ -209,8 +209,8 @@ def classifier_for(
 
 
 def opened(tracking: Tracking, root: Path) -> tuple[Store | None, TrackingError | None]:
-    """Opens the store on rank 0; a server that does not answer costs the tracking, not the results."""
-    if not tracking.enabled or rank_zero_only.rank:
+    """Opens the store on rank 0; without an answering server the results stay on disk."""
+    if not tracking.enabled or getattr(rank_zero_only, "rank", 0):
         return None, None
     rank_zero_only(print)(f"root     {root.resolve()}")
     try:
@@ -245,8 +245,8 @@ def _tell(store: Store | None, problem: TrackingError | None, folder: Path) -> N
     """Says where to look, or what became of the tracking."""
     if problem:
         raise TrackingError(
-            f"{problem} The results are in {str(folder)!r}; run the same command again to log them, "
-            "nothing is measured twice."
+            f"{problem} The results are in {str(folder)!r}; run the same command again to log "
+            "them, nothing is measured twice."
         )
     if store:
         print(f"MLflow   {store.link}")

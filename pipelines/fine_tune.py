@@ -8,7 +8,6 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from datamodules import ImageDataModule
@@ -22,7 +21,8 @@ from lightning_modules import (
 )
 from pipelines.arguments import parse
 from pipelines.evaluate import classifier_for, evaluate, opened
-from pipelines.tracking import Run, Tracking, started
+from pipelines.run_logger import RunLogger
+from pipelines.tracking import Run, Tracking, TrackingError, started
 from pipelines.trainer import device_flags, made_trainer, uninterrupted
 
 TRAINER: dict[str, Any] = {
@@ -76,7 +76,7 @@ def fine_tune(
     """
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle, new_head=True).train()
-    store, _ = opened(tracking, root)
+    store, problem = opened(tracking, root)
     name = f"{classifier.architecture.rpartition(':')[2]}-{data.name}-s{seed}"
     tags = {"model": classifier.source, "data": data.name}
     with started(store, f"fine-tune-{name}", {**tags, "role": "pipeline"}) as parent:
@@ -97,6 +97,8 @@ def fine_tune(
                 config=config,
                 parent=parent,
             )
+    if problem and evaluation == "none":  # else the evaluation has said so
+        raise TrackingError(f"{problem} The weights are in {str(folder)!r}.")
     rank_zero_only(print)(
         f"weights  {folder}\n\nYour own model:  assay evaluate --model checkpoint:FILE --arch "
         "torchvision:resnet18 --data ImageFolder --data.root FOLDER"
@@ -118,8 +120,7 @@ def _fit(
     best = ModelCheckpoint(folder, "best", monitor="val/acc", mode="max", save_last=True)
     own = flags.pop("callbacks", None) or []
     average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
-    logger = run.store and MLFlowLogger(run_id=run.run_id, tracking_uri=run.store.uri)
-    flags = {**TRAINER, **flags, "logger": logger or False}
+    flags = {**TRAINER, **flags, "logger": RunLogger(run)}
     trainer = made_trainer(flags, [best, *average, *own])
     if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
         raise KeyboardInterrupt
@@ -127,8 +128,15 @@ def _fit(
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["state_dict"])
     save_classifier(module.classifier, folder)
-    run.log_batch(params={f"tuning.{key}": value for key, value in asdict(module.tuning).items()})
-    run.log_batch(params={"epochs": trainer.current_epoch, "perturb": repr(module.perturb)})
+    try:
+        _log(run, module, data, trainer.current_epoch)
+    except TrackingError as error:
+        raise TrackingError(f"{error} The weights are in {str(folder)!r}.") from error
+    return folder
+
+
+def _log(run: Run, module: FineTuning, data: ImageDataModule, epochs: int) -> None:
+    recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
+    run.log_batch(params={**recipe, "epochs": epochs, "perturb": repr(module.perturb)})
     run.log_data(data.manifest(), data.manifest_digest(), "train")
     run.log_model(module.classifier)
-    return folder

@@ -54,7 +54,7 @@ def _dictionary(tree: ast.Module, name: str) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _name_in(value: ast.expr) -> str:
-    """What an entry is made of: `Clean`, `Clean.within`, `attacked_by(PGD)` or `partial(Net, 3)`."""
+    """What an entry is made of: `Clean`, `Clean.within`, `attacked_by(PGD)`, `partial(Net, 3)`."""
     if isinstance(value, ast.Call) and value.args:
         value = value.args[0]
     while isinstance(value, ast.Attribute):

@@ -28,10 +28,9 @@ class Preset:
 
     def __str__(self) -> str:
         samples = "all samples" if self.limit is None else f"{self.limit:,} samples"
-        return (
-            f"{self.purpose}: {' '.join(self.probes)}; {samples}; {self.steps} steps x "
-            f"{self.restarts}, {self.objective}; epsilon x {', '.join(f'{c:g}' for c in self.curve)}"
-        )
+        effort = f"{self.steps} steps x {self.restarts}, {self.objective}"
+        curve = ", ".join(f"{factor:g}" for factor in self.curve)
+        return f"{self.purpose}: {' '.join(self.probes)}; {samples}; {effort}; epsilon x {curve}"
 
 
 PRESETS: dict[str, Preset] = {

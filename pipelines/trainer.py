@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from datamodules.errors import UserError
 

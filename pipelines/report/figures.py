@@ -76,6 +76,9 @@ _NUMBERS = {
 }
 
 
+_NO_TABLE = pd.DataFrame({name: [] for name in ("value", "acc", "worst_loss")})
+
+
 def curves(evaluations: Sequence[Evaluation]) -> dict[str, Figure]:
     """Draws accuracy and loss against severity, two figures for every family and unit.
 
@@ -142,9 +145,10 @@ def _lines(evaluations: Sequence[Evaluation], unit: str) -> Iterator[_Line]:
         for result in results:
             style = styles.setdefault(result.title, _STYLES[len(styles) % len(_STYLES)])
             if worst is None or len(worst.results) > 1:
-                label = f"{name}: {result.title}"
                 clean = _clean(evaluation, [result])
-                yield _Line(result.table, clean, label, colour, style, 1.2, worst is None)
+                yield _Line(result.table, clean, "", colour, style, 1.1, alpha=0.9, band=False)
+    for title, style in styles.items():  # of several models, only the legend names the attacks
+        yield _Line(_NO_TABLE, _NO_TABLE, title, _SOFT, style, 1.1)
 
 
 def _of_one_model(
@@ -187,7 +191,8 @@ def _figure(
         axes = figure.subplots()
         for line in lines:
             _draw(axes, line, about)
-        axes.set(title=about.title, xlabel=unit, ylabel=about.axis)
+        sign = unit.rpartition("(")[2].rstrip(")")
+        axes.set(title=f"{about.title}, {sign}", xlabel=unit, ylabel=about.axis)
         axes.margins(x=0.02)
         axes.set_xlim(left=0)
         if about.column == "acc":
@@ -200,8 +205,10 @@ def _figure(
 
 def _draw(axes: Axes, line: _Line, about: _Number) -> None:
     """Draws one curve from the undisturbed number on the same samples, with its band."""
+    look: Any = {"color": line.colour, "linestyle": line.style, "linewidth": line.width}
     table = line.table.dropna(subset=[about.column])
     if table.empty:
+        axes.plot([], [], label=line.label, **look)
         return
     names = ("value", about.column, f"{about.column}_low", f"{about.column}_high")
     value, middle, low, high = (list(table[name]) for name in names)
@@ -210,9 +217,8 @@ def _draw(axes: Axes, line: _Line, about: _Number) -> None:
         value = [0.0, *value]
         middle, low, high = [start, *middle], [start, *low], [start, *high]
     middle, low, high = ([about.scale * y for y in ys] for ys in (middle, low, high))
-    look: Any = {"color": line.colour, "linestyle": line.style, "linewidth": line.width}
-    dots = 3.5 if line.alpha == 1 else 0
-    axes.plot(value, middle, "o", markersize=dots, label=line.label, alpha=line.alpha, **look)
+    marks: Any = {"marker": "o", "markersize": 3.5 if line.alpha == 1 else 0, "alpha": line.alpha}
+    axes.plot(value, middle, label=line.label or None, **look, **marks)
     if line.band:
         axes.fill_between(value, low, high, color=line.colour, alpha=0.16, linewidth=0)
 

@@ -128,8 +128,9 @@ def by_class(evaluation: Evaluation) -> dict[str, Any]:
     """Accuracy by class: `columns`, `lines` of name and values, and how many are `left_out`."""
     table, counts = evaluation.by_class("acc"), evaluation.by_class("n")
     columns = list(table.columns[1:])
-    if len(table) > _MANY_CLASSES:
-        table = table.assign(worst=table[columns].min(axis=1)).sort_values("worst")
+    if len(table) > _MANY_CLASSES:  # those that are low beyond doubt, not those with one image
+        surely = evaluation.by_class("acc_high")[columns].min(axis=1)
+        table = table.loc[surely.sort_values(kind="stable").index]
     shown = table.head(_MANY_CLASSES)
     n = dict(zip(counts["class"], counts[columns].max(axis=1), strict=True))
     lines = [

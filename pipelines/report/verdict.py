@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from callbacks.statistics import Interval
 from pipelines.evaluation import Evaluation
-from pipelines.report.words import DASH, percent, radius
+from pipelines.report.words import DASH, NBSP, percent, radius
 from pipelines.results import AttackSet
 
 _BALLS = {
@@ -19,7 +19,8 @@ def verdict(evaluation: Evaluation) -> list[str]:
     Args:
         evaluation: with the clean probe, attacks, both or neither.
     """
-    return [*_clean(evaluation), *_attacked(evaluation)]
+    sentences = [*_clean(evaluation), *_attacked(evaluation)]
+    return [sentence.replace(" %", f"{NBSP}%") for sentence in sentences]
 
 
 def _clean(evaluation: Evaluation) -> Iterator[str]:

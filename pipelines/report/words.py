@@ -5,6 +5,7 @@ import math
 from callbacks.statistics import Interval
 
 DASH = "\N{EN DASH}"
+NBSP = "\N{NO-BREAK SPACE}"
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -32,7 +33,7 @@ def rate_with_ends(rate: Interval) -> str:
 
 
 def radius(value: float, unit: str) -> str:
-    """A severity: as k/255 where it is whole grey levels of an L∞ ball, else in three digits."""
-    levels = 255 * value
-    whole = 1 <= round(levels) <= 64 and math.isclose(levels, round(levels), abs_tol=1e-6)
-    return f"{round(levels)}/255" if "∞" in unit and whole else f"{value:.3g}"
+    """A severity: in grey levels of 255 where it is small and of the L∞ kind, else three digits."""
+    levels = round(255 * value, 6)
+    usual = levels == round(levels) if levels >= 3 else 4 * levels == round(4 * levels)
+    return f"{levels:g}/255" if "∞" in unit and usual and 0 < levels <= 64 else f"{value:.3g}"

@@ -1,7 +1,7 @@
 """PGD against the physical limit, the active set, and what Lightning, rows and MLflow add.
 
 Ratios of times taken in turn in one process (median of the pairs), so that a machine whose speed
-drifts does no harm. `python tests/benchmarks/attack_speed.py [images] [repeats]`.
+drifts does no harm: `python tests/benchmarks/attack_speed.py [images] [repeats] [part of a row]`.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -141,49 +141,56 @@ def peak_memory(model: nn.Module, image: Tensor, label: Tensor) -> float:
     return peak(lambda: attack(PGD(3), model, image[:CHUNK], label[:CHUNK], "verdict")) / one
 
 
+def rows(n: int, repeats: int) -> Iterator[tuple[str, Callable[[], str], str]]:
+    """(what, how to measure it, bar)."""
+    image, label, _ = images_of_mnist(n)
+    image, label = image.to(DEVICE), label.to(DEVICE)
+    colour = F.pad(image[:256].repeat(1, 3, 1, 1), [2] * 4)
+    plain, robust = (lenet_on_mnist(kind)[0].to(DEVICE) for kind in (False, True))
+    residual = resnet20().to(DEVICE)
+    few = image[:1024], label[:1024]
+    coloured = colour, label[:256]
+
+    def faster(model: nn.Module) -> str:
+        times, same = active_set(model, image, label, repeats)
+        return f"{times:.2f} ({'same verdicts' if same else 'VERDICTS DIFFER'})"
+
+    yield (
+        "PGD, LeNet: time / (steps x forward and backward)",
+        lambda: f"{fixed_steps(plain, *few, repeats):.2f}",
+        "<= 1.10",
+    )
+    yield (
+        "PGD, ResNet-20: the same",
+        lambda: f"{fixed_steps(residual, *coloured, repeats):.2f}",
+        "<= 1.10",
+    )
+    yield "active set, undefended LeNet: times faster", lambda: faster(plain), ">= 2"
+    yield "active set, robust LeNet: times faster", lambda: faster(robust), ">= 0.97"
+    yield (
+        "peak memory, ResNet-20: attack / one forward and backward",
+        lambda: f"{peak_memory(residual, *coloured):.2f}",
+        "<= 1.1",
+    )
+    yield (
+        "Lightning, rows and MLflow: added to the attack's time",
+        lambda: f"{100 * overhead(plain, n, repeats):.1f} %",
+        "<= 5 % at 10,000 images",
+    )
+
+
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    image, label, data = images_of_mnist(n)
-    image, label = image.to(DEVICE), label.to(DEVICE)
-    device = (
-        torch.cuda.get_device_name()
-        if DEVICE == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
-    print(
-        f"{n} images of {data}, PGD-{STEPS}, chunks of {CHUNK}, {device}, torch {torch.__version__}\n"
-    )
+    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
+    cpu = f"CPU, {torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name() if DEVICE == "cuda" else cpu
+    print(f"{n} images of {data_module().name}, PGD-{STEPS}, chunks of {CHUNK}, {device}, ", end="")
+    print(f"torch {torch.__version__}, median of {repeats}\n")
     print("| what | measured | bar |\n| --- | --- | --- |")
-    plain, robust = (lenet_on_mnist(r)[0].to(DEVICE) for r in (False, True))
-    print(
-        f"| PGD, LeNet: time / (steps x forward and backward) | {fixed_steps(plain, image[:1024], label[:1024], repeats):.2f} | <= 1.10 |",
-        flush=True,
-    )
-    colour = image[:256].repeat(1, 3, 1, 1)[:, :, :28, :28]
-    colour = F.pad(colour, [2] * 4)
-    print(
-        f"| PGD, ResNet-20: the same | {fixed_steps(resnet20().to(DEVICE), colour, label[:256], repeats):.2f} | <= 1.10 |",
-        flush=True,
-    )
-    for name, model, bar in (
-        ("undefended", plain, ">= 2"),
-        ("adversarially trained", robust, ">= 0.97"),
-    ):
-        faster, same = active_set(model, image, label, repeats)
-        verdicts = "same verdicts" if same else "VERDICTS DIFFER"
-        print(
-            f"| active set, {name} LeNet: times faster | {faster:.2f} ({verdicts}) | {bar} |",
-            flush=True,
-        )
-    print(
-        f"| peak memory, ResNet-20: attack / one forward and backward | {peak_memory(resnet20().to(DEVICE), colour, label[:256]):.2f} | <= 1.1 |",
-        flush=True,
-    )
-    print(
-        f"| Lightning, rows and MLflow: added to the attack's time | {100 * overhead(plain, n, repeats):.1f} % | <= 5 % (at 10,000 images) |",
-        flush=True,
-    )
+    for what, measure, bar in rows(n, repeats):
+        if wanted in what:
+            print(f"| {what} | {measure()} | {bar} |", flush=True)
 
 
 if __name__ == "__main__":

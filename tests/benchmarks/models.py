@@ -19,8 +19,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "assay"
 
 def data_module() -> ImageDataModule:
     """MNIST where it lies beside the project, else the digits of scikit-learn."""
-    data = MNIST(root=SHARED) if (SHARED / "MNIST").is_dir() else Digits(resize=28)
-    return data
+    return MNIST(root=SHARED) if (SHARED / "MNIST").is_dir() else Digits(resize=28)
 
 
 def split(name: str) -> tuple[Tensor, Tensor]:

@@ -38,8 +38,7 @@ def test_from_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Call
         "perturb: {class_path: callbacks.AdversarialTraining, init_args: {epsilon: 0.1, attack: "
         "{class_path: callbacks.PGD, init_args: {steps: 2}}}}"
     )
-    code = main(
-        "fine-tune --config harden.yaml --model lenet --data Digits --trainer.max_epochs 1 "
-        "--tracking.enabled false --evaluation none --data.limit 100".split()  # noqa: SIM905
-    )
+    words = "--config harden.yaml --model lenet --data Digits --trainer.max_epochs 1".split()
+    quick = "--tracking.enabled false --evaluation none --data.limit 100".split()
+    code = main(["fine-tune", *words, *quick])
     assert code == 0, capsys.readouterr().err  # type: ignore[attr-defined]
