@@ -39,7 +39,7 @@ class RunLogger(Logger):
         """Nothing: the pipeline logs what matters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Logs finite numbers with a key like `train/loss`; `epoch`, which has none, is left out."""
+        """Logs finite numbers with a key like `train/loss`; `epoch` has none and is left out."""
         points = [
             (key, float(value), step or 0)
             for key, value in metrics.items()

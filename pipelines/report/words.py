@@ -36,4 +36,4 @@ def radius(value: float, unit: str) -> str:
     """A severity: in grey levels of 255 where it is small and of the L∞ kind, else three digits."""
     levels = round(255 * value, 6)
     usual = levels == round(levels) if levels >= 3 else 4 * levels == round(4 * levels)
-    return f"{levels:g}/255" if "∞" in unit and usual and 0 < levels <= 64 else f"{value:.3g}"
+    return f"{levels:g}/255" if "∞" in unit and usual and 0 < levels <= 32 else f"{value:.3g}"
