@@ -30,6 +30,16 @@ test-lowest:
 		--resolution lowest-direct -e ".[dev]"
 	@MLFLOW_DISABLE_TELEMETRY=true .venv-lowest/bin/python -m pytest
 
+# Foolbox and torchattacks live in an environment of their own, never in the project's.
+bench: $(STAMP)
+	@$(PYTHON) -m venv .venv-bench && .venv-bench/bin/python -m pip install -q "uv>=0.5"
+	@.venv-bench/bin/python -m uv pip install -q --python .venv-bench/bin/python --compile-bytecode \
+		--constraint .ci/constraints.txt --overrides tests/benchmarks/overrides.txt \
+		--build-constraints tests/benchmarks/build-constraints.txt \
+		-e . -r tests/benchmarks/requirements.txt
+	@.venv-bench/bin/python tests/benchmarks/peer_attacks.py
+	@$(BIN)/python tests/benchmarks/attack_speed.py
+
 # uv lives inside the environment: nothing is installed outside this folder.
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@echo "assay: installing into .venv: about 6 GB (torch with its CUDA packages), one to four minutes."
