@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 120.0
 """Seconds to wait for another process that is creating the database."""
+_BRIEF = 5.0
+"""Seconds a server has for its first answer."""
 _SQLITE = "sqlite:///"
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 _DEFAULTS = {
@@ -186,7 +188,7 @@ def _reach(uri: str) -> None:
     import requests
 
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=5)  # any answer will do
+        requests.get(f"{uri.rstrip('/')}/health", timeout=_BRIEF)  # any answer will do
     except requests.RequestException as error:
         cause: BaseException = error
         while cause.__context__ is not None:  # urllib3 and requests wrap what the system said
