@@ -61,4 +61,9 @@ class Found:
 
 
 def _keep(where: Tensor, rows: Tensor, iterate: Tensor, mask: Tensor) -> None:
-    where[rows] = torch.where(mask[:, None, None, None], iterate, where[rows])
+    """Writes the masked iterates; by mask, because indices would make the host wait for a GPU."""
+    mask = mask[:, None, None, None]
+    if len(rows) == len(where):  # all of them, in order: nothing to look up
+        torch.where(mask, iterate, where, out=where)
+    else:
+        where[rows] = torch.where(mask, iterate, where[rows])

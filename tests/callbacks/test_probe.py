@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from callbacks import PROBES, Budget, Clean, Measurement, Probe
+from callbacks import PROBES, Budget, Clean, Measurement, Probe, Queries, Samples, Setting
 from callbacks.resume import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
@@ -170,6 +170,27 @@ def test_two_processes_give_the_same_rows(
     torch.set_num_threads(threads)
     for name in names:
         same_rows(pd.read_parquet(tmp_path / name), expected[made(name).name])
+
+
+class Inverted(Probe):
+    """The README's example of a probe of one's own."""
+
+    family, title, unit, name = "corruption", "Inverted", "none", "inverted"
+
+    def settings(self) -> tuple[Setting, ...]:
+        return (Setting("inverted", 1, 1.0),)
+
+    def measure(self, model: Queries, samples: Samples, settings: object) -> Iterator[Measurement]:
+        yield Measurement(settings[0], model(1 - samples.image))  # type: ignore[index]
+
+
+def test_the_example_of_the_readme(one_pass: Callable, classifier: Classifier) -> None:
+    (rows,) = one_pass(Inverted(chunk=16)).values()
+    data = Digits(limit=23)
+    data.setup("test")
+    image = torch.stack([batch.image for batch in data.test_dataloader()][:1])[0]
+    expected = classifier(1 - image.float() / (255 if image.max() > 1 else 1)).argmax(1)
+    assert rows["prediction"].tolist()[: len(expected)] == expected.tolist()
 
 
 class Leaving:
