@@ -115,7 +115,7 @@ def test_ece_interval_is_scipys_basic_bootstrap() -> None:
     found = s.ece_interval(confidence, correct, resamples=2000)
     expected = stats.bootstrap(
         (confidence, correct), s.ece, paired=True, vectorized=False, method="basic",
-        n_resamples=2000, rng=np.random.default_rng(1),
+        n_resamples=2000, random_state=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     assert found.value == s.ece(confidence, correct)
     assert found[1:] == pytest.approx(expected, abs=0.005)
@@ -127,7 +127,7 @@ def test_auroc_interval_agrees_with_a_bootstrap_of_scikit_learn() -> None:
     found = s.auroc_interval(score, positive)
     expected = stats.bootstrap(
         (positive, score), roc_auc_score, paired=True, vectorized=False, method="percentile",
-        n_resamples=1000, rng=np.random.default_rng(1),
+        n_resamples=1000, random_state=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     assert found.value == pytest.approx(roc_auc_score(positive, score))
     assert found[1:] == pytest.approx(expected, abs=0.01)
