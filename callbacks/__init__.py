@@ -9,6 +9,17 @@ from collections.abc import Callable
 from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining, attacked_by
 from callbacks.budget import Budget
 from callbacks.clean import Clean
+from callbacks.damage import (
+    ActivationFault,
+    BitError,
+    BitFlip,
+    BitFlipAttack,
+    DamageProbe,
+    Noise,
+    SignFlip,
+    Zero,
+    damaged_by,
+)
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.progress import EvaluationProgress
@@ -22,6 +33,15 @@ PROBES: dict[str, Callable[[Budget], Probe]] = {
     "pgd": attacked_by(PGD),
     "pgd_l2": attacked_by(PGD, norm="l2"),
     "pgd_targeted": attacked_by(PGD, targeted="least_likely"),
+    "zero": damaged_by(Zero),
+    "noise": damaged_by(Noise),
+    "sign_flip": damaged_by(SignFlip),
+    "bit_flip": damaged_by(BitFlip),
+    "bit_error": damaged_by(BitError),
+    "bit_flip_by_bit": damaged_by(BitFlip, severities=(100,), by="bit"),
+    "bit_flip_by_layer": damaged_by(BitFlip, severities=(10,), by="layer"),
+    "bit_flip_attack": damaged_by(BitFlipAttack),
+    "activation_fault": damaged_by(ActivationFault),
 }
 
 __all__ = [
@@ -32,6 +52,7 @@ __all__ = [
     "AdversarialTraining",
     "Budget",
     "Clean",
+    "DamageProbe",
     "Draw",
     "EvaluationProgress",
     "Measurement",

@@ -15,6 +15,7 @@ class Budget:
         objective: of attacks: "loss" measures the worst-case loss too, "verdict" stops an image as
             soon as it is broken.
         curve: severities, as multiples of the data set's usual one.
+        draws: random variants of each damage.
         chunk: images in every model call.
         seed: of every random number.
     """
@@ -24,5 +25,6 @@ class Budget:
     restarts: int = 1
     objective: Literal["verdict", "loss"] = "loss"
     curve: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    draws: int = 3
     chunk: int = 128
     seed: int = 0

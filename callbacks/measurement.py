@@ -20,11 +20,13 @@ class Setting:
         severity: the integer MLflow draws curves over, in the family's unit (attacks:
             1000·epsilon).
         value: the exact severity, for instance epsilon.
+        draw: which of several random variants of one severity.
     """
 
     name: str
     severity: int
     value: float
+    draw: int = 0
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.4g}" if self.severity else self.name

@@ -72,7 +72,7 @@ class Outcomes(Metric):
             "severity": position.map(lambda i: self.settings[i].severity),
             "value": position.map(lambda i: self.settings[i].value),
         }
-        discrete = dict.fromkeys(DISCRETE_COLUMNS, "int64")
+        discrete = {name: "int64" for name in self.columns if name in DISCRETE_COLUMNS}
         return pd.concat(
             [pd.DataFrame(named), frame.drop(columns="setting").astype(discrete)], axis=1
         )

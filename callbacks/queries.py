@@ -1,7 +1,7 @@
 """A model that is only ever called with one batch shape, and whose calls are counted."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -39,6 +39,15 @@ class Queries:
         """Images sent forward so far, padding not counted."""
         self.backwards = 0
         """Images differentiated so far, padding not counted."""
+
+    @contextmanager
+    def answered_by(self, variant: Model) -> Iterator[None]:
+        """Lets another model answer for a while, for instance a damaged variant."""
+        model, self.model = self.model, variant
+        try:
+            yield
+        finally:
+            self.model = model
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import pandas as pd
 from callbacks.statistics import (
     Interval,
     auroc_interval,
+    crossed_mean,
     ece_interval,
     holm,
     mcnemar,
@@ -26,7 +27,7 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
         Columns `setting severity value n`, and each with its interval (`acc acc_low acc_high`):
         `acc`, `loss` (mean), `ece`, `brier`, `error_auroc` (how well low confidence tells errors)
         and `worst_loss`: NaN where an attack only looked for a verdict, the loss itself where
-        nothing was attacked.
+        nothing was attacked. For damage also `sdc` and `due`, see `DamageProbe`.
     """
     keys = ["setting", "severity", "value"]
     lines = [
@@ -39,17 +40,32 @@ def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values(["setting", "value"]).reset_index(drop=True)
 
 
+def accuracy(rows: pd.DataFrame) -> Interval:
+    """Share of correct rows of one setting: over images, and over draws where there are several."""
+    return _number(rows, "correct")
+
+
+def _number(rows: pd.DataFrame, column: str) -> Interval:
+    """Mean of a column with the interval that its rows allow."""
+    if "draw" in rows and rows["draw"].nunique() > 1:  # the same images under every draw
+        return crossed_mean(rows.pivot_table(column, "draw", "index").to_numpy())
+    if rows[column].isin([0, 1]).all():
+        return rate(int(rows[column].sum()), len(rows))
+    return mean(rows[column])
+
+
 def _reduced(rows: pd.DataFrame) -> dict[str, float]:
     correct, confidence = rows["correct"].to_numpy(), rows["confidence"].to_numpy()
     loss = mean(rows["loss"])
     numbers: dict[str, Interval] = {
-        "acc": rate(int(correct.sum()), len(rows)),
+        "acc": accuracy(rows),
         "loss": loss,
         "worst_loss": mean(rows["worst_loss"]) if "worst_loss" in rows else loss,
         "ece": ece_interval(confidence, correct),
         "brier": mean(rows["brier"]),
         "error_auroc": auroc_interval(-confidence, correct == 0),
     }
+    numbers |= {name: _number(rows, name) for name in ("sdc", "due") if name in rows}
     found: dict[str, float] = {"n": len(rows)}
     for name, number in numbers.items():
         found |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
@@ -83,7 +99,7 @@ def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     lines = []
     for _, part in rows.groupby(["setting", "value", "label"]):
         first = part.iloc[0]
-        share = rate(int(part["correct"].sum()), len(part))
+        share = accuracy(part)
         lines.append(
             {
                 "class": classes[int(first["label"])],

@@ -41,6 +41,8 @@ class Resume:
             return
         for setting in self.settings:
             about = {**facts, "setting": setting.name, "value": repr(setting.value)}
+            if setting.draw:
+                about["draw"] = setting.draw
             self._shards[setting] = Shards(folder / fingerprint(about), about)
             self._known[setting] = self._shards[setting].load().set_index("index", drop=False)
 

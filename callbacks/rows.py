@@ -16,7 +16,9 @@ OUTCOME_COLUMNS = (
 )
 COST_COLUMNS = ("forwards", "backwards", "seconds")
 """What the row cost: images sent through the model, and this process's time (not reproducible)."""
-DISCRETE_COLUMNS = frozenset({"index", "label", "prediction", "correct"})
+DISCRETE_COLUMNS = frozenset(
+    {"index", "label", "prediction", "correct", "draw", "sdc", "sdc5", "due"}
+)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from datamodules.images import FileImages, Images
 from datamodules.preprocessing import CONVERSIONS, Preprocessing, in_unit_range
 from datamodules.roots import default_root
 from datamodules.sampler import ExactDistributedSampler
-from datamodules.splits import limited, stratified_split
+from datamodules.splits import limited, stratified_order, stratified_split
 
 
 class ImageDataModule(L.LightningDataModule, ABC):
@@ -165,6 +165,13 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """Returns a split, loaded if need be."""
         self.setup("test" if split == "test" else "fit")
         return self._splits[split]
+
+    def taken(self, split: str, count: int) -> Batch:
+        """Returns some images of a split in float32 [0, 1]: always the same, classes balanced."""
+        images = self.images(split)
+        rows = stratified_order(images.label, self.seed)[:count]
+        batch = images.__getitems__(rows.tolist())
+        return Batch(in_unit_range(batch.image), batch.label, batch.index)
 
     @property
     def test_index(self) -> Tensor:

@@ -186,7 +186,8 @@ def _points(family: str, table: pd.DataFrame, loss: str) -> list[Metric]:
     return [
         (f"{family}/{line['setting']}_{name}", float(line[name]), int(line["severity"]))
         for line in records(table)
-        for name in names
+        for name in (*names, "sdc", "due")
+        if name in line
     ]
 
 

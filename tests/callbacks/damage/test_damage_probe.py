@@ -1,0 +1,111 @@
+"""The damage probe against damaged models in the tutorial way, and its cached prefix."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from callbacks.damage import BitFlip, DamageProbe, Noise, Selection, Zero
+from callbacks.damage.prefix import Prefix
+from callbacks.damage.probe import silent_errors
+from datamodules import Digits
+from datamodules.errors import UserError
+from lightning_modules import Classifier
+from lightning_modules.cifar_resnet import CIFARResNet
+
+
+def test_rows_are_those_of_the_damaged_model(one_pass: Callable, classifier: Classifier) -> None:
+    probe = DamageProbe(Zero(), (0.3, 0.6), draws=2, chunk=16)
+    rows = one_pass(probe)["zero"]
+    batch = Digits(limit=23).taken("test", 23)
+    for (severity, draw), part in rows.groupby(["value", "draw"]):
+        model = copy.deepcopy(classifier).eval()
+        Zero()(classifier, severity, int(draw)).apply(model)
+        expected = dict(
+            zip(batch.index.tolist(), model(batch.image).argmax(1).tolist(), strict=True)
+        )
+        assert dict(zip(part["index"], part["prediction"], strict=True)) == expected
+
+
+def test_no_damage_is_the_clean_model(one_pass: Callable) -> None:
+    rows = one_pass(DamageProbe(Noise(), (0.0,), draws=1, chunk=16))["noise"]
+    assert not rows[["sdc", "sdc5", "due"]].any().any()
+    assert (rows["confidence_shift"] == 0).all()
+
+
+def test_late_damage_uses_the_prefix_and_changes_nothing(
+    one_pass: Callable, same_rows: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Zero(Selection(layers=("model.5",)))
+    with_prefix = one_pass(DamageProbe(late, (0.5,), chunk=16))["zero"]
+    monkeypatch.setattr(DamageProbe, "_shared_prefix", lambda *_: None)
+    same_rows(with_prefix, one_pass(DamageProbe(late, (0.5,), chunk=16))["zero"])
+
+
+NETWORKS = {
+    "cifar_resnet": lambda: CIFARResNet(1),
+    "resnet18": lambda: torchvision.models.resnet18(num_classes=10),
+    "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(num_classes=10),
+    "vit": lambda: torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10),
+}
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("at", [0.5, 0.9])
+@torch.no_grad()  # attention takes another, faster way with gradients off
+def test_the_prefix_is_bit_equal_and_skips_work(name: str, at: float) -> None:
+    torch.manual_seed(0)
+    model = NETWORKS[name]().eval()
+    weights = [one for one, _ in model.named_parameters()]
+    damaged = weights[int(at * len(weights)) :]
+    image = torch.rand(4, 3, 32, 32)
+    prefix = Prefix(model, damaged, image[:1])
+    assert prefix.verify(image)
+    assert len(prefix) > 0
+    state = {one: model.get_parameter(one) + 0.01 for one in damaged}
+    expected = torch.func.functional_call(model, state, (image,))
+    prefix.record(image)
+    with prefix.replayed():
+        assert torch.equal(torch.func.functional_call(model, state, (image,)), expected)
+    assert all("forward" not in vars(part) for part in model.modules())
+
+
+class Reused(nn.Module):
+    """Calls its first layer again after the damaged one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(self.second(self.first(x)))
+
+
+def test_a_module_that_is_called_again_is_not_cached() -> None:
+    assert Prefix(Reused(), ["second.weight"], torch.rand(1, 4)).names == []
+
+
+def test_silent_errors() -> None:
+    clean = torch.tensor([[3.0, 1, 0, 0, 0, 0], [3, 1, 0, 0, 0, -9], [3, 1, 0, 0, 0, 0]])
+    damaged = torch.tensor([[1.0, 3, 0, 0, 0, 0], [0, 1, 0, 0, 0, 9], [3, torch.nan, 0, 0, 0, 0]])
+    found = silent_errors(clean, damaged)
+    assert found["sdc"].tolist() == [True, True, False]
+    assert found["sdc5"].tolist() == [False, True, False]
+    assert found["due"].tolist() == [False, False, True]
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(UserError, match="Expected `draws` to be at least 1"):
+        DamageProbe(Zero(), draws=0)
+    with pytest.raises(UserError, match="Only damage of bits can be measured by bit, not 'zero'"):
+        DamageProbe(Zero(), by="bit")
+
+
+def test_a_bad_severity_is_told_before_anything_runs(one_pass: Callable) -> None:
+    with pytest.raises(UserError, match=r"to be a share in \[0, 1\], but got 1.5."):
+        one_pass(DamageProbe(Zero(), (1.5,), chunk=16))
+    with pytest.raises(UserError, match="number of bits"):
+        one_pass(DamageProbe(BitFlip(), (-3,), chunk=16))
