@@ -7,7 +7,7 @@ from torch import Tensor
 
 from callbacks.transfer.labels import one_hot
 
-_ROUNDS = 1000
+_ROUNDS = 200
 _STABLE = 1e-10  # keeps a/b finite where nothing is explained, or nothing is left to explain
 
 

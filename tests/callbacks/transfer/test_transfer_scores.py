@@ -75,7 +75,7 @@ def test_log_me_is_the_evidence_of_a_gaussian() -> None:
     from scipy.stats import multivariate_normal
 
     generator = torch.Generator().manual_seed(1)
-    for n, d in ((30, 4), (12, 20)):
+    for n, d in ((30, 4), (40, 60)):
         features = torch.randn(n, d, generator=generator, dtype=torch.double)
         label = (features[:, 0] > 0).long()
         total = 0.0
@@ -89,7 +89,8 @@ def test_log_me_is_the_evidence_of_a_gaussian() -> None:
 
             found = minimize(negative, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9})
             total -= float(found.fun) / n / 2
-        assert log_me(features, label) == pytest.approx(total, abs=1e-6)
+        # N < D leaves no rest, so b grows until the stabiliser stops it, in the sixth digit.
+        assert log_me(features, label) == pytest.approx(total, abs=1e-6 if n > d else 1e-5)
 
 
 def test_shrinkage_equals_scikit_learns() -> None:
