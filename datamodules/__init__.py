@@ -2,11 +2,13 @@
 
 from datamodules.batch import Batch
 from datamodules.cifar10 import CIFAR10
+from datamodules.cifar10_halves import CIFAR10Animals, CIFAR10Vehicles
 from datamodules.digits import Digits
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.image_folder import ImageFolder
 from datamodules.mnist import MNIST
+from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
 from datamodules.preprocessing import Preprocessing
 
 DATA: dict[str, type[ImageDataModule]] = {
@@ -14,6 +16,12 @@ DATA: dict[str, type[ImageDataModule]] = {
     "MNIST": MNIST,
     "CIFAR10": CIFAR10,
     "ImageFolder": ImageFolder,
+    "RotatedMNIST": RotatedMNIST,
+    "PermutedMNIST": PermutedMNIST,
+    "InvertedMNIST": InvertedMNIST,
+    "MNISTSubset": MNISTSubset,
+    "CIFAR10Animals": CIFAR10Animals,
+    "CIFAR10Vehicles": CIFAR10Vehicles,
 }
 
 __all__ = [

@@ -104,6 +104,8 @@ CASES: dict[str, tuple[type[ImageDataModule], Callable[[Path], Any], dict[str, A
     "ImageFolder train, val": (ImageFolder, train_and_val, {}),
     "ImageFolder one": (ImageFolder, class_folders, {}),
     "ImageFolder grey": (ImageFolder, class_folders, {"channels": 1}),
+    **{name: (DATA[name], idx_files, {}) for name in DATA if "MNIST" in name and name != "MNIST"},
+    **{name: (DATA[name], cifar_folders, {}) for name in ("CIFAR10Animals", "CIFAR10Vehicles")},
 }
 assert set(DATA.values()) == {kind for kind, _, _ in CASES.values()}, "every data set has a case"
 
