@@ -41,7 +41,7 @@ class Format:
             stored = weight.to(self.float_type)
             return stored.view(INTEGERS[stored.element_size()])
         most = 2 ** (self.bits - 1) - 1
-        return (weight / step).round().clamp(-most, most).to(torch.int8)
+        return (weight / step).round().clamp(-most - 1, most).to(torch.int8)
 
     def decode(self, code: Tensor, step: float = 1.0) -> Tensor:
         """From stored bits to float32 values."""
