@@ -70,12 +70,14 @@ def class_performance(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFram
     A class that is never predicted has precision 0, as is usual.
     """
     numbers = precision_recall_fscore_support(
-        rows["label"], rows["prediction"], labels=range(len(classes)), zero_division=0.0
+        rows["label"],
+        rows["prediction"],
+        labels=range(len(classes)),
+        zero_division=0.0,  # type: ignore[arg-type]
     )
-    columns = dict(zip(("precision", "recall", "f1", "n"), numbers, strict=True))
-    return pd.DataFrame({"class": list(classes), **columns})[
-        ["class", "n", "precision", "recall", "f1"]
-    ]
+    precision, recall, f1, n = numbers
+    columns = {"class": list(classes), "n": n, "precision": precision, "recall": recall, "f1": f1}
+    return pd.DataFrame(columns)
 
 
 def _resampled(

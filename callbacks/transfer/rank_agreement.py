@@ -66,4 +66,4 @@ def rank_intervals(
 def _tau(score: np.ndarray, truth: np.ndarray) -> float:
     if len(np.unique(score)) < 2 or len(np.unique(truth)) < 2:
         return float("nan")
-    return float(stats.weightedtau(truth, score).statistic)
+    return float(stats.weightedtau(truth, score)[0])  # type: ignore[index]

@@ -1,0 +1,43 @@
+"""A network as a chain of blocks, from the image to the head."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from lightning_modules.heads import head_name
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList)
+
+
+def blocks(model: nn.Module) -> tuple[str, ...]:
+    """Names the blocks that training freezes and frees as a whole; the head is the last.
+
+    Containers are opened, and so is a module with more than half of all parameters outside the
+    head; what is left are layers of plain networks and blocks of residual ones.
+
+    Args:
+        model: from images to logits.
+
+    Returns:
+        Dotted names in the order of definition; modules without parameters are left out.
+    """
+    head = head_name(model)
+    total = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(head))
+    found = [name for name in _opened(model, "", total / 2) if name != head]
+    return (*found, head)
+
+
+def block_of(names: tuple[str, ...], parameter: str) -> str:
+    """The block that a parameter belongs to; the first one for what is in none of them."""
+    inside = [name for name in names if parameter.startswith(f"{name}.")]
+    return max(inside, key=len, default=names[0])
+
+
+def _opened(module: nn.Module, prefix: str, large: float) -> Iterator[str]:
+    for own, child in module.named_children():
+        name, size = f"{prefix}{own}", sum(p.numel() for p in child.parameters())
+        container = isinstance(child, _CONTAINERS) or size > large
+        if size and container and any(True for _ in child.children()):
+            yield from _opened(child, f"{name}.", large)
+        elif size:
+            yield name

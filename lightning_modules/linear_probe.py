@@ -1,0 +1,185 @@
+"""A linear probe on fixed features, solved to the optimum."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datamodules.errors import UserError
+from lightning_modules.heads import head_name
+
+STRENGTHS = tuple(10.0 ** (1 - 0.75 * i) for i in range(10))
+"""Ten, from 10 down to 2e-6; for features of unit size, strongest first for warm starts."""
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A multinomial logistic regression.
+
+    Args:
+        weight: `(K, D)` float64.
+        bias: `(K,)` float64.
+        strength: of the L2 penalty it was solved with.
+        accuracy: on the samples it was selected by; NaN where there were none.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    accuracy: float = float("nan")
+
+    def __call__(self, feature: Tensor) -> Tensor:
+        """From features `(N, D)` to float32 logits `(N, K)`."""
+        return (feature.double() @ self.weight.T + self.bias).float()
+
+    def install(self, model: nn.Module) -> None:
+        """Writes the probe into the head of a network, which has K outputs already."""
+        head = model.get_submodule(head_name(model))
+        assert isinstance(head, nn.Linear | nn.Conv2d)
+        if head.bias is None:
+            raise UserError("Expected a head with a bias, to put a linear probe into it.")
+        with torch.no_grad():
+            head.weight.copy_(self.weight.view_as(head.weight))
+            head.bias.copy_(self.bias)
+
+
+class Regression:
+    """The samples of one regression in coordinates that make every solve quick.
+
+    Minimises mean cross-entropy + strength/2 |W|^2 over features that are centred and divided by
+    one number, their root mean square; the bias is free. That is scikit-learn's objective with
+    C = 1 / (N strength) on the same features. Rotating features onto their principal axes changes
+    neither loss nor penalty, leaves at most min(N, D) coordinates, and makes the curvature bound
+    (Böhning 1992) diagonal, by which L-BFGS is preconditioned.
+
+    Args:
+        feature: `(N, D)`.
+        label: `(N,)`.
+        classes: K, also those without a sample here.
+    """
+
+    def __init__(self, feature: Tensor, label: Tensor, classes: int) -> None:
+        if not bool(torch.isfinite(feature).all()):
+            raise UserError("Expected finite features for a linear probe, but got NaN or infinity.")
+        feature = feature.double()
+        self.mean = feature.mean(0)
+        centred = feature - self.mean
+        self.scale = float(centred.square().mean().sqrt()) or 1.0
+        self.axes, self.spread = _principal(centred / self.scale)
+        self.rotated = centred / self.scale @ self.axes
+        self.target = F.one_hot(label, classes).double()
+
+    def solve(
+        self, strength: float, start: Tensor | None = None, tolerance: float = 1e-7
+    ) -> Tensor:
+        """Finds the optimum.
+
+        Args:
+            strength: of the penalty, > 0.
+            start: `(K, r + 1)` of a neighbouring strength; None starts at zero.
+            tolerance: largest component of the preconditioned gradient at the end.
+
+        Returns:
+            `(K, r + 1)` weights on the principal axes, bias last.
+        """
+        curvature = torch.cat([self.spread / 2, self.spread.new_full((1,), 0.5)])
+        penalty = torch.full_like(curvature, strength)
+        penalty[-1] = 0
+        scale = (curvature + penalty).rsqrt()
+        begin = scale.new_zeros(self.target.shape[1], len(scale)) if start is None else start
+        inner = (begin / scale).requires_grad_()
+        optimizer = torch.optim.LBFGS(
+            [inner],
+            max_iter=2000,
+            max_eval=5000,
+            tolerance_grad=tolerance,
+            tolerance_change=1e-15,
+            history_size=20,
+            line_search_fn="strong_wolfe",
+        )
+
+        @torch.no_grad()
+        def closure() -> Tensor:
+            weight = inner * scale
+            logits = torch.addmm(weight[:, -1], self.rotated, weight[:, :-1].T)
+            log_probability = logits.log_softmax(1)
+            error = (log_probability.exp() - self.target) / len(logits)
+            gradient = torch.cat([error.T @ self.rotated, error.sum(0)[:, None]], 1)
+            inner.grad = (gradient + penalty * weight) * scale
+            loss = -(log_probability * self.target).sum() / len(logits)
+            return loss + (penalty * weight.square()).sum() / 2
+
+        optimizer.step(closure)
+        return inner.detach() * scale
+
+    def probe(
+        self, solution: Tensor, strength: float, accuracy: float = float("nan")
+    ) -> LinearProbe:
+        """Turns a solution back into weights for the features as they came."""
+        weight = solution[:, :-1] @ self.axes.T / self.scale
+        return LinearProbe(weight, solution[:, -1] - weight @ self.mean, strength, accuracy)
+
+
+def fit_linear_probe(
+    feature: Tensor,
+    label: Tensor,
+    classes: int,
+    selection: tuple[Tensor, Tensor] | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+) -> LinearProbe:
+    """Selects the penalty on held-out samples, then solves anew on all (Kornblith et al. 2019).
+
+    Args:
+        feature: `(N, D)`, of the backbone in inference mode.
+        label: `(N,)`.
+        classes: K.
+        selection: features and labels to select by; None (too few samples) takes the middle.
+        strengths: of the penalty, strongest first; each solve starts from the one before. Equal
+            accuracies are decided by the held-out loss.
+
+    Returns:
+        The probe; its accuracy is that on the held-out samples before they were learnt from.
+    """
+    if len(label.unique()) < 2:
+        raise UserError("Expected samples of at least two classes for a linear probe, but got one.")
+    if selection is None or len(selection[1]) == 0:
+        strength = strengths[len(strengths) // 2]
+        regression = Regression(feature, label, classes)
+        return regression.probe(regression.solve(strength), strength)
+    strength, accuracy = _selected(Regression(feature, label, classes), selection, strengths)
+    together = Regression(
+        torch.cat([feature, selection[0]]), torch.cat([label, selection[1]]), classes
+    )
+    return together.probe(together.solve(strength), strength, accuracy)
+
+
+def _selected(
+    regression: Regression, selection: tuple[Tensor, Tensor], strengths: Sequence[float]
+) -> tuple[float, float]:
+    """The strength with the best held-out accuracy, and that accuracy."""
+    feature, label = selection[0].double(), selection[1]
+    found: list[tuple[float, float, float]] = []
+    solution = None
+    for strength in strengths:
+        # A thousandth of the last digit that accuracy shows; the refit is solved to the end.
+        solution = regression.solve(strength, solution, tolerance=1e-4)
+        logits = regression.probe(solution, strength)(feature)
+        accuracy = float((logits.argmax(1) == label).double().mean())
+        found.append((accuracy, -float(F.cross_entropy(logits, label)), strength))
+    accuracy, _, strength = max(found)
+    return strength, accuracy
+
+
+def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Axes `(D, r)` and mean squares `(r,)` of centred features, by the smaller Gram matrix."""
+    n, d = centred.shape
+    if d <= n:
+        values, vectors = torch.linalg.eigh(centred.T @ centred / n)
+        kept = values > 1e-12 * values[-1]
+        return vectors[:, kept], values[kept]
+    values, vectors = torch.linalg.eigh(centred @ centred.T / n)
+    kept = values > 1e-12 * values[-1]
+    axes = centred.T @ vectors[:, kept] / (n * values[kept]).sqrt()
+    return axes, values[kept]
