@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lightning_modules.lenet import LeNet
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "lenet": LeNet,
+    "lenet_wide": partial(LeNet, width=4),
     "cifar_resnet20": cifar_resnet20,
     "cifar_resnet32": cifar_resnet32,
     "cifar_resnet44": cifar_resnet44,
@@ -72,7 +74,7 @@ def preprocessing_of(architecture: str, like: Preprocessing | None) -> Preproces
         return Preprocessing(like.channels, (32, 32), mean=like.mean, std=like.std)
     if like is not None:
         return like
-    if name == "lenet":
+    if name in ("lenet", "lenet_wide"):
         return Preprocessing(1, mean=(0.1307,), std=(0.3081,))  # of MNIST
     return Preprocessing(resize=256, crop=224)  # of ImageNet
 

@@ -17,7 +17,7 @@ from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
 from lightning_modules.weights_file import read_weights
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-_SIDES = {"lenet": 28, "inception_v3": 299}
+_SIDES = {"lenet": 28, "lenet_wide": 28, "inception_v3": 299}
 _SLOW = "regnet"  # computes its widths with tensors, which the meta device cannot do
 
 

@@ -93,6 +93,7 @@ def test_answers_and_survives_saving(
     ("architecture", "parameters"),
     [
         ("lenet", 44_426),  # LeCun et al. 1998 with ReLU: 156 + 2,416 + 30,840 + 10,164 + 850
+        ("lenet_wide", 696_074),  # 624 + 38,464 + 492,000 + 161,616 + 3,370
         ("cifar_resnet20", 269_722),  # akamaster/pytorch_resnet_cifar10
         ("cifar_resnet32", 464_154),
         ("cifar_resnet44", 658_586),
@@ -100,7 +101,7 @@ def test_answers_and_survives_saving(
     ],
 )
 def test_has_the_published_number_of_parameters(architecture: str, parameters: int) -> None:
-    model = build(architecture, 10, 1 if architecture == "lenet" else 3)
+    model = build(architecture, 10, 1 if "lenet" in architecture else 3)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
 
 

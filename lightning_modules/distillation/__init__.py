@@ -1,0 +1,43 @@
+"""Distillation: losses that are pure functions, and the module that trains a student by them."""
+
+from lightning_modules.distillation.answers import HEAD_INPUT, Answers
+from lightning_modules.distillation.attention import attention_loss, attention_map
+from lightning_modules.distillation.cache import AnswerCache
+from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_parts
+from lightning_modules.distillation.distillation import Distillation, made_teachers
+from lightning_modules.distillation.hints import hint_loss
+from lightning_modules.distillation.initialisation import initialise_from
+from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, Lesson
+from lightning_modules.distillation.recipe import USUAL, DistillationRecipe
+from lightning_modules.distillation.relational import angle_loss, distance_loss, relational_loss
+from lightning_modules.distillation.robust import rslad_loss
+from lightning_modules.distillation.sizes import largest, shown
+from lightning_modules.distillation.soft_targets import soft_target_loss
+from lightning_modules.distillation.teachers import Teachers
+
+__all__ = [
+    "FEATURE_TERMS",
+    "HEAD_INPUT",
+    "SOFT_TERMS",
+    "USUAL",
+    "AnswerCache",
+    "Answers",
+    "Distillation",
+    "DistillationRecipe",
+    "Lesson",
+    "Teachers",
+    "angle_loss",
+    "attention_loss",
+    "attention_map",
+    "decoupled_loss",
+    "decoupled_parts",
+    "distance_loss",
+    "hint_loss",
+    "initialise_from",
+    "largest",
+    "made_teachers",
+    "relational_loss",
+    "rslad_loss",
+    "shown",
+    "soft_target_loss",
+]

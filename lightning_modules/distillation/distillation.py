@@ -1,0 +1,219 @@
+"""Teaches a student what its teacher says, not only what is right."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
+
+from datamodules.batch import Batch
+from datamodules.errors import UserError
+from lightning_modules.classifier import Classifier
+from lightning_modules.distillation.answers import HEAD_INPUT, Answers, answered
+from lightning_modules.distillation.feature_matching import FeatureMatching
+from lightning_modules.distillation.initialisation import initialise_from, pairs
+from lightning_modules.distillation.objectives import (
+    SOFT_TERMS,
+    UNLABELLED,
+    Lesson,
+    hard_labels,
+)
+from lightning_modules.distillation.recipe import DistillationRecipe
+from lightning_modules.distillation.sizes import shown
+from lightning_modules.distillation.teachers import Teachers, check_classes
+from lightning_modules.fine_tuning import FineTuning
+from lightning_modules.losses import LOSSES
+from lightning_modules.perturb import Perturb, perturbed
+from lightning_modules.tuning import Tuning
+
+
+class Distillation(FineTuning):
+    """Fits a student to its teacher; optimizer, schedule and checkpoints are fine-tuning's.
+
+    Logs `train/loss`, `val/loss`, `val/acc`, `val/agreement` (share of images on which teacher and
+    student predict the same) and, for robust losses, `val/robust_acc`.
+
+    Args:
+        teacher: one classifier, several, or `Teachers` whose cache earlier students have filled.
+            The student itself teaches as it was at the start.
+        student: trained in place.
+        recipe: what is learnt from the teacher.
+        tuning: optimizer, schedule and the loss of the hard labels.
+        perturb: disturbs the student's images; the teacher sees them as they are. For "rslad" it is
+            called with the teacher's probabilities `(N, K)` in place of the labels.
+        example: `(1, C, H, W)` as the loader serves images, for feature losses.
+        labelled: `(M,)` indices of the images whose labels may be used; None: all of them.
+
+    Raises:
+        UserError: teacher, student and recipe do not fit together.
+    """
+
+    def __init__(
+        self,
+        teacher: Classifier | Sequence[Classifier] | Teachers,
+        student: Classifier,
+        recipe: DistillationRecipe | None = None,
+        tuning: Tuning | None = None,
+        perturb: Perturb | None = None,
+        example: Tensor | None = None,
+        labelled: Tensor | None = None,
+    ) -> None:
+        self.recipe = (recipe or DistillationRecipe()).filled()
+        layers = layer_pairs(self.recipe)
+        self.teachers = made_teachers(teacher, self.recipe, student)
+        check_classes(self.teachers, student)
+        if self.recipe.init_from:
+            source = self.teachers.classifiers[0].model
+            initialise_from(student.model, source, self.recipe.init_from)
+        super().__init__(student, tuning, perturb)
+        self._check_fit()
+        self._own_layers = [own for own, _ in layers]
+        self.matching = (
+            FeatureMatching(self.recipe.loss, layers, student, self.teachers, example)
+            if self.recipe.uses_features
+            else None
+        )
+        self.labelled, self._caching = labelled, False
+        self.val_agreement = MulticlassAccuracy(student.num_classes, average="micro")
+        self.val_robust = MulticlassAccuracy(student.num_classes, average="micro")
+
+    @property
+    def monitor(self) -> str:
+        """The logged number whose largest value marks the epoch to keep."""
+        return f"val/{self.recipe.select or ('robust_acc' if self.recipe.is_robust else 'acc')}"
+
+    def on_fit_start(self) -> None:
+        """Moves the teacher, and decides whether its answers can be kept."""
+        super().on_fit_start()
+        self.teachers.to(self.device)
+        augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
+        if self.recipe.cache and augment not in (None, "none"):
+            raise UserError(
+                f"Got `distillation.cache` with --data.augment {augment}: the teacher answers "
+                "another random image in every epoch. Leave one of them out."
+            )
+        self._caching = self.recipe.cache or (self.recipe.cache is None and augment == "none")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns the loss of a batch."""
+        loss = self.loss_of(self._lesson(batch))
+        self._check(loss)
+        self.train_loss(loss.detach(), len(batch.label))
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def loss_of(self, lesson: Lesson) -> Tensor:
+        """Adds up the weighted terms of a batch."""
+        recipe, tuning = self.recipe, self.tuning
+        terms = []
+        if recipe.hard_weight:
+            hard = hard_labels(lesson, recipe, tuning.loss, tuning.label_smoothing)
+            terms.append(recipe.hard_weight * hard)
+        if recipe.soft_weight:
+            soft = SOFT_TERMS[recipe.loss](lesson, recipe)
+            terms.append(self._ramp() * recipe.soft_weight * soft)
+        if recipe.feature_weight and self.matching is not None:
+            match = self.matching(lesson.student, lesson.teacher)
+            terms.append(self._ramp() * recipe.feature_weight * match)
+        return torch.stack(terms).sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measures loss, accuracy and agreement on undisturbed images, and robust accuracy."""
+        image = shown(batch.image, self.classifier.preprocessing)
+        logits, teacher = self(image).float(), self._taught("val", batch).logits
+        self.val_loss(LOSSES[self.tuning.loss](logits, batch.label, 0.0), len(batch.label))
+        self.val_acc(logits, batch.label)
+        self.val_agreement(logits, teacher.argmax(1))
+        self.log("val/loss", self.val_loss, on_epoch=True)
+        self.log("val/acc", self.val_acc, on_epoch=True, prog_bar=True)
+        self.log("val/agreement", self.val_agreement, on_epoch=True)
+        if self.monitor == "val/robust_acc":
+            self.val_robust(self._attacked(image, batch.label, teacher), batch.label)
+            self.log("val/robust_acc", self.val_robust, on_epoch=True, prog_bar=True)
+
+    def _lesson(self, batch: Batch) -> Lesson:
+        teacher = self._taught("train", batch)
+        image = shown(batch.image, self.classifier.preprocessing)
+        label = self._labels(batch, teacher)
+        if self.perturb is None:
+            answers = self._asked(image)
+            return Lesson(answers, answers, teacher, label)
+        disturbed = self._disturbed(image, batch.label, teacher.logits)
+        student = self._asked(disturbed)
+        wanted = self.recipe.is_robust and (self.recipe.hard_weight or self.recipe.loss == "rslad")
+        return Lesson(student, self._asked(image) if wanted else student, teacher, label)
+
+    def _asked(self, image: Tensor) -> Answers:
+        return answered(self, self.classifier.model, image, self._own_layers)
+
+    def _taught(self, split: str, batch: Batch) -> Answers:
+        if self._caching:
+            return self.teachers.taught(split, batch.image, batch.index)
+        return self.teachers(batch.image)
+
+    def _labels(self, batch: Batch, teacher: Answers) -> Tensor:
+        if self.recipe.labels == "teacher":
+            return teacher.logits.argmax(1)
+        if self.labelled is None:
+            return batch.label
+        known = torch.isin(batch.index, self.labelled.to(batch.index.device))
+        return batch.label.where(known, torch.full_like(batch.label, UNLABELLED))
+
+    def _disturbed(self, image: Tensor, label: Tensor, teacher: Tensor) -> Tensor:
+        assert self.perturb is not None
+        aim = teacher.softmax(1) if self.recipe.loss == "rslad" else label
+        return perturbed(self.perturb, self.classifier, image, aim)
+
+    def _attacked(self, image: Tensor, label: Tensor, teacher: Tensor) -> Tensor:
+        """The student's logits for disturbed images, also where Lightning forbids gradients."""
+        with torch.inference_mode(False), torch.enable_grad():
+            worst = self._disturbed(image.clone(), label.clone(), teacher.clone())
+        return self(worst).float()
+
+    def _ramp(self) -> float:
+        return min((self.current_epoch + 1) / self.recipe.ramp, 1.0) if self.recipe.ramp else 1.0
+
+    def _check_fit(self) -> None:
+        if self.tuning.mixup or self.tuning.cutmix:
+            raise UserError("Got `tuning.mixup` or `tuning.cutmix`, which distillation has not.")
+        if self.perturb is None and (self.recipe.is_robust or self.recipe.select == "robust_acc"):
+            raise UserError(
+                f"Expected `perturb` for robust distillation ({self.recipe.loss}), but got none: "
+                "give an attack, for instance callbacks.AdversarialTraining."
+            )
+        parameters = sum(p.numel() for p in self.classifier.parameters())
+        if parameters > self.teachers.parameters:
+            warnings.warn(
+                f"The student has {parameters:,} parameters, more than its teacher's "
+                f"{self.teachers.parameters:,}: it will be no smaller.",
+                stacklevel=2,
+            )
+
+
+def layer_pairs(recipe: DistillationRecipe) -> list[tuple[str, str]]:
+    """The student's and the teacher's layers of a feature loss; rkd takes the heads' inputs."""
+    named = recipe.layers or ((HEAD_INPUT,) if recipe.uses_features else ())
+    return pairs(named)
+
+
+def made_teachers(
+    teacher: Classifier | Sequence[Classifier] | Teachers,
+    recipe: DistillationRecipe,
+    student: Classifier | None = None,
+) -> Teachers:
+    """Makes teachers for a recipe.
+
+    Args:
+        teacher: one or several; `Teachers` are returned as they are.
+        recipe: its temperature, layers and weights of teachers.
+        student: if it is among the teachers, a copy of it teaches.
+    """
+    if isinstance(teacher, Teachers):
+        return teacher
+    given = [teacher] if isinstance(teacher, Classifier) else list(teacher)
+    classifiers = [copy.deepcopy(one) if one is student else one for one in given]
+    layers = list(dict.fromkeys(its for _, its in layer_pairs(recipe)))
+    temperature = recipe.filled().temperature or 1.0
+    return Teachers(classifiers, recipe.teacher_weights, temperature, layers)

@@ -1,0 +1,95 @@
+"""What makes up the loss of a batch: hard labels, soft targets, features.
+
+A new loss is a line in `SOFT_TERMS` or `FEATURE_TERMS` and in the recipe's `USUAL`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lightning_modules.distillation.answers import Answers
+from lightning_modules.distillation.attention import attention_loss
+from lightning_modules.distillation.decoupled import decoupled_loss
+from lightning_modules.distillation.hints import hint_loss
+from lightning_modules.distillation.recipe import DistillationRecipe
+from lightning_modules.distillation.relational import relational_loss
+from lightning_modules.distillation.robust import rslad_loss
+from lightning_modules.distillation.soft_targets import soft_target_loss
+from lightning_modules.losses import LOSSES
+
+UNLABELLED = -1
+"""The label of an image that has none."""
+
+
+class Lesson(NamedTuple):
+    """One batch as a loss sees it.
+
+    Args:
+        student: answers to the images of the step, disturbed where there is a `perturb`.
+        clean: answers to the undisturbed images; `student` itself where none were asked for.
+        teacher: answers to the undisturbed images.
+        label: `(N,)` hard labels, `UNLABELLED` where there is none.
+    """
+
+    student: Answers
+    clean: Answers
+    teacher: Answers
+    label: Tensor
+
+
+def soft_targets(lesson: Lesson, recipe: DistillationRecipe) -> Tensor:
+    """Hinton's term; of disturbed images it is ARD's."""
+    assert recipe.temperature is not None
+    return soft_target_loss(lesson.student.logits, lesson.teacher.logits, recipe.temperature)
+
+
+def decoupled(lesson: Lesson, recipe: DistillationRecipe) -> Tensor:
+    """DKD; an image without a label is split at what the teacher predicts."""
+    assert recipe.temperature is not None
+    teacher = lesson.teacher.logits
+    label = lesson.label.where(lesson.label != UNLABELLED, teacher.argmax(1))
+    student, temperature = lesson.student.logits, recipe.temperature
+    return decoupled_loss(student, teacher, label, recipe.alpha, recipe.beta, temperature)
+
+
+def robust_soft_labels(lesson: Lesson, recipe: DistillationRecipe) -> Tensor:
+    """RSLAD."""
+    assert recipe.temperature is not None
+    disturbed, clean = lesson.student.logits, lesson.clean.logits
+    teacher = lesson.teacher.logits
+    return rslad_loss(disturbed, clean, teacher, recipe.clean_share, recipe.temperature)
+
+
+def hard_labels(lesson: Lesson, recipe: DistillationRecipe, loss: str, smoothing: float) -> Tensor:
+    """The loss of the labelled images, 0 if there are none.
+
+    Args:
+        lesson: the batch; robust losses take the undisturbed images.
+        recipe: what is learnt.
+        loss: a key of fine-tuning's `LOSSES`.
+        smoothing: of the labels.
+    """
+    logits = (lesson.clean if recipe.is_robust else lesson.student).logits
+    labelled = lesson.label != UNLABELLED
+    if not bool(labelled.any()):
+        return 0.0 * logits.sum()
+    # A mean over all images: with few labels they do not weigh more.
+    share = labelled.float().mean()
+    return share * LOSSES[loss](logits[labelled], lesson.label[labelled], smoothing)
+
+
+SOFT_TERMS: dict[str, Callable[[Lesson, DistillationRecipe], Tensor]] = {
+    "kd": soft_targets,
+    "dkd": decoupled,
+    "fitnets": soft_targets,
+    "attention": soft_targets,
+    "rkd": soft_targets,
+    "ard": soft_targets,
+    "rslad": robust_soft_labels,
+}
+FEATURE_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "fitnets": hint_loss,
+    "attention": attention_loss,
+    "rkd": relational_loss,
+}

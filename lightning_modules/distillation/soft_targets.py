@@ -1,0 +1,20 @@
+"""Hinton's soft targets: the whole distribution of the teacher instead of one label."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
+    """T² · KL(softmax(t/T) || softmax(s/T)) in nats, summed over classes, mean over the batch.
+
+    T² keeps the size of the gradient, (softmax(s/T) - softmax(t/T)) · T / N, about independent of
+    T (Hinton, Vinyals & Dean 2015, 1503.02531). A mean over *elements*, as some published scripts
+    have it, is smaller by the number of classes.
+
+    Args:
+        student: logits `(N, K)`.
+        teacher: logits `(N, K)`; no gradient is needed.
+        temperature: T > 0.
+    """
+    from_, to = F.log_softmax(student / temperature, 1), F.log_softmax(teacher / temperature, 1)
+    return F.kl_div(from_, to, reduction="batchmean", log_target=True) * temperature**2
