@@ -1,0 +1,136 @@
+"""What a student competes with: its teacher, pruned to the same work or rounded to few bits."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from datamodules.errors import UserError
+
+_WEIGHTED = (nn.Conv2d, nn.Linear)
+
+
+class Compressed(NamedTuple):
+    """A smaller model and what it would take to store and run.
+
+    Args:
+        model: in the same form; pruned weights are zeros, rounded ones still floats.
+        parameters: numbers that are left.
+        macs: multiply-accumulates of one image, those by a zero not counted.
+        bytes: of the numbers that are left; where a pruned weight stands is not counted.
+    """
+
+    model: nn.Module
+    parameters: int
+    macs: int
+    bytes: int
+
+
+def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """How often each weight of a convolution or linear layer is used for one image, by layer.
+
+    Args:
+        model: in eval mode.
+        image: `(1, C, H, W)` as the model sees it.
+    """
+    found: dict[str, int] = {}
+
+    def count(name: str, part: nn.Module, output: Tensor) -> None:
+        channels = output.shape[1] if isinstance(part, nn.Conv2d) else output.shape[-1]
+        found[name] = found.get(name, 0) + output.numel() // (len(output) * channels)
+
+    handles = [
+        part.register_forward_hook(lambda part, _, output, name=name: count(name, part, output))
+        for name, part in model.named_modules()
+        if isinstance(part, _WEIGHTED)
+    ]
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def magnitude_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tensor]:
+    """Masks that keep the largest weights whose work together is at most `macs`.
+
+    Global magnitude pruning (Han et al. 2015, 1506.02626), where a weight costs as many
+    multiplications as there are places it is used in.
+
+    Args:
+        model: in eval mode.
+        image: `(1, C, H, W)`.
+        macs: multiply-accumulates of one image that may be left.
+
+    Returns:
+        Bool masks by layer, of the shape of its weight.
+
+    Raises:
+        UserError: nothing would be left.
+    """
+    used = positions(model, image)
+    weights = {name: _weight(model, name).detach().abs() for name in used}
+    sizes = torch.cat([one.flatten() for one in weights.values()])
+    costs = torch.cat(
+        [torch.full((one.numel(),), used[name]).long() for name, one in weights.items()]
+    )
+    order = sizes.argsort(descending=True)
+    kept = torch.zeros(len(sizes), dtype=torch.bool)
+    kept[order] = costs.to(order.device)[order].cumsum(0) <= macs
+    if not bool(kept.any()):
+        raise UserError(f"Expected `macs` that leave at least one weight, but got {macs}.")
+    parts = kept.split([one.numel() for one in weights.values()])
+    return {
+        name: part.view_as(one) for (name, one), part in zip(weights.items(), parts, strict=True)
+    }
+
+
+def hold_pruned(model: nn.Module, masks: dict[str, Tensor]) -> None:
+    """Multiplies weights by their masks in every forward, so that training keeps the zeros."""
+    for name, mask in masks.items():
+        prune.custom_from_mask(model.get_submodule(name), "weight", mask)
+
+
+def settle_pruned(model: nn.Module, image: Tensor) -> Compressed:
+    """Writes the zeros into the weights, in place, and counts what is left."""
+    used, macs, zeros = positions(model, image), 0, 0
+    for name, places in used.items():
+        part = model.get_submodule(name)
+        if prune.is_pruned(part):
+            prune.remove(part, "weight")
+        left = int(_weight(model, name).count_nonzero())
+        macs, zeros = macs + places * left, zeros + _weight(model, name).numel() - left
+    parameters = sum(parameter.numel() for parameter in model.parameters()) - zeros
+    return Compressed(model, parameters, macs, 4 * parameters)
+
+
+def rounded(model: nn.Module, image: Tensor, bits: int = 8) -> Compressed:
+    """A copy whose weights are rounded to `bits` symmetric integers, a scale an output channel.
+
+    The arithmetic stays in floats: accuracy is that of weight-only quantisation, speed is not.
+
+    Args:
+        model: in eval mode.
+        image: `(1, C, H, W)`.
+        bits: 2 to 16.
+    """
+    made, top = copy.deepcopy(model), 2 ** (bits - 1) - 1
+    used, saved = positions(made, image), 0.0
+    for name in used:
+        weight = _weight(made, name)
+        with torch.no_grad():
+            largest = weight.abs().flatten(1).amax(1).clamp_min(torch.finfo(weight.dtype).tiny)
+            scale = (largest / top).view(-1, *[1] * (weight.ndim - 1))
+            weight.copy_((weight / scale).round() * scale)
+        saved += weight.numel() * (4 - bits / 8) - 4 * len(weight)
+    parameters = sum(parameter.numel() for parameter in made.parameters())
+    macs = sum(places * _weight(made, name).numel() for name, places in used.items())
+    return Compressed(made, parameters, macs, round(4 * parameters - saved))
+
+
+def _weight(model: nn.Module, name: str) -> Tensor:
+    return model.get_submodule(name).weight  # type: ignore[return-value]

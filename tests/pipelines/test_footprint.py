@@ -1,0 +1,37 @@
+import pytest
+import torch
+from torch import nn
+
+from lightning_modules import build
+from pipelines.footprint import footprint, macs, peak_memory
+
+# conv1 24x24 places x 150 weights, conv2 8x8 x 2,400, then the linear layers
+LENET_MACS = 576 * 150 + 64 * 2400 + 256 * 120 + 120 * 84 + 84 * 10
+
+
+def test_work_of_lenet_by_hand() -> None:
+    assert macs(build("lenet", 10, 1), torch.rand(1, 1, 28, 28)) == LENET_MACS
+    assert macs(build("lenet", 10, 1), torch.rand(8, 1, 28, 28)) == LENET_MACS, "of one image"
+
+
+def test_memory_by_hand() -> None:
+    """The first layer's output lives until the activation is there; then it goes."""
+    model = nn.Sequential(nn.Linear(100, 1000), nn.ReLU(), nn.Linear(1000, 10))
+    assert peak_memory(model, torch.rand(8, 100)) == 2 * 8 * 1000 * 4
+    in_place = nn.Sequential(nn.Linear(100, 1000), nn.ReLU(inplace=True), nn.Linear(1000, 10))
+    assert peak_memory(in_place, torch.rand(8, 100)) == 8 * (1000 + 10) * 4
+
+
+def test_footprint() -> None:
+    found = footprint(build("lenet", 10, 1), torch.rand(16, 1, 28, 28), seconds=0.01)
+    assert (found.parameters, found.bytes, found.macs) == (44_426, 177_704, LENET_MACS)
+    assert 0 < found.latency < 1
+    assert found.throughput > 1 / found.latency / 10
+    assert found.batch == 16
+
+
+def test_a_larger_model_takes_longer() -> None:
+    image = torch.rand(64, 1, 28, 28)
+    small, large = (footprint(build(name, 10, 1), image, 0.05) for name in ("lenet", "lenet_wide"))
+    assert large.throughput < small.throughput  # 9 times the work
+    assert large.memory == pytest.approx(4 * small.memory, rel=0.05)
