@@ -1,0 +1,87 @@
+"""Failure detection: does the model know when it is wrong? From rows, at no further forward."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from callbacks.statistics import Interval, aurc, auroc_interval, ece_interval
+
+
+def excess_aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """AURC minus that of a confidence that puts every error last; 0 is perfect.
+
+    Geifman et al. 1805.08206, 2019. The best AURC at an error rate e is about e + (1 - e)ln(1 - e);
+    here it is that of the same finite sample.
+    """
+    return aurc(confidence, correct) - aurc(correct, correct)
+
+
+def augrc(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Area under the generalised risk-coverage curve: errors accepted among all (2407.01032, 2024).
+
+    At an error rate e about e²/2 at best and e/2 at random.
+
+    Args:
+        confidence: `(N,)`.
+        correct: `(N,)` whether the prediction is.
+    """
+    confidences, hits = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    if len(hits) == 0:
+        return float("nan")
+    errors = 1 - hits[(-confidences).argsort(kind="stable")]
+    return float(errors.cumsum().mean() / len(errors))
+
+
+def aurc_interval(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 200,
+) -> Interval:
+    """AURC with its percentile bootstrap interval over images."""
+    confidences, hits = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    n = len(hits)
+    if n == 0:
+        return Interval(*[float("nan")] * 3)
+    generator = np.random.default_rng(seed)
+    drawn = np.empty(resamples)
+    for i in range(resamples):
+        rows = generator.integers(0, n, n)
+        drawn[i] = aurc(confidences[rows], hits[rows])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(aurc(confidences, hits), float(low), float(high))
+
+
+def failure_table(rows: pd.DataFrame, score: str = "confidence") -> pd.DataFrame:
+    """One line a setting of a probe: how well a score tells errors from correct answers.
+
+    Args:
+        rows: of any probe, columns as `Outcomes` makes them.
+        score: column to rank by, `confidence` or `logsumexp` (minus the energy).
+
+    Returns:
+        `setting severity value n errors`, `error_auroc aurc ece` with their intervals,
+        `excess_aurc augrc`.
+    """
+    keys = ["setting", "severity", "value"]
+    lines = [
+        {**part[keys].iloc[0].to_dict(), **_reduced(part, score)}
+        for _, part in rows.groupby(keys, sort=False)
+    ]
+    return pd.DataFrame(lines)
+
+
+def _reduced(rows: pd.DataFrame, score: str) -> dict[str, float]:
+    correct, ranked = rows["correct"].to_numpy(), rows[score].to_numpy()
+    intervals = {
+        "error_auroc": auroc_interval(-ranked, correct == 0),
+        "aurc": aurc_interval(ranked, correct),
+        "ece": ece_interval(rows["confidence"].to_numpy(), correct),
+    }
+    found: dict[str, float] = {"n": len(rows), "errors": int((correct == 0).sum())}
+    for name, one in intervals.items():
+        found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    found["excess_aurc"] = excess_aurc(ranked, correct)
+    found["augrc"] = augrc(ranked, correct)
+    return found
