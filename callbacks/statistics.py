@@ -68,6 +68,24 @@ def mean(values: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int =
     return Interval(float(numbers.mean()), float(low), float(high))
 
 
+def student(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of a few independent values, such as seeds, with Student's t interval.
+
+    Args:
+        values: `(n,)`; what is not finite is left out. Of a single value there is no interval.
+        level: of the interval.
+    """
+    found = np.asarray(values, float)
+    found = found[np.isfinite(found)]
+    if len(found) == 0:
+        return NOTHING
+    middle = float(found.mean())
+    if len(found) == 1:
+        return Interval(middle, float("nan"), float("nan"))
+    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1) * stats.sem(found))
+    return Interval(middle, middle - half, middle + half)
+
+
 def crossed_mean(values: ArrayLike, level: float = 0.95) -> Interval:
     """Mean over draws and images that meet each other, e.g. damage seeds and test images.
 

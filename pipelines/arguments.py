@@ -57,7 +57,7 @@ def parse(
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     # What only Python callers give.
     own = set(inspect.signature(pipeline).parameters)
-    apart = ("trainer", "config", "parent", "probes", "perturb")
+    apart = ("trainer", "config", "parent", "probes", "perturb", "stage")
     hidden: set[str | int] = {name for name in apart if name in own}
     parser.add_function_arguments(pipeline, skip=hidden, fail_untyped=False)
     if "probes" in own:  # names on the command line, parameterised objects in YAML

@@ -9,7 +9,11 @@ from pathlib import Path
 
 COMMANDS = {
     "evaluate": "measure a model in one pass over test data: clean, attacked, ...",
+    "recover": "damage a model, repair it in several ways, and measure what came back",
     "fine-tune": "train a model on your data (full, linear probe, adversarial), then evaluate it",
+    "transfer": "move models to other data sets in several modes: gained, lost, moved, predicted",
+    "explain": "explain a model, watch it, and score how far either can be believed",
+    "distill": "teach a smaller model what a model says, and audit what it kept",
     "list": "name every data set, model source, probe and preset",
     "inspect": "look into a checkpoint file and propose the command to type",
     "report": "write the HTML report of one or more runs, side by side",

@@ -1,6 +1,7 @@
 """`assay evaluate`: one pass over the test data with any probes, into MLflow and a report."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ def evaluate(
     trainer: dict[str, Any] | None = None,
     config: str = "",
     parent: Run | None = None,
+    stage: str = "",
 ) -> Evaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
 
@@ -85,6 +87,7 @@ def evaluate(
         trainer: flags of Lightning's Trainer.
         config: the parsed command line, kept with the run.
         parent: run of a pipeline that this evaluation is a part of.
+        stage: what the pipeline has done to the model, e.g. damaged; names the run, prints less.
 
     Returns:
         The evaluation: rows of every probe and what they were measured with.
@@ -116,10 +119,13 @@ def evaluate(
     store, problem = opened(tracking, root)
     tags = {"model": classifier.source, "data": data.name, "question": "robustness"}
     name = f"{_short(classifier)}-{data.name}-s{seed}"
+    title = f"robustness-{name}"
+    if stage:
+        tags, title, name = {**tags, "stage": stage}, stage, f"{name}-{_slug(stage)}"
     keep = root / "mlruns" / "resume" / "runs" / f"{key}.json"
     with (
         pipeline_run(store, f"evaluate-{name}", tags, parent, keep) as above,
-        started(store, f"robustness-{name}", tags, above, keep.with_suffix(".child.json")) as run,
+        started(store, title, tags, above, keep.with_suffix(".child.json")) as run,
     ):
         start = time.perf_counter()
         flags = {**TRAINER, **(trainer or {}), "logger": False}
@@ -138,11 +144,14 @@ def evaluate(
         if made.is_global_zero:
             folder = root / "mlruns" / "evaluations" / f"{name}-{key[:8]}"
             _keep(evaluation, folder, config, data)
-            print_summary(evaluation)
-            print(f"\nreport   {folder / 'report.html'}")
-            log_evaluation(run, evaluation, folder, classifier, data.manifest_digest())
-            log_headline(above, evaluation)
-            _tell(store, problem, folder)
+            if not stage:
+                print_summary(evaluation)
+                print(f"\nreport   {folder / 'report.html'}")
+            kept = None if stage else classifier  # what a pipeline has damaged may not load again
+            log_evaluation(run, evaluation, folder, kept, data.manifest_digest())
+            if not stage:
+                log_headline(above, evaluation)
+                _tell(store, problem, folder)
         if interrupted:
             raise KeyboardInterrupt
     return evaluation
@@ -250,6 +259,10 @@ def _tell(store: Store | None, problem: TrackingError | None, folder: Path) -> N
         )
     if store:
         print(f"MLflow   {store.link}")
+
+
+def _slug(stage: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stage)
 
 
 def _short(classifier: Classifier) -> str:

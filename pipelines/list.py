@@ -16,6 +16,12 @@ _TABLES = {
         "ARCHITECTURES",
         "--model NAME, or --arch NAME for a checkpoint",
     ),
+    "damages": ("callbacks/damage/__init__.py", "DAMAGES", "assay recover --damage NAME"),
+    "strategies": (
+        "pipelines/recovery/strategies.py",
+        "STRATEGIES",
+        "assay recover --strategies NAME ...",
+    ),
     "probes": ("callbacks/__init__.py", "PROBES", "--probes NAME ..."),
 }
 """Section: file, name of its dictionary, how to use an entry."""

@@ -11,7 +11,7 @@ from pipelines.store import TrackingError
 
 
 def log_evaluation(
-    run: Run, evaluation: Evaluation, folder: Path, classifier: Classifier, digest: str
+    run: Run, evaluation: Evaluation, folder: Path, classifier: Classifier | None, digest: str
 ) -> None:
     """Logs an evaluation whose files are in `folder` already.
 
@@ -22,7 +22,7 @@ def log_evaluation(
         run: to log to.
         evaluation: the numbers.
         folder: with `evaluation.json`, rows, tables, figures and report.
-        classifier: logged as a model.
+        classifier: logged as a model; None logs none.
         digest: of the test data.
 
     Raises:
@@ -31,7 +31,7 @@ def log_evaluation(
     try:
         run.log_folder(folder)
         dataset = run.log_data(evaluation.data, digest, "test")
-        model_id = run.log_model(classifier)
+        model_id = run.log_model(classifier) if classifier is not None else None
         metrics = [] if evaluation.interrupted else evaluation.metrics()
         run.log_batch(metrics, params_of(evaluation), _tags(evaluation), model_id, dataset)
     except TrackingError as error:

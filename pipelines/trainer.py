@@ -59,6 +59,7 @@ def _quiet() -> None:
         ".*LeafSpec.*",  # torch 2.15 deprecates what lightning 2.6 still calls
         ".*number of training batches.*",  # small data sets log by the epoch anyway
         ".*does not have many workers.*",  # data in memory needs none
+        ".*have no `validation_step`.*",  # a recovery measures its own curve
         ".*in eval mode at the start of training.*",  # the frozen part of a linear probe
     ):
         warnings.filterwarnings("ignore", message)

@@ -9,6 +9,7 @@ from callbacks.damage.formats import FORMATS, stored_as
 from callbacks.damage.kind import Damage
 from callbacks.damage.noise import Noise
 from callbacks.damage.probe import DamageProbe, damaged_by
+from callbacks.damage.quantise import Quantise
 from callbacks.damage.randomise import Randomise
 from callbacks.damage.record import Record
 from callbacks.damage.selection import Selection
@@ -25,6 +26,7 @@ DAMAGES: dict[str, Callable[..., Damage]] = {
     "bit_flip": BitFlip,
     "bit_error": BitError,
     "stuck_at": StuckAt,
+    "quantise": Quantise,
     "bit_flip_attack": BitFlipAttack,
 }
 """Damage of parameters by name."""
@@ -40,6 +42,7 @@ __all__ = [
     "DamageProbe",
     "FaultyNeurons",
     "Noise",
+    "Quantise",
     "Randomise",
     "Record",
     "Selection",

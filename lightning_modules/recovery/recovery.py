@@ -70,6 +70,10 @@ class Recovery(L.LightningModule):
                     part.training = False
         return self
 
+    def on_fit_start(self) -> None:
+        """Leaves eval mode, in which Lightning keeps a model that was evaluated."""
+        self.train()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the cross-entropy, or the distillation loss (T^2 times the divergence)."""
         logits = self.classifier(batch.image).float()

@@ -24,7 +24,7 @@ _VARIABLES = {_INK: "--ink", _SOFT: "--soft", _GRID: "--line"} | {
     colour: f"--c{i}" for i, colour in enumerate(COLOURS)
 }
 _STYLES = ("--", ":", "-.", (0, (1, 3)))
-_LOOK: Any = {
+LOOK: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
     "text.color": _INK,
@@ -107,7 +107,7 @@ def as_svg(figure: Figure, name: str) -> str:
         figure: as `curves` makes it.
         name: distinguishes the figures of a page.
     """
-    with mpl.rc_context({**_LOOK, "svg.hashsalt": name}):
+    with mpl.rc_context({**LOOK, "svg.hashsalt": name}):
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
@@ -121,7 +121,7 @@ def as_svg(figure: Figure, name: str) -> str:
 def save_png(figure: Figure, file: Path) -> None:
     """Writes a figure for MLflow's artifact view."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure.savefig(file, dpi=150, facecolor="white")
 
 
@@ -186,7 +186,7 @@ def _clean(evaluation: Evaluation, results: Sequence[ProbeResult]) -> pd.DataFra
 def _figure(
     lines: Sequence[_Line], about: _Number, unit: str, evaluations: Sequence[Evaluation]
 ) -> Figure:
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(5.6, 3.5), layout="constrained")
         axes = figure.subplots()
         for line in lines:

@@ -19,7 +19,7 @@ _COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "f
 
 def print_summary(evaluation: Evaluation) -> None:
     """Prints one line a probe and setting, with intervals and what it cost, then the verdict."""
-    console = _console()
+    console = plain_console()
     model, data = evaluation.model, evaluation.data
     n = data["splits"]["test"]["samples"]
     table = Table(
@@ -44,7 +44,7 @@ def print_summary(evaluation: Evaluation) -> None:
         console.print(f"Note: {note}", highlight=False)
 
 
-def _console() -> Console:
+def plain_console() -> Console:
     """A console of the terminal's width; plain, and wide enough for the table, where there is none.
 
     What the output's encoding lacks is replaced instead of ending the program after the work.

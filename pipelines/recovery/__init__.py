@@ -1,0 +1,1 @@
+"""Recovery: what a repair may know, the strategies, one case, the atlas, and its pages."""
