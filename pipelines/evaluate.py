@@ -169,7 +169,8 @@ def make_probes(
         seed: of every random number.
     """
     plan = PRESETS[preset]
-    budget = Budget(plan.limit, plan.steps, plan.restarts, plan.objective, plan.curve, chunk, seed)
+    spent = (plan.limit, plan.steps, plan.restarts, plan.objective, plan.curve)
+    budget = Budget(*spent, chunk=chunk, seed=seed)
     names = list(plan.probes if probes is None else probes)
     if unknown := [name for name in names if isinstance(name, str) and name not in PROBES]:
         raise UserError(f"There is no probe {unknown[0]!r}.{suggestion(unknown[0], PROBES)}")
