@@ -1,11 +1,13 @@
 """How far a student is its teacher: over rows of both, joined on the sample index."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch.nn.functional as F
 from torch import Tensor
 
-from callbacks.statistics import NOTHING, Interval, mean, rate
+from callbacks.statistics import NOTHING, Interval, crossed_mean, mean, rate
 
 
 def agreement(student: pd.DataFrame, teacher: pd.DataFrame) -> Interval:
@@ -65,6 +67,29 @@ def kept_accuracy(
     ratios = right[teachers > 0] / teachers[teachers > 0]
     low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(own.sum() / its.sum()), float(low), float(high))
+
+
+def kept_accuracy_over(students: Sequence[pd.DataFrame], teacher: pd.DataFrame) -> Interval:
+    """The mean accuracy of several students of one teacher in units of its own.
+
+    Of several, the interval covers other students and other images: the ratio r of the means is
+    linearised, so that its error is that of the mean of own - r · teacher's (delta method).
+
+    Args:
+        students: rows of one setting each, of the same samples.
+        teacher: rows of the same setting.
+    """
+    if len(students) == 1:
+        return kept_accuracy(students[0], teacher)
+    tables = [_joined(one, teacher).sort_values("index") for one in students]
+    own = np.stack([one["correct"].to_numpy(float) for one in tables])
+    its = tables[0]["correct_teacher"].to_numpy(float)
+    if not its.sum():
+        return NOTHING
+    ratio = own.mean() / its.mean()
+    error = crossed_mean(own - ratio * its - 1.0)  # below 0, so that no end is cut off
+    shifts = (ratio + (end + 1.0) / its.mean() for end in error)
+    return Interval(*(float(end) for end in shifts))
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:

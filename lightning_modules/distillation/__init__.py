@@ -3,6 +3,13 @@
 from lightning_modules.distillation.answers import HEAD_INPUT, Answers
 from lightning_modules.distillation.attention import attention_loss, attention_map
 from lightning_modules.distillation.cache import AnswerCache
+from lightning_modules.distillation.compression import (
+    Compressed,
+    hold_pruned,
+    magnitude_masks,
+    rounded,
+    settle_pruned,
+)
 from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_parts
 from lightning_modules.distillation.distillation import Distillation, made_teachers
 from lightning_modules.distillation.hints import hint_loss
@@ -22,6 +29,7 @@ __all__ = [
     "USUAL",
     "AnswerCache",
     "Answers",
+    "Compressed",
     "Distillation",
     "DistillationRecipe",
     "Lesson",
@@ -33,11 +41,15 @@ __all__ = [
     "decoupled_parts",
     "distance_loss",
     "hint_loss",
+    "hold_pruned",
     "initialise_from",
     "largest",
     "made_teachers",
+    "magnitude_masks",
     "relational_loss",
+    "rounded",
     "rslad_loss",
+    "settle_pruned",
     "shown",
     "soft_target_loss",
 ]

@@ -96,6 +96,10 @@ class Distillation(FineTuning):
             )
         self._caching = self.recipe.cache or (self.recipe.cache is None and augment == "none")
 
+    def on_fit_end(self) -> None:
+        """Frees the device of the teacher, as Lightning does of the student."""
+        self.teachers.to(torch.device("cpu"))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of a batch."""
         loss = self.loss_of(self._lesson(batch))

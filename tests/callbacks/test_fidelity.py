@@ -10,6 +10,7 @@ from callbacks.fidelity import (
     confidence_change,
     copied_errors,
     kept_accuracy,
+    kept_accuracy_over,
     kl_to_teacher,
     negative_flips,
 )
@@ -62,6 +63,27 @@ def test_the_kept_share_has_its_delta_method_interval() -> None:
     # 2,000 resamples leave about 3 % of uncertainty in each end.
     assert found.high - found.value == pytest.approx(half, rel=0.1)
     assert found.value - found.low == pytest.approx(half, rel=0.1)
+
+
+def test_several_students_widen_the_interval_by_their_spread() -> None:
+    """Equal students are one with Student's t; different ones add their variance."""
+    random = np.random.default_rng(0)
+    its = (random.random(2000) < 0.9).astype(int)
+    frame = {"index": np.arange(2000), "prediction": 0}
+    teacher = pd.DataFrame({**frame, "correct": its})
+
+    def student(errors: float, seed: int) -> pd.DataFrame:
+        flips = np.random.default_rng(seed).random(2000) < errors
+        return pd.DataFrame({**frame, "correct": np.where(flips, 0, its)})
+
+    same = kept_accuracy_over([student(0.05, 1)] * 4, teacher)
+    alone = kept_accuracy(student(0.05, 1), teacher)
+    assert same.value == pytest.approx(alone.value)
+    # t of 3 degrees of freedom against the normal: 3.18 / 1.96
+    ratio = (same.high - same.low) / (alone.high - alone.low)
+    assert ratio == pytest.approx(3.182 / 1.96, rel=0.1)
+    spread = kept_accuracy_over([student(e, 1) for e in (0.02, 0.05, 0.08, 0.05)], teacher)
+    assert spread.high - spread.low > same.high - same.low
 
 
 def test_nothing_can_be_kept_of_nothing() -> None:

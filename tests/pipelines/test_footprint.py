@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lightning_modules import build
-from pipelines.footprint import footprint, macs, peak_memory
+from pipelines.distillation.footprint import footprint, macs, peak_memory
 
 # conv1 24x24 places x 150 weights, conv2 8x8 x 2,400, then the linear layers
 LENET_MACS = 576 * 150 + 64 * 2400 + 256 * 120 + 120 * 84 + 84 * 10

@@ -1,0 +1,1 @@
+"""Distillation: how a student is trained, what it is compared with, and its audit."""
