@@ -1,0 +1,150 @@
+"""Explains every image and measures the explanation, in the one pass over the test data."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import lightning as L
+from torch import Tensor
+
+from callbacks.budget import Budget
+from callbacks.interpretability.explainer import Explainer
+from callbacks.interpretability.metric import Metric
+from callbacks.interpretability.registry import CONTROLS, EXPLAINERS, metric
+from callbacks.measurement import Measurement, Samples, Setting
+from callbacks.probe import Probe
+from callbacks.queries import Queries
+from datamodules.image_datamodule import ImageDataModule
+from lightning_modules.classifier import Classifier
+
+_DEAR = 64
+"""Forwards of an explanation beyond which it is not asked again by default."""
+
+
+class ExplanationProbe(Probe):
+    """How far an explanation of the predicted class can be believed, image by image.
+
+    A column for each metric and, beside it, the same of a random map (`_random`), of an edge
+    filter (`_edges`) and of the inverse map (`_inverse`), which are what it has to beat. The other
+    columns are those of the undisturbed image.
+
+    Args:
+        explainer: what explains.
+        metrics: by the name of their columns; a sequence names entries of `METRICS`. By default
+            the symmetric relevance gain, sparseness and, where the explanation costs no more than
+            64 forwards, max-sensitivity.
+        controls: measure the three controls too.
+        label: name in tables and metric keys; default: that of the explainer.
+        limit, chunk, pool, seed: see `Probe`.
+    """
+
+    family: ClassVar[str] = "interpretability"
+    unit: ClassVar[str] = "none"
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        metrics: Mapping[str, Metric] | Sequence[str] | None = None,
+        controls: bool = True,
+        label: str | None = None,
+        *,
+        limit: int | None = None,
+        chunk: int = 128,
+        pool: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
+        if metrics is None:
+            again = ("max_sensitivity",) if explainer.forwards <= _DEAR else ()
+            metrics = ("srg", "sparseness", *again)
+        if not isinstance(metrics, Mapping):
+            metrics = {name: metric(name, explainer) for name in metrics}
+        self.explainer, self.metrics, self.controls = explainer, dict(metrics), controls
+        self.label = label
+        self.extras = tuple(self._columns())  # type: ignore[misc]  # its columns are its own
+
+    @property
+    def name(self) -> str:
+        """The label, or `explain_` with the explainer's name."""
+        known = {kind: name for name, kind in EXPLAINERS.items()}
+        kind = type(self.explainer)
+        return self.label or f"explain_{known.get(kind, kind.__name__.lower())}"
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """For tables and plots."""
+        return self.name.removeprefix("explain_").replace("_", " ").capitalize()
+
+    @property
+    def algorithm(self) -> str:
+        """The explainer and the metrics with every parameter."""
+        measures = ", ".join(f"{name}={one!r}" for name, one in self.metrics.items())
+        return f"{self.explainer!r}; {measures}; controls={self.controls}"
+
+    def settings(self) -> tuple[Setting, ...]:
+        """One: nothing is done to the image."""
+        return (Setting(self.name, 0, 0.0),)
+
+    def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
+        """Hands images of the data to explainers that compare with other images."""
+        if getattr(self.explainer, "donors", 0) is None and isinstance(data, ImageDataModule):
+            own = replace(self.explainer, donors=data.taken("test", 256).image)  # type: ignore[type-var]
+            self.metrics = {name: _asking(one, own) for name, one in self.metrics.items()}
+            self.explainer = own
+
+    def cost(self, setting: Setting) -> float:
+        """Forwards and, twice, backwards of the explanation and of its measures."""
+        spent = [self.explainer, *(one for _, one, _ in self._panel())]
+        return sum(one.forwards + 2 * one.backwards for one in spent)
+
+    def measure(
+        self, model: Queries, samples: Samples, settings: Sequence[Setting]
+    ) -> Iterator[Measurement]:
+        """Explains the class that was predicted and measures the map; see `Probe`."""
+        image, target, draw = samples.image, samples.logits.argmax(1), samples.draw
+        for setting in settings:
+            maps = {"": self.explainer(model, image, target, draw)}
+            if self.controls:
+                maps |= {
+                    name: one(model, image, target, draw) for name, one in CONTROLS.items()
+                } | {"inverse": -maps[""]}
+            extras: dict[str, Tensor] = {
+                column: measured(model, image, target, maps[of], draw).float()
+                for column, measured, of in self._panel()
+            }
+            yield Measurement(setting, samples.logits, extras)
+
+    def _panel(self) -> Iterator[tuple[str, Metric, str]]:
+        """Yields (column, metric, map): every metric with the controls that concern it."""
+        for name, one in self.metrics.items():
+            yield name, one, ""
+            if not self.controls:
+                continue
+            for control, explainer in CONTROLS.items():
+                yield f"{name}_{control}", _asking(one, explainer), control
+            if one.higher_is_better is not None and not hasattr(one, "explainer"):
+                yield f"{name}_inverse", one, "inverse"
+
+    def _columns(self) -> Iterator[str]:
+        return (column for column, _, _ in self._panel())
+
+
+def explained_by(explainer: Callable[..., Explainer], **options: Any) -> Callable[[Budget], Probe]:
+    """Returns what makes a probe of an explainer within a budget.
+
+    Args:
+        explainer: its class.
+        **options: of the explainer.
+    """
+
+    def within(budget: Budget) -> Probe:
+        return ExplanationProbe(
+            explainer(**options), limit=budget.limit, chunk=budget.chunk, seed=budget.seed
+        )
+
+    return within
+
+
+def _asking(one: Metric, explainer: Explainer) -> Metric:
+    """Lets a metric that explains again ask another explainer."""
+    return replace(one, explainer=explainer) if hasattr(one, "explainer") else one  # type: ignore[type-var]

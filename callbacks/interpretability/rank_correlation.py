@@ -1,0 +1,45 @@
+"""Correlations of many pairs at once, and the agreement of methods."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def pearson(one: Tensor, other: Tensor) -> Tensor:
+    """Correlation of each row of two `(..., P)` tensors: `(...)` in [-1, 1].
+
+    Not a number where a row does not vary: a constant agrees with nothing.
+    """
+    a, b = one.double(), other.double()
+    constant = (a == a[..., :1]).all(-1) | (b == b[..., :1]).all(-1)
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    value = (a * b).sum(-1) / (a.square().sum(-1) * b.square().sum(-1)).sqrt()
+    return torch.where(constant, torch.nan, value.clamp(-1, 1)).to(one)
+
+
+def ranks(value: Tensor) -> Tensor:
+    """Ranks from 1 in ascending order along the last dimension; equal values share their mean."""
+    value = value.contiguous()
+    ordered = value.sort(-1).values
+    below = torch.searchsorted(ordered, value, right=False)
+    upto = torch.searchsorted(ordered, value, right=True)
+    return (below + upto + 1).double() / 2
+
+
+def spearman(one: Tensor, other: Tensor) -> Tensor:
+    """Rank correlation of each row of two `(..., P)` tensors; see `pearson`."""
+    return pearson(ranks(one), ranks(other)).to(one)
+
+
+def agreement(maps: Sequence[Tensor]) -> Tensor:
+    """Rank correlation between the maps of M methods for the same images.
+
+    Args:
+        maps: M tensors `(N, 1, H, W)`.
+
+    Returns:
+        `(M, M, N)`, 1 on the diagonal.
+    """
+    place = torch.stack([ranks(one.flatten(1)) for one in maps])
+    return torch.stack([pearson(row.expand_as(place), place) for row in place]).float()

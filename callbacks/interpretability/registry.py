@@ -1,0 +1,78 @@
+"""Explainers and metrics by name; a new one is a line here."""
+
+from dataclasses import fields
+from typing import Any
+
+from callbacks.interpretability.completeness import Completeness
+from callbacks.interpretability.complexity import Complexity
+from callbacks.interpretability.controls import EdgeFilter, RandomMap
+from callbacks.interpretability.deeplift import DeepLift
+from callbacks.interpretability.deletion import Deletion, Insertion
+from callbacks.interpretability.explainer import Explainer
+from callbacks.interpretability.faithfulness_correlation import (
+    FaithfulnessCorrelation,
+    SingleDeletion,
+)
+from callbacks.interpretability.grad_cam import GradCAM
+from callbacks.interpretability.gradient import Gradient, InputXGradient
+from callbacks.interpretability.gradient_shap import GradientShap
+from callbacks.interpretability.infidelity import Infidelity
+from callbacks.interpretability.integrated_gradients import IntegratedGradients
+from callbacks.interpretability.kernel_shap import KernelShap
+from callbacks.interpretability.lime import Lime
+from callbacks.interpretability.local_linear import LocalLinearity
+from callbacks.interpretability.max_sensitivity import MaxSensitivity
+from callbacks.interpretability.metric import Metric
+from callbacks.interpretability.occlusion import Occlusion
+from callbacks.interpretability.parameter_randomisation import ParameterRandomisation
+from callbacks.interpretability.permutation_importance import PermutationImportance
+from callbacks.interpretability.rise import Rise
+from callbacks.interpretability.smoothgrad import SmoothGrad
+from callbacks.interpretability.sparseness import Sparseness
+from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
+from datamodules.errors import UserError, suggestion
+
+EXPLAINERS: dict[str, type] = {
+    "gradient": Gradient,
+    "input_x_gradient": InputXGradient,
+    "integrated_gradients": IntegratedGradients,
+    "smoothgrad": SmoothGrad,
+    "gradient_shap": GradientShap,
+    "deeplift": DeepLift,
+    "grad_cam": GradCAM,
+    "occlusion": Occlusion,
+    "rise": Rise,
+    "permutation": PermutationImportance,
+    "kernel_shap": KernelShap,
+    "lime": Lime,
+}
+
+METRICS: dict[str, type] = {
+    "deletion": Deletion,
+    "insertion": Insertion,
+    "srg": SymmetricRelevanceGain,
+    "infidelity": Infidelity,
+    "faithfulness_correlation": FaithfulnessCorrelation,
+    "single_deletion": SingleDeletion,
+    "max_sensitivity": MaxSensitivity,
+    "parameter_randomisation": ParameterRandomisation,
+    "completeness": Completeness,
+    "sparseness": Sparseness,
+    "complexity": Complexity,
+    "local_linearity": LocalLinearity,
+}
+
+CONTROLS: dict[str, Explainer] = {"random": RandomMap(), "edges": EdgeFilter()}
+
+
+def metric(name: str, explainer: Explainer, **options: Any) -> Metric:
+    """Makes a metric by name; one that explains again is given the explainer.
+
+    Raises:
+        UserError: there is no such metric.
+    """
+    if name not in METRICS:
+        raise UserError(f"There is no explanation metric {name!r}.{suggestion(name, METRICS)}")
+    kind = METRICS[name]
+    again = any(field.name == "explainer" for field in fields(kind))
+    return kind(explainer, **options) if again else kind(**options)

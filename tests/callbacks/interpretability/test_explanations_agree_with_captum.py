@@ -1,0 +1,153 @@
+"""Where definitions coincide with Captum's, so do the values."""
+
+from collections.abc import Callable
+
+import captum.attr as peer
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.metrics import infidelity as peer_infidelity
+from torch import Tensor, nn
+
+from callbacks import Draw, Queries
+from callbacks.interpretability import (
+    Completeness,
+    DeepLift,
+    GradCAM,
+    Gradient,
+    InputXGradient,
+    IntegratedGradients,
+    KernelShap,
+    Occlusion,
+)
+from callbacks.interpretability.infidelity import infidelity
+from callbacks.interpretability.segments import grid_segments
+from callbacks.interpretability.subsets import subset_drops
+from datamodules.errors import UserError
+
+WITHIN = 1e-4  # float32, sums over 28x28 pixels
+LABEL = torch.tensor([0, 1, 2, 3, 4, 0])
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    return torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def ours(explainer: Callable, model: nn.Module, image: Tensor) -> Tensor:
+    return explainer(Queries(model, 4), image, LABEL, Draw(0, torch.arange(len(image))))
+
+
+def theirs(peers: peer.Attribution, image: Tensor, **options: object) -> Tensor:
+    return peers.attribute(image, target=LABEL, **options).detach()
+
+
+def integrated(model: nn.Module, image: Tensor) -> Tensor:
+    method = peer.IntegratedGradients(model)
+    return theirs(method, image, n_steps=16, method="gausslegendre")
+
+
+def occlusion(model: nn.Module, image: Tensor) -> Tensor:
+    window = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 4, 4)}
+    return theirs(peer.Occlusion(model), image, baselines=0, **window) / 16  # per pixel
+
+
+def cam(model: nn.Module, image: Tensor) -> Tensor:
+    small = theirs(peer.LayerGradCam(model, model[5]), image, relu_attributions=True)
+    return F.interpolate(small, (28, 28), mode="bilinear")
+
+
+def shapley(model: nn.Module, image: Tensor) -> Tensor:
+    mask = grid_segments(image, 2)[None, None]
+    return theirs(peer.ShapleyValues(model), image, feature_mask=mask) / 196
+
+
+SAME = {
+    "gradient": (Gradient(), lambda m, x: theirs(peer.Saliency(m), x)),
+    "input x gradient": (InputXGradient(), lambda m, x: theirs(peer.InputXGradient(m), x)),
+    "integrated gradients": (IntegratedGradients(16), integrated),
+    "deeplift": (DeepLift(), lambda m, x: theirs(peer.DeepLift(m), x)),
+    "occlusion": (Occlusion(7, "black"), occlusion),
+    "grad cam": (GradCAM(), cam),
+    "exact kernel shap": (KernelShap(14, 2, "black"), shapley),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+@pytest.mark.parametrize("name", SAME)
+def test_values_agree(name: str, network: nn.Module, picture: Tensor) -> None:
+    explainer, method = SAME[name]
+    found, truth = ours(explainer, network, picture), method(network, picture)
+    assert truth.abs().max() > 1e-3
+    torch.testing.assert_close(found, truth, rtol=WITHIN, atol=WITHIN)
+
+
+def test_completeness_is_the_convergence_delta(network: nn.Module, picture: Tensor) -> None:
+    method = peer.IntegratedGradients(network)
+    saliency, delta = method.attribute(
+        picture, target=LABEL, n_steps=3, return_convergence_delta=True
+    )
+    draw = Draw(0, torch.arange(6))
+    found = Completeness()(Queries(network, 4), picture, LABEL, saliency, draw)
+    torch.testing.assert_close(found, delta.abs().float(), rtol=1e-3, atol=WITHIN)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_infidelity_of_the_same_sets(scaled: bool, network: nn.Module, picture: Tensor) -> None:
+    sets = Draw(0, torch.arange(6)).uniform("sets", 0, (25, 49)) < 0.3
+    segment = grid_segments(picture, 7)
+    saliency = ours(IntegratedGradients(8), network, picture)
+    mass, drop = subset_drops(
+        Queries(network, 4), picture, LABEL, saliency, sets, torch.zeros_like(picture)
+    )
+
+    def perturb(image: Tensor) -> tuple[Tensor, Tensor]:
+        gone = sets[:, :, segment].flatten(0, 1)[:, None].float()
+        return gone, image * (1 - gone)
+
+    truth = peer_infidelity(
+        network, perturb, picture, saliency, target=LABEL, n_perturb_samples=25,
+        max_examples_per_batch=6 * 25, normalize=scaled,
+    )  # fmt: skip
+    torch.testing.assert_close(infidelity(mass, drop, scaled).mean, truth, rtol=1e-3, atol=WITHIN)
+
+
+class Reused(nn.Module):
+    """One ReLU, in place, called twice, as in torchvision's residual blocks."""
+
+    def __init__(self, parts: nn.Sequential, in_place: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.head = parts
+        self.relu = nn.ReLU(inplace=in_place)
+        self.other = self.relu if in_place else nn.ReLU()
+
+    def forward(self, image: Tensor) -> Tensor:
+        hidden = self.other(self.second(self.relu(self.first(image))))
+        return self.head(hidden.mean((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+def test_deeplift_of_activations_in_place_and_reused(picture: Tensor) -> None:
+    torch.manual_seed(0)
+    parts = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 5))
+    model, plain = (Reused(parts, in_place).eval() for in_place in (True, False))
+    truth = theirs(peer.DeepLift(plain), picture)
+    torch.testing.assert_close(ours(DeepLift(), model, picture), truth, rtol=WITHIN, atol=1e-6)
+    assert model.relu.inplace
+    assert not model.relu._forward_hooks
+
+
+class Bent(nn.Module):
+    """Bends by a function that no hook sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(F.gelu(self.conv(image)).mean((2, 3)))
+
+
+def test_deeplift_refuses_what_it_has_no_rule_for(picture: Tensor) -> None:
+    with pytest.raises(UserError, match="no rule for gelu"):
+        ours(DeepLift(), Bent(), picture)
