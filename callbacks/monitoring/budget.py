@@ -42,17 +42,19 @@ class Plan:
         counts: images (or units) of each, by name.
         images: the budget is for.
         forwards: allowed for an image on average.
+        fixed: forwards that are spent whatever the counts.
     """
 
     items: tuple[Item, ...]
     counts: Mapping[str, int]
     images: int
     forwards: float
+    fixed: int = 0
 
     @property
     def predicted(self) -> int:
         """Forwards in all, before anything is measured."""
-        return sum(one.cost * self.counts[one.name] for one in self.items)
+        return self.fixed + sum(one.cost * self.counts[one.name] for one in self.items)
 
     @property
     def predicted_per_image(self) -> float:
@@ -66,7 +68,7 @@ class Plan:
         return 1.96 * variance**0.5 / len(self.items)
 
 
-def best_panel(items: Sequence[Item], images: int, forwards: float) -> Plan:
+def best_panel(items: Sequence[Item], images: int, forwards: float, fixed: int = 0) -> Plan:
     """Spends a budget where it narrows the score's interval most.
 
     Neyman's allocation (1934) with costs: counts in proportion to spread/√cost, nobody above what
@@ -76,17 +78,18 @@ def best_panel(items: Sequence[Item], images: int, forwards: float) -> Plan:
         items: the whole panel; every one is measured.
         images: that the budget is for.
         forwards: allowed for an image on average.
+        fixed: forwards that are spent first, for instance on natural activations.
 
     Raises:
         UserError: not even the smallest panel fits.
     """
     fewest = {one.name: min(_FEWEST, one.available) for one in items}
-    allowed = forwards * images
+    allowed = forwards * images - fixed
     least = sum(one.cost * fewest[one.name] for one in items)
     if least > allowed:
         raise UserError(
-            f"Expected a budget of at least {math.ceil(least / images)} forwards an image for "
-            f"{images} images, but got {forwards:g}: give more, or more images."
+            f"Expected at least {math.ceil((least + fixed) / images)} forwards an image as budget "
+            f"for {images} images, but got {forwards:g}: give more, or more images."
         )
 
     def counts(scale: float) -> dict[str, int]:
@@ -111,7 +114,7 @@ def best_panel(items: Sequence[Item], images: int, forwards: float) -> Plan:
         middle = (low + high) / 2
         low, high = (middle, high) if cost(middle) <= allowed else (low, middle)
     best = high if cost(high) <= allowed else low
-    return Plan(tuple(items), counts(best), images, forwards)
+    return Plan(tuple(items), counts(best), images, forwards, fixed)
 
 
 def check_count(plan: Plan, forwards: float, backwards: float) -> None:

@@ -14,9 +14,10 @@ from datamodules.errors import UserError
 PARTS: dict[str, str] = {
     "faithfulness": "symmetric relevance gain; 0: a random map, 1: one patch decides everything",
     "stability": "max-sensitivity; 0: a map redrawn at random for every image, 1: it never changes",
-    "randomisation": "1 - |rank correlation| of the maps before and after all parameters are "
+    "randomisation": "1 - rank correlation of the maps before and after all parameters are "
     "randomised; 0: a map that ignores the model, 1: nothing is left of it",
-    "surrogate": "held-out R² of the local linear surrogate; 0: a random one, 1: exact",
+    "surrogate": "held-out R² of the local linear surrogate, negative ones as 0; 0: no better than "
+    "the mean, 1: exact",
     "units": "share of units whose maximised image beats the 99.9th percentile of natural "
     "activations; 0: noise images do as well, 1: all units",
     "failure": "2·AUROC - 1 of low confidence telling errors; 0: chance, 1: every error",
@@ -36,12 +37,15 @@ class Evidence:
         control: `(N,)` the same of the random control.
         ideal: `(N,)` or one number, the best that is attainable.
         index: `(N,)` images they are of; None if they are no images but, for instance, units.
+        population: how many there are in all; None: any number. Of all units of a layer nothing is
+            left to chance, hence the correction for a finite population.
     """
 
     measured: ArrayLike
     control: ArrayLike
     ideal: ArrayLike
     index: ArrayLike | None = None
+    population: int | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,8 @@ class _Sample:
         self.measured, self.control, self.ideal = (column[finite] for column in rows)
         if self.failure:
             self.place = np.unique(self.measured, return_inverse=True)[1]
+        n, population = len(self.measured), getattr(evidence, "population", None)
+        self.doubt = (max(0.0, 1 - n / population)) ** 0.5 if population else 1.0
         index = evidence.index
         self.index = None if index is None else np.asarray(index)[finite]
 
@@ -186,7 +192,10 @@ class _Sample:
             own = np.bincount(generator.integers(0, n, n), minlength=n)
         else:
             own = weight[np.searchsorted(images, self.index)]
-        return self.value(own) if own.any() else float("nan")
+        if not own.any():
+            return float("nan")
+        whole = self.value()
+        return whole + self.doubt * (self.value(own) - whole)
 
     def _auroc(self, weight: np.ndarray | None) -> float:
         """How often an error is less confident than a correct answer, rows counted by weight."""

@@ -210,5 +210,5 @@ def test_allocation_is_neymans() -> None:
 
 
 def test_too_small_a_budget_says_what_would_do() -> None:
-    with pytest.raises(UserError, match="at least 18 forwards"):
+    with pytest.raises(UserError, match="at least 18 forwards an image"):
         best_panel(PANEL, N, 5)

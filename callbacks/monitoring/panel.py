@@ -1,0 +1,132 @@
+"""What is measured of each image for the monitorability score, with what it costs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from callbacks.interpretability.explainer import Explainer
+from callbacks.interpretability.integrated_gradients import IntegratedGradients
+from callbacks.interpretability.local_linear import LocalLinearity
+from callbacks.interpretability.max_sensitivity import MaxSensitivity
+from callbacks.interpretability.parameter_randomisation import ParameterRandomisation
+from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.monitoring.budget import Item
+from callbacks.monitoring.score import Evidence
+from callbacks.queries import Queries
+from callbacks.randomness import Draw
+
+PER_IMAGE = ("faithfulness", "stability", "randomisation", "surrogate")
+"""Parts of the score that are measured image by image."""
+_SPREADS = {"faithfulness": 0.25, "stability": 0.1, "randomisation": 0.2, "surrogate": 0.2}
+"""Typical standard deviations between images; they only decide how a budget is shared out."""
+
+
+@dataclass(frozen=True)
+class RedrawnMap:
+    """Normal numbers that any change of the image replaces by others: the control of stability.
+
+    A map drawn once for each image would not change at all, hence pass for perfectly stable.
+    """
+
+    forwards: ClassVar[int] = 0
+    backwards: ClassVar[int] = 0
+
+    def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
+        """See `Explainer`."""
+        shape = tuple(image.shape[1:])
+        place = torch.arange(image[0].numel(), device=image.device)
+        weight = (place * 0.6180339887498949).frac().reshape(shape).double()
+        content = (image.double() * (1 + weight)).sum((1, 2, 3))
+        step = (content * 1e6).long() & 0x7FFFFFFF
+        return draw.normal("redrawn map", step, (1, *shape[1:])).to(image)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The measurements behind the score.
+
+    Args:
+        explainer: whose maps are judged.
+        gain: faithfulness.
+        radius: of stability, in pixel units.
+        corners: draws of stability.
+        surrogate: local linear surrogate.
+    """
+
+    explainer: Explainer = field(default_factory=lambda: IntegratedGradients(points=16))
+    gain: SymmetricRelevanceGain = field(default_factory=SymmetricRelevanceGain)
+    radius: float = 0.02
+    corners: int = 4
+    surrogate: LocalLinearity = field(default_factory=LocalLinearity)
+
+    def items(self, images: int) -> list[Item]:
+        """The measurements with their cost for one image; a backward counts as two forwards."""
+        explain = self.explainer.forwards + 2 * self.explainer.backwards
+        again = self._sensitivity(self.explainer)
+        costs = {
+            "faithfulness": explain + 2 * self.gain.forwards,
+            "stability": explain + again.forwards + 2 * again.backwards,
+            "randomisation": 2 * explain,
+            "surrogate": self.surrogate.forwards + 2 * self.surrogate.backwards,
+        }
+        return [Item(name, costs[name], images, _SPREADS[name]) for name in PER_IMAGE]
+
+    def measure(
+        self, part: str, model: Queries, image: Tensor, target: Tensor, draw: Draw
+    ) -> Evidence:
+        """Measures one part on some images, with its control and its ideal.
+
+        Args:
+            part: one of `PER_IMAGE`.
+            model: asked; its module's parameters are not changed.
+            image: `(N, C, H, W)` in [0, 1].
+            target: `(N,)` predicted classes.
+            draw: the images' random numbers.
+        """
+        measures: dict[str, Callable[..., tuple[Tensor, Tensor, float]]] = {
+            "faithfulness": self._faithfulness,
+            "stability": self._stability,
+            "randomisation": self._randomisation,
+            "surrogate": self._surrogate,
+        }
+        measured, control, ideal = measures[part](model, image, target, draw)
+        columns = (one.double().cpu().numpy() for one in (measured, control))
+        return Evidence(*columns, np.full(len(image), ideal), draw.index.cpu().numpy())
+
+    def _sensitivity(self, explainer: Explainer) -> MaxSensitivity:
+        return MaxSensitivity(explainer, radius=self.radius, draws=self.corners, steps=2)
+
+    def _faithfulness(
+        self, model: Queries, image: Tensor, target: Tensor, draw: Draw
+    ) -> tuple[Tensor, Tensor, float]:
+        own = self.explainer(model, image, target, draw)
+        random = draw.uniform("random map", 0, (1, *image.shape[2:])).to(image)
+        measured, control = (self.gain(model, image, target, one, draw) for one in (own, random))
+        # The first step removes all of the score, or the last one does: trapezoids lose 1/steps.
+        return measured, control, 1 - 1 / self.gain.steps
+
+    def _stability(
+        self, model: Queries, image: Tensor, target: Tensor, draw: Draw
+    ) -> tuple[Tensor, Tensor, float]:
+        found = []
+        for explainer in (self.explainer, RedrawnMap()):
+            own = explainer(model, image, target, draw)
+            found.append(self._sensitivity(explainer)(model, image, target, own, draw))
+        return found[0], found[1], 0.0
+
+    def _randomisation(
+        self, model: Queries, image: Tensor, target: Tensor, draw: Draw
+    ) -> tuple[Tensor, Tensor, float]:
+        own = self.explainer(model, image, target, draw)
+        measured = ParameterRandomisation(self.explainer)(model, image, target, own, draw)
+        return measured, torch.ones_like(measured), 0.0
+
+    def _surrogate(
+        self, model: Queries, image: Tensor, target: Tensor, draw: Draw
+    ) -> tuple[Tensor, Tensor, float]:
+        measured = self.surrogate(model, image, target, image[:, :1], draw)
+        return measured.clamp(min=0), torch.zeros_like(measured), 1.0

@@ -1,0 +1,1 @@
+"""The stages of `assay explain`, its result, figures and page."""

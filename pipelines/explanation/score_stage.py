@@ -1,0 +1,184 @@
+"""The parts of the monitorability score, measured within a budget, and pictures of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from callbacks.interpretability.feature_maps import channel_activations, layer_output
+from callbacks.interpretability.layers import last_grid_layer, network_of
+from callbacks.leave_no_trace import leave_no_trace
+from callbacks.monitoring import (
+    Evidence,
+    FailureEvidence,
+    MonitorabilityScore,
+    Plan,
+    best_panel,
+    check_count,
+    monitorability,
+)
+from callbacks.monitoring.panel import PER_IMAGE, Panel
+from callbacks.queries import Queries
+from callbacks.randomness import Draw
+from datamodules import Batch, ImageDataModule
+from datamodules.preprocessing import in_unit_range
+from lightning_modules import Classifier
+from pipelines.explanation.figures import score_figure
+from pipelines.explanation.units import NATURAL, Units, unit_layer
+
+
+@dataclass(frozen=True)
+class ScoreStage:
+    """The score and what it was made of.
+
+    Args:
+        score: with its parts.
+        plan: of the budget.
+        counted: forwards that were spent, a backward as two.
+        figures: the score and the units.
+        notes: what a reader must know.
+        facts: how it was measured.
+    """
+
+    score: MonitorabilityScore
+    plan: Plan
+    counted: int
+    figures: dict[str, Figure] = field(repr=False)
+    notes: list[str]
+    facts: dict[str, str]
+
+    @property
+    def plan_table(self) -> pd.DataFrame:
+        """`part cost count forwards` of every measurement."""
+        lines = [
+            {
+                "part": one.name, "cost": one.cost, "count": self.plan.counts[one.name],
+                "forwards": one.cost * self.plan.counts[one.name],
+            }
+            for one in self.plan.items
+        ]  # fmt: skip
+        natural = {"part": "natural activations", "cost": 1, "count": self.plan.fixed}
+        return pd.DataFrame([*lines, {**natural, "forwards": self.plan.fixed}])
+
+
+def run_score(
+    classifier: Classifier,
+    data: ImageDataModule,
+    clean: pd.DataFrame,
+    images: int,
+    forwards: float,
+    device: torch.device,
+    seed: int,
+    panel: Panel | None = None,
+) -> ScoreStage:
+    """Shares the budget out, measures, and compares what was counted with what was predicted.
+
+    Args:
+        classifier: on `device`, in evaluation mode.
+        data: whose test images are explained.
+        clean: rows of the clean images: predictions, and the failure part for nothing.
+        images: explained at most.
+        forwards: budget for an image.
+        device: of the model.
+        seed: of every random number.
+        panel: what is measured; None takes the usual one.
+    """
+    panel = panel or Panel()
+    with leave_no_trace(classifier):
+        rows = _some(clean, images, seed)
+        model = Queries(classifier, classifier.chunk)
+        natural = _images(data, rows.iloc[:NATURAL]["index"].to_numpy()).image.to(device)
+        units = _units(model, natural, seed)
+        items = [*panel.items(len(rows)), units.item()]
+        plan = best_panel(items, len(rows), forwards, fixed=2 * len(natural))
+        model.forwards = model.backwards = 0
+        evidence: dict[str, Evidence | FailureEvidence] = {
+            part: _measured(panel, part, model, data, rows.iloc[: plan.counts[part]], device, seed)
+            for part in PER_IMAGE
+        }
+        # As many at a time as there are units: a padded chunk would compute for nothing.
+        narrow = Queries(classifier, min(classifier.chunk, plan.counts["units"]))
+        evidence["units"], seen = units.measure(narrow, natural, plan.counts["units"])
+    evidence["failure"] = FailureEvidence(clean["confidence"], clean["correct"], clean["index"])
+    spent = (model.forwards + narrow.forwards, model.backwards + narrow.backwards)
+    check_count(plan, *spent)
+    score = monitorability(evidence, seed=seed)
+    return ScoreStage(
+        score,
+        plan,
+        spent[0] + 2 * spent[1],
+        {"score": score_figure(score.table()), "units": units.figure(seen)},
+        _notes(score, evidence),
+        _facts(panel, units, plan, spent),
+    )
+
+
+def _some(clean: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
+    """At most `images` rows in an order that only (seed, index) decides: fewer are a prefix."""
+    index = torch.tensor(clean["index"].to_numpy())
+    order = Draw(seed, index).uniform("subset", 0, ()).argsort(stable=True)
+    return clean.iloc[order[:images].numpy()]
+
+
+def _images(data: ImageDataModule, index: np.ndarray) -> Batch:
+    """Test images by their index in the data set."""
+    images = data.images("test")
+    own = images.index.numpy()
+    order = own.argsort()
+    batch = images.__getitems__(order[np.searchsorted(own, index, sorter=order)].tolist())
+    return Batch(in_unit_range(batch.image), batch.label, batch.index)
+
+
+def _units(model: Queries, natural: Tensor, seed: int) -> Units:
+    """The channels of the last layer with weights that still has places."""
+    layer = unit_layer(network_of(model), last_grid_layer(model, natural))
+    count = channel_activations(layer_output(model, natural[:1], layer)).shape[1]
+    return Units.of(layer, count, seed)
+
+
+def _measured(
+    panel: Panel,
+    part: str,
+    model: Queries,
+    data: ImageDataModule,
+    rows: pd.DataFrame,
+    device: torch.device,
+    seed: int,
+) -> Evidence:
+    """One part of all rows, a chunk of images at a time, which bounds the memory."""
+    size, found = model.chunk or len(rows), []
+    for start in range(0, len(rows), size):
+        some = rows.iloc[start : start + size]
+        batch = _images(data, some["index"].to_numpy())
+        target = torch.tensor(some["prediction"].to_numpy(), device=device)
+        draw = Draw(seed, batch.index.to(device))
+        found.append(panel.measure(part, model, batch.image.to(device), target, draw))
+    columns = ("measured", "control", "ideal", "index")
+    return Evidence(*(np.concatenate([getattr(one, name) for one in found]) for name in columns))
+
+
+def _notes(
+    score: MonitorabilityScore, evidence: Mapping[str, Evidence | FailureEvidence]
+) -> list[str]:
+    notes = []
+    for part in score.parts:
+        one = evidence[part.name]
+        n = len(np.asarray(one.measured if isinstance(one, Evidence) else one.confidence))
+        if n > part.n:
+            notes.append(f"{part.name}: undefined for {n - part.n:,} of {n:,}, which are left out.")
+    return notes
+
+
+def _facts(panel: Panel, units: Units, plan: Plan, spent: tuple[int, int]) -> dict[str, str]:
+    counts = ", ".join(f"{name} {count:,}" for name, count in plan.counts.items())
+    return {
+        "score": f"{panel.explainer!r}; {panel.gain!r}; max-sensitivity at {panel.radius:g}; "
+        f"{panel.surrogate!r}; {units.method!r} on {units.layer}",
+        "budget": f"{plan.forwards:g} forwards an image allowed, {plan.predicted_per_image:.1f} "
+        f"predicted, {(spent[0] + 2 * spent[1]) / plan.images:.1f} counted, a backward as two; "
+        f"measured on {counts}",
+    }

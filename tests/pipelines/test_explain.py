@@ -1,0 +1,121 @@
+"""`assay explain` through the command line, into a real store."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from callbacks.monitoring import PARTS, Monitor, OutlierFit
+from callbacks.monitoring.leftovers import hooks_left
+from datamodules import Digits
+from lightning_modules import load_classifier
+from pipelines.explain import explain
+from pipelines.tracking import Tracking
+
+Assay = Callable[..., tuple[int, str, str]]
+SMALL = "--images 40 --forwards 700 --train_images 300 --window 16 --chunk 32 --data.limit 300"
+
+
+def command(lenet: Path, *more: str) -> list[str]:
+    model = ["--model", f"checkpoint:{lenet}", "--arch", "lenet", "--probes", "clean"]
+    return ["explain", *model, "--data", "Digits", *SMALL.split(), *more]
+
+
+def test_the_whole_command(assay: Assay, lenet: Path, home: Path) -> None:
+    code, out, err = assay(*command(lenet))
+    assert code == 0, err
+    for word in ("monitorability", *PARTS, "Mahalanobis", "uniform noise", "explain.html"):
+        assert word in out
+    (folder,) = (home / "mlruns" / "explanations").iterdir()
+    names = {file.name for file in folder.iterdir()}
+    assert {"explain.html", "explanation.json", "monitor.safetensors", "outliers.safetensors",
+            "config.yaml", "tables", "figures"} <= names  # fmt: skip
+    page = (folder / "explain.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", ""), "needs nothing beside it"
+    assert all(name in page for name in PARTS), "the score is never shown without its parts"
+    figures = {file.stem for file in (folder / "figures").iterdir()}
+    assert {"score", "outliers", "risk", "drift", "firing", "gallery", "units", "tree"} <= figures
+    _check_budget(folder)
+    _check_store(home)
+    _check_files(folder, lenet)
+
+
+def _check_budget(folder: Path) -> None:
+    facts = json.loads((folder / "explanation.json").read_text())["facts"]["budget"]
+    predicted, counted = (facts.split(word)[0].split()[-1] for word in (" predicted", " counted"))
+    assert predicted == counted
+    assert float(counted) <= 700
+
+
+def _check_store(home: Path) -> None:
+    store = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    experiment = store.get_experiment_by_name("assay")
+    runs = store.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = [run for run in runs if run.data.tags.get("role") == "pipeline"]
+    questions = {run.data.tags["question"]: run for run in runs if run is not parent}
+    assert set(questions) == {"robustness", "monitorability"}
+    child = questions["monitorability"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert all(key.count("/") == 1 for key in child.data.metrics)
+    for key in ("summary/monitorability", "summary/monitorability_low", "summary/part_units"):
+        assert key in child.data.metrics
+    assert parent.data.metrics["summary/monitorability"] == pytest.approx(
+        child.data.metrics["summary/monitorability"]
+    )
+    drift = store.get_metric_history(child.info.run_id, "monitoring/drift_darker_score")
+    assert len(drift) > 10, "the timeline that the UI draws"
+    files = {file.path for file in store.list_artifacts(child.info.run_id)}
+    assert {"explain.html", "monitor.safetensors", "figures", "tables"} <= files
+
+
+def _check_files(folder: Path, lenet: Path) -> None:
+    """What was saved works on the model it was made for, and leaves no hook."""
+    data = Digits(limit=300)
+    classifier = load_classifier(
+        f"checkpoint:{lenet}", arch="lenet", data_classes=data.classes,
+        preprocessing=data.preprocessing,
+    ).eval()  # fmt: skip
+    monitor = Monitor.load(folder / "monitor.safetensors", classifier)
+    with monitor, torch.inference_mode():
+        for _ in range(monitor.every * 4):
+            classifier(torch.rand(16, 1, 8, 8))
+    assert hooks_left(classifier) == 0
+    assert monitor.report().alarm_rate.value == 1
+    assert OutlierFit.load(folder / "outliers.safetensors").bank.shape[1] == 84
+
+
+def test_the_same_images_are_no_outliers(lenet: Path, tmp_path: Path) -> None:
+    """From Python, with another data module as outliers: the same one cannot be told apart."""
+    data = Digits(limit=200)
+    found = explain(
+        load_classifier(
+            f"checkpoint:{lenet}", arch="lenet", data_classes=data.classes,
+            preprocessing=data.preprocessing,
+        ),
+        data,
+        outliers=Digits(limit=200),
+        probes=["clean"],
+        images=100,
+        forwards=300,
+        train_images=200,
+        window=16,
+        chunk=32,
+        root=tmp_path,
+        tracking=Tracking(enabled=False),
+    )  # fmt: skip
+    table = found.tables["outliers"]
+    same = table.loc[table["outliers"] == "Digits", "auroc"]
+    assert same.tolist() == pytest.approx([0.5] * 7, abs=1e-9)
+    assert isinstance(found.tables["failure"], pd.DataFrame)
+    assert len(found.score.parts) == 6
+
+
+def test_a_budget_too_small_says_what_would_do(assay: Assay, lenet: Path, home: Path) -> None:
+    code, _, err = assay(*command(lenet, "--forwards", "5"))
+    assert code == 2
+    assert "forwards an image as budget" in err
