@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
-from datamodules.images import Images
+from datamodules.images import FileImages, Images
 from datamodules.splits import limited, stratified_order, stratified_split
 
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 2000
@@ -97,7 +97,6 @@ def held_out(label: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 def labelled(data: ImageDataModule) -> Images:
     """All images that are not for testing, nor in a validation split of the data set's own."""
     train, val = data.images("train"), data.images("val")
-    train.check()
     if data.has_val:
         return train
     every = data.load("train")
@@ -105,6 +104,8 @@ def labelled(data: ImageDataModule) -> Images:
         every.index, torch.cat([train.index, val.index])
     )  # readable, within the limit
     every.preprocessing = data.preprocessing
+    if isinstance(train, FileImages) and isinstance(every, FileImages):
+        every.sizes = train.sizes  # found when the files were looked through
     return every.subset(kept.nonzero()[:, 0])
 
 

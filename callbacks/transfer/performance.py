@@ -12,6 +12,7 @@ from datamodules.errors import UserError
 NUMBERS = ("acc", "precision", "recall", "f1", "ece", "loss")
 """Shares in [0, 1], macro averages over the classes that occur; loss in nats."""
 _BINS = 15
+_BLOCK = 64
 
 
 def performance(
@@ -88,13 +89,16 @@ def _resampled(
     n, generator = len(ordered[0]), np.random.default_rng(seed)
     columns = [_columns(table, classes) for table in ordered]
     occurs = np.unique(ordered[0]["label"])
-    values = np.mean([_numbers(one.sum(0)[None], classes, occurs)[0] for one in columns], axis=0)
-    drawn = np.empty((resamples, len(NUMBERS)))
-    for i in range(resamples):  # one at a time: all at once would be gigabytes for large n
-        times = np.bincount(generator.integers(0, n, n), minlength=n).astype(float)
-        parts = [_numbers((times @ one)[None], classes, occurs)[0] for one in columns]
-        drawn[i] = np.mean(parts, axis=0)
-    return values, drawn
+    together = np.stack(columns, axis=2).reshape(n, -1)  # one product serves every table
+    sums = [together.sum(0)[None]]
+    for start in range(0, resamples, _BLOCK):  # all at once would be gigabytes for large n
+        block = range(start, min(start + _BLOCK, resamples))
+        times = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in block]
+        sums.append(np.stack(times).astype(float) @ together)
+    every = np.concatenate(sums).reshape(1 + resamples, -1, len(columns))
+    parts = [_numbers(every[:, :, i], classes, occurs) for i in range(len(columns))]
+    numbers = np.mean(parts, axis=0)
+    return numbers[0], numbers[1:]
 
 
 def _columns(rows: pd.DataFrame, classes: int) -> np.ndarray:

@@ -30,7 +30,9 @@ def weighted_tau(
     if len(scores) < 3:
         return Interval(float("nan"), float("nan"), float("nan"))
     drawn = np.random.default_rng(seed).integers(0, len(scores), (resamples, len(scores)))
-    taus = np.array([_tau(scores[rows], truths[rows]) for rows in drawn])
+    # Of few models only few samples differ: each is computed once.
+    distinct, which = np.unique(np.sort(drawn, axis=1), axis=0, return_inverse=True)
+    taus = np.array([_tau(scores[rows], truths[rows]) for rows in distinct])[which.reshape(-1)]
     taus = taus[np.isfinite(taus)]
     low, high = (
         np.quantile(taus, [(1 - level) / 2, (1 + level) / 2]) if len(taus) else (np.nan, np.nan)

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from callbacks import PROBES, Budget
 from callbacks.reductions import by_setting
 from callbacks.rows import outcome_columns
 from callbacks.shards import fingerprint
@@ -18,7 +19,7 @@ from datamodules.fractions import Fraction, held_out
 from lightning_modules import Classifier
 from lightning_modules.blocks import blocks
 from lightning_modules.linear_probe import fit_linear_probe
-from pipelines.evaluate import make_probes
+from pipelines.presets import PRESETS
 from pipelines.trainer import made_trainer, uninterrupted
 from pipelines.transfer.recipe import TRAINED, Recipe
 from pipelines.transfer.source import Source
@@ -208,10 +209,20 @@ def _rows(logits: Tensor, subject: Subject) -> pd.DataFrame:
 
 def _robust(subject: Subject, classifier: Classifier, recipe: Recipe) -> dict[str, list[float]]:
     """Accuracy under every probe at its usual severity."""
-    probes = make_probes(list(recipe.probes), "quick", chunk=recipe.batch_size)
+    quick = PRESETS["quick"]
+    budget = Budget(
+        limit=quick.limit,
+        steps=quick.steps,
+        restarts=quick.restarts,
+        objective=quick.objective,
+        curve=(1.0,),
+        chunk=max(recipe.batch_size, 64),
+    )
+    probes = [PROBES[name](budget) for name in recipe.probes]
     flags = {**recipe.flags, "logger": False, "enable_checkpointing": False}
     flags |= {"enable_progress_bar": False, "enable_model_summary": False}
-    trainer = made_trainer({**flags, "use_distributed_sampler": False}, list(probes))
+    flags["use_distributed_sampler"] = False
+    trainer = made_trainer(flags, list(probes))
     if not uninterrupted(trainer, lambda: trainer.test(classifier, subject.data, verbose=False)):
         raise KeyboardInterrupt
     found = {}

@@ -84,6 +84,7 @@ def transfer(
     arch: list[str] | None = None,
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     batch_size: int = 64,
+    min_steps: int = 200,
     last_k: int = 1,
     alpha: float = 0.1,
     probes: list[Any] | None = None,
@@ -108,6 +109,7 @@ def transfer(
         arch: architecture of bare checkpoints: one for all, or one a model.
         tuning: the recipe of the modes that train the backbone.
         batch_size: images in a training step.
+        min_steps: of a training; a few images are seen in as many epochs more.
         last_k: blocks that last_k trains besides the head.
         alpha: pull of l2_sp to where the weights started.
         probes: names, see `assay list probes`: robustness of every finished model, e.g. fgsm.
@@ -129,7 +131,9 @@ def transfer(
     L.seed_everything(seeds[0] if seeds else 0, verbose=False)
     flags = {**TRAINER, **(trainer or {})}
     epochs = int(flags.pop("max_epochs") or 10)
-    recipe = Recipe(tuning, epochs, batch_size, last_k, alpha, _probe_names(probes), flags)
+    recipe = Recipe(
+        tuning, epochs, min_steps, batch_size, last_k, alpha, _probe_names(probes), flags
+    )
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
     if not (models and data and seeds and parts):
         raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
@@ -318,8 +322,9 @@ def _written(matrix: Matrix, model: Model, work: _Work, folder: Path) -> Path:
     notes += [f"{one.cell}: {text}" for one in mine for text in one.notes if one.status == "ok"]
     recipe = work.recipe
     how = {
-        "modes that train": f"{recipe.epochs} epochs of batches of {recipe.batch_size}, "
-        f"{recipe.tuning.optimizer}, {recipe.tuning.schedule} schedule; the best epoch is kept",
+        "modes that train": f"{recipe.epochs} epochs, at least {recipe.min_steps} steps, of "
+        f"{recipe.batch_size} images, {recipe.tuning.optimizer}, {recipe.tuning.schedule} "
+        "schedule; the best epoch is kept",
         "selection": "20 % of the labelled images, at most 2,000; none with one image a class",
         "all together": f"{sum(one.seconds for one in mine):,.0f} s for {len(mine)} cells",
         "environment": f"torch {torch.__version__} on {next(iter(work.subjects.values())).device}",

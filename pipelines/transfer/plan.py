@@ -11,7 +11,8 @@ from pipelines.transfer.source import Source
 from pipelines.transfer.subject import Subject
 
 _BACKWARD = 2.0  # forwards that a backward costs
-_STEP, _START = 0.004, 0.6  # seconds of the Trainer a step and a training, measured on a CPU
+# Seconds of the Trainer a step, an epoch and a training, measured on a CPU.
+_STEP, _EPOCH, _START = 0.003, 0.012, 0.6
 _SOLVE = 3e-8  # seconds a sample, feature and class of a sweep and refit, measured on one core
 _DRIFT_IMAGES = 512
 
@@ -74,8 +75,9 @@ def predicted_seconds(
     if cell.mode == "probe":
         width = 64 if not subject.model.classifier.classes else 100
         return _SOLVE * samples * width * len(subject.classes) + 0.2 + robust
-    steps = recipe.epochs * max(1, samples // recipe.batch_size)
-    training = recipe.epochs * samples * one * (1 + _BACKWARD) + steps * _STEP + _START
+    epochs = recipe.epochs_for(max(1, 4 * samples // 5))
+    steps = epochs * max(1, samples // recipe.batch_size)
+    training = epochs * (samples * one * (1 + _BACKWARD) + _EPOCH) + steps * _STEP + _START
     after = one * (test + 2 * min(_DRIFT_IMAGES, test))
     if source:
         after += one * (len(source.subject.pool) + len(source.subject.test)) + 0.3

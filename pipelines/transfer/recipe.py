@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from typing import Any, Literal, get_args
 
 from datamodules.errors import UserError, suggestion
@@ -23,6 +24,7 @@ class Recipe:
     Args:
         tuning: optimizer, rates and regularisation of the modes that train the backbone.
         epochs: of those.
+        min_steps: of those; a few images are seen in as many epochs more.
         batch_size: images in a training step, and in every call of a feature pass.
         last_k: blocks that `last_k` trains besides the head.
         alpha: spring of `l2_sp`.
@@ -32,6 +34,7 @@ class Recipe:
 
     tuning: Tuning = Tuning()  # noqa: RUF009  (frozen)
     epochs: int = 10
+    min_steps: int = 200
     batch_size: int = 64
     last_k: int = 1
     alpha: float = 0.1
@@ -40,17 +43,21 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuses what would train nothing."""
-        for name in ("epochs", "batch_size", "last_k"):
+        for name in ("epochs", "min_steps", "batch_size", "last_k"):
             if getattr(self, name) < 1:
                 raise UserError(
                     f"Expected `{name}` to be at least 1, but got {getattr(self, name)}."
                 )
 
+    def epochs_for(self, samples: int) -> int:
+        """Epochs of a training on so many images: those asked for, or more to reach `min_steps`."""
+        return max(self.epochs, ceil(self.min_steps / ceil(samples / self.batch_size)))
+
     def facts(self, mode: str) -> dict[str, Any]:
         """What may change the rows of a mode."""
         found: dict[str, Any] = {"version": VERSION, "probes": self.probes}
         if mode in TRAINED:
-            found |= {"tuning": asdict(self.tuning), "epochs": self.epochs}
+            found |= {"tuning": asdict(self.tuning), "epochs": (self.epochs, self.min_steps)}
             found |= {"batch_size": self.batch_size, "precision": self.flags.get("precision")}
         if mode == "last_k":
             found["last_k"] = self.last_k

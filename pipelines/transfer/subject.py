@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,14 +12,17 @@ from torch import Tensor
 from callbacks.resume import weights_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
+from datamodules.errors import UserError
 from datamodules.fractions import Fraction, labelled, with_images
 from datamodules.images import Images
-from datamodules.preprocessing import CONVERSIONS
+from datamodules.preprocessing import CONVERSIONS, Preprocessing
 from datamodules.splits import limited
 from lightning_modules import Classifier
 from lightning_modules.features import Features, cached, extract
 from lightning_modules.heads import replace_head
 from pipelines.transfer.tasks import Model, Task
+
+_SIDE = 32  # of images of many sizes, for a model that wants none and does not say its data
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,20 @@ class Subject:
         return found
 
 
+def _one_size(model: Model, shown: ImageDataModule) -> Preprocessing:
+    """What the model wants; images of many sizes are cropped to what it was trained on."""
+    wanted = model.classifier.preprocessing
+    shown.adopt(wanted)
+    try:
+        shown.images("train").check()
+        shown.images("test").check()
+    except UserError:
+        seen = model.source and model.source.data.images("test").__getitems__([0]).image
+        side = _SIDE if seen is None else min(seen.shape[2:])
+        return replace(wanted, resize=side, crop=side)
+    return wanted
+
+
 def subject(
     model: Model,
     task: Task,
@@ -169,5 +186,5 @@ def subject(
     pool = every.subset(torch.cat(chosen).unique())
     test = test.subset(limited(test.label, limit, 0))
     shown = with_images(data, train=pool, val=pool.subset(torch.arange(0)), test=test)
-    shown.adopt(model.classifier.preprocessing)
+    shown.adopt(_one_size(model, shown))
     return Subject(model, task, shown, device, folder, batch_size)

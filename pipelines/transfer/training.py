@@ -69,9 +69,10 @@ def train(subject: Subject, mode: str, fraction: Fraction, seed: int, recipe: Re
         val=subject.pool.subset(rows[select if len(select) else learn]),
     )
     part.batch_size, part.seed = recipe.batch_size, seed
-    module = _module(classifier, mode, recipe)
+    epochs = recipe.epochs_for(len(learn))
+    module = _module(classifier, mode, recipe, epochs)
     best = KeepBest(classifier.model)
-    flags = {**recipe.flags, **_QUIET, "max_epochs": recipe.epochs}
+    flags = {**recipe.flags, **_QUIET, "max_epochs": epochs}
     if not len(select):
         flags["limit_val_batches"] = 0
     trainer = made_trainer(flags, [best])
@@ -87,7 +88,7 @@ def train(subject: Subject, mode: str, fraction: Fraction, seed: int, recipe: Re
     return Trained(classifier.eval().cpu(), len(rows), best.accuracy, notes)
 
 
-def _module(classifier: Classifier, mode: str, recipe: Recipe) -> FineTuning:
+def _module(classifier: Classifier, mode: str, recipe: Recipe, epochs: int) -> FineTuning:
     """The module of a mode."""
     tuning = replace(recipe.tuning, mode="full")
     if mode == "full":
@@ -95,7 +96,7 @@ def _module(classifier: Classifier, mode: str, recipe: Recipe) -> FineTuning:
     if mode == "l2_sp":
         return L2SPTuning(classifier, replace(tuning, weight_decay=0.0), recipe.alpha)
     if mode == "staged":
-        return StagedTuning(classifier, tuning, unfrozen_by(classifier.model, recipe.epochs))
+        return StagedTuning(classifier, tuning, unfrozen_by(classifier.model, epochs))
     names = blocks(classifier.model)
     if recipe.last_k >= len(names):
         raise UserError(
