@@ -170,8 +170,7 @@ def gallery_figure(
     """
     columns, n = 1 + len(maps), len(images)
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(1.45 * columns, 1.72 * n), layout="constrained")
-        grid = np.atleast_2d(figure.subplots(n, columns, squeeze=False))
+        figure, grid = _sheet(n, columns, 1.45, 1.72)
     for i, image in enumerate(images):
         look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
         grid[i, 0].imshow(image.squeeze(), **look)
@@ -208,8 +207,7 @@ def unit_figure(
     columns = min(8, shown)
     lines = -(-shown // columns)
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(1.25 * columns, 0.4 + 1.5 * lines), layout="constrained")
-        grid = figure.subplots(lines, columns, squeeze=False)
+        figure, grid = _sheet(lines, columns, 1.25, 1.55)
     figure.suptitle(f"Units of {layer.removeprefix('model.')}", fontsize=11, x=0.01, ha="left")
     for i, axes in enumerate(grid.flat):
         axes.set(xticks=[], yticks=[])
@@ -225,3 +223,24 @@ def unit_figure(
                 "{} {:.2g} : {:.2g}".format(sign, *pairs[i]), fontsize=8, color=colour, labelpad=2
             )
     return figure
+
+
+def _sheet(lines: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A grid of pictures at fixed places: a solver for the layout would take seconds.
+
+    Args:
+        lines: of the grid.
+        columns: of the grid.
+        width: of a cell, in inches.
+        height: of a cell with what is written over and under it.
+    """
+    top = 0.35
+    figure = Figure(figsize=(width * columns, height * lines + top))
+    room = {"left": 0.01, "right": 0.99, "top": 1 - 1.5 * top / figure.get_figheight()}
+    free = 1 - (width - 0.1) / height
+    grid = figure.subplots(
+        lines, columns, squeeze=False,
+        gridspec_kw={**room, "bottom": 0.25 / figure.get_figheight(), "wspace": 0.06,
+                     "hspace": free / (1 - free)},
+    )  # fmt: skip
+    return figure, grid

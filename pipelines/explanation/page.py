@@ -1,5 +1,6 @@
 """The page of `assay explain`: one HTML file that needs nothing beside it."""
 
+import base64
 from pathlib import Path
 
 import jinja2
@@ -13,11 +14,13 @@ from pipelines.report.html import bar
 from pipelines.report.words import ends, number, percent
 from pipelines.results import records
 
+_PHOTOGRAPHS = ("gallery", "units", "tree")
+"""Figures that hold pictures or hundreds of boxes: smaller and quicker as they are on disk."""
 _HERE = Path(__file__).resolve().parents[1] / "report"
 
 
 def write_page(explanation: Explanation, file: Path) -> Path:
-    """Writes the page and returns the file."""
+    """Writes the page beside the saved explanation and returns the file."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -27,8 +30,11 @@ def write_page(explanation: Explanation, file: Path) -> Path:
     )
     environment.filters |= {"percent": percent, "number": number}
     figures = {
-        name: Markup(as_svg(figure, name)) for name, figure in explanation.figures.items()
-    }  # the figures' text is our own, escaped by matplotlib
+        name: _photograph(file.parent / "figures" / f"{name}.png", name)
+        if name in _PHOTOGRAPHS
+        else Markup(as_svg(figure, name))  # the figures' text is our own, escaped by matplotlib
+        for name, figure in explanation.figures.items()
+    }
     html = environment.get_template("explain.html.jinja").render(
         of=explanation,
         figures=figures,
@@ -42,3 +48,8 @@ def write_page(explanation: Explanation, file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(html, encoding="utf-8")
     return file
+
+
+def _photograph(file: Path, name: str) -> Markup:
+    data = base64.b64encode(file.read_bytes()).decode()
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(name, data)
