@@ -6,7 +6,7 @@ from lightning_modules.distillation.cache import AnswerCache
 from lightning_modules.distillation.compression import (
     Compressed,
     hold_pruned,
-    magnitude_masks,
+    pruning_masks,
     rounded,
     settle_pruned,
 )
@@ -45,7 +45,7 @@ __all__ = [
     "initialise_from",
     "largest",
     "made_teachers",
-    "magnitude_masks",
+    "pruning_masks",
     "relational_loss",
     "rounded",
     "rslad_loss",

@@ -55,11 +55,11 @@ def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
     return found
 
 
-def magnitude_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tensor]:
-    """Masks that keep the largest weights whose work together is at most `macs`.
+def pruning_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tensor]:
+    """Masks that keep the weights of highest score whose work together is at most `macs`.
 
-    Global magnitude pruning (Han et al. 2015, 1506.02626), where a weight costs as many
-    multiplications as there are places it is used in.
+    By layer-adaptive magnitude (LAMP: Lee et al. 2021, 2010.07611). Plain magnitude, compared
+    across layers, would spend the whole budget on a first layer whose few weights are large.
 
     Args:
         model: in eval mode.
@@ -73,20 +73,30 @@ def magnitude_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Ten
         UserError: nothing would be left.
     """
     used = positions(model, image)
-    weights = {name: _weight(model, name).detach().abs() for name in used}
-    sizes = torch.cat([one.flatten() for one in weights.values()])
-    costs = torch.cat(
-        [torch.full((one.numel(),), used[name]).long() for name, one in weights.items()]
-    )
-    order = sizes.argsort(descending=True)
-    kept = torch.zeros(len(sizes), dtype=torch.bool)
-    kept[order] = costs.to(order.device)[order].cumsum(0) <= macs
+    scores = {name: lamp(_weight(model, name).detach()) for name in used}
+    score = torch.cat([one.flatten() for one in scores.values()])
+    cost = torch.cat([torch.full_like(one.flatten(), used[name]) for name, one in scores.items()])
+    order = score.argsort(descending=True)
+    kept = torch.zeros_like(score, dtype=torch.bool)
+    kept[order] = cost.double()[order].cumsum(0) <= macs
     if not bool(kept.any()):
         raise UserError(f"Expected `macs` that leave at least one weight, but got {macs}.")
-    parts = kept.split([one.numel() for one in weights.values()])
+    parts = kept.split([one.numel() for one in scores.values()])
     return {
-        name: part.view_as(one) for (name, one), part in zip(weights.items(), parts, strict=True)
+        name: part.view_as(one) for (name, one), part in zip(scores.items(), parts, strict=True)
     }
+
+
+def lamp(weight: Tensor) -> Tensor:
+    """The score of each weight: its square over the sum of all squares that are not smaller.
+
+    The largest of a layer scores 1, so that no layer is cut off altogether.
+    """
+    squares, order = weight.flatten().double().square().sort()
+    sums = squares.flip(0).cumsum(0).flip(0)
+    score = torch.empty_like(squares)
+    score[order] = squares / sums.clamp_min(torch.finfo(torch.float64).tiny)
+    return score.view_as(weight)
 
 
 def hold_pruned(model: nn.Module, masks: dict[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from lightning_modules.distillation import (
     Compressed,
     Teachers,
     hold_pruned,
-    magnitude_masks,
+    pruning_masks,
     rounded,
     settle_pruned,
     shown,
@@ -58,7 +58,7 @@ def pruned_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
     wanted = teacher.preprocessing
     image = shown(plan.data.taken("train", 1).image, wanted)
     model = teacher.eval().model
-    hold_pruned(model, magnitude_masks(model, image, macs))
+    hold_pruned(model, pruning_masks(model, image, macs))
     served = plan.data.preprocessing
     plan.data.adopt(wanted)  # fine-tuning shows images as the loader serves them
     try:

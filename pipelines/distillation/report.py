@@ -21,8 +21,7 @@ from pipelines.run import Run
 _HERE = Path(__file__).parent
 _STYLE = Path(pipelines.report.__file__).parent / "report.css"
 _HEADINGS = (
-    "model", "seeds", "parameters", "MACs", "MB", "ms", "accuracy %", "kept %", "robust %",
-    "agree %", "KL", "flips %",
+    "model", "MB", "MACs", "accuracy %", "kept %", "robust %", "agree %", "KL", "flips %",
 )  # fmt: skip
 
 
@@ -96,15 +95,12 @@ def _cells(line: dict[str, Any]) -> tuple[str, ...]:
     teacher = line["kind"] == "teacher"
     return (
         line["model"],
-        str(line["seeds"]),
-        amount(line["parameters"]),
-        amount(line["macs"]),
         f"{line['bytes'] / 1e6:.3g}",
-        f"{1e3 * line['latency']:.2f}",
+        amount(line["macs"]),
         rate_with_ends(found("acc")),
         DASH if teacher else percent(line["kept"]),
         rate_with_ends(found("robust")),
         DASH if teacher else percent(line["agreement"]),
-        DASH if teacher else f"{line['kl']:.3g}",
+        DASH if teacher else number(line["kl"]),
         DASH if teacher else percent(line["flips"], 2),
     )

@@ -7,8 +7,9 @@ from datamodules import UserError
 from lightning_modules import build
 from lightning_modules.distillation.compression import (
     hold_pruned,
-    magnitude_masks,
+    lamp,
     positions,
+    pruning_masks,
     rounded,
     settle_pruned,
 )
@@ -26,12 +27,20 @@ def test_places_by_hand() -> None:
     assert positions(lenet(), IMAGE) == LENET
 
 
+def test_scores_by_hand() -> None:
+    score = lamp(torch.tensor([[3.0, -1.0], [0.0, 2.0]]))
+    torch.testing.assert_close(score, torch.tensor([[1, 1 / 14], [0, 4 / 13]]).double())
+
+
 def test_equal_costs_prune_like_torch() -> None:
+    """With torch's global pruning by the same scores."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.ReLU(), nn.Linear(20, 10)).eval()
-    masks = magnitude_masks(model, IMAGE, 4000)
+    masks = pruning_masks(model, IMAGE, 4000)
     layers = [(model[1], "weight"), (model[3], "weight")]
-    prune.global_unstructured(layers, prune.L1Unstructured, amount=784 * 20 + 200 - 4000)
+    scores = {(part, name): lamp(part.weight.detach()) for part, name in layers}
+    amount = 784 * 20 + 200 - 4000
+    prune.global_unstructured(layers, prune.L1Unstructured, scores, amount=amount)
     for name, part in (("1", model[1]), ("3", model[3])):
         assert torch.equal(masks[name], part.weight_mask.bool())
 
@@ -39,9 +48,10 @@ def test_equal_costs_prune_like_torch() -> None:
 @pytest.mark.parametrize("macs", [20_000, 100_000])
 def test_the_work_left_is_what_was_asked_for(macs: int) -> None:
     model = lenet()
-    masks = magnitude_masks(model, IMAGE, macs)
+    masks = pruning_masks(model, IMAGE, macs)
     kept = sum(int(mask.sum()) * LENET[name] for name, mask in masks.items())
     assert macs - 576 <= kept <= macs  # the next weight costs at most 576
+    assert all(bool(mask.any()) for mask in masks.values()), "a layer is cut off"
     hold_pruned(model, masks)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     model(IMAGE).sum().backward()
@@ -69,4 +79,4 @@ def test_rounding_is_torchs_quantisation() -> None:
 
 def test_nothing_left() -> None:
     with pytest.raises(UserError, match="at least one weight, but got 0"):
-        magnitude_masks(lenet(), IMAGE, 0)
+        pruning_masks(lenet(), IMAGE, 0)
