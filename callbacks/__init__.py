@@ -20,6 +20,15 @@ from callbacks.damage import (
     Zero,
     damaged_by,
 )
+from callbacks.interpretability import (
+    ExplanationProbe,
+    GradCAM,
+    Gradient,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+    explained_by,
+)
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.progress import EvaluationProgress
@@ -42,6 +51,11 @@ PROBES: dict[str, Callable[[Budget], Probe]] = {
     "bit_flip_by_layer": damaged_by(BitFlip, severities=(10,), by="layer"),
     "bit_flip_attack": damaged_by(BitFlipAttack),
     "activation_fault": damaged_by(ActivationFault),
+    "explain_gradient": explained_by(Gradient),
+    "explain_integrated_gradients": explained_by(IntegratedGradients),
+    "explain_smoothgrad": explained_by(SmoothGrad),
+    "explain_grad_cam": explained_by(GradCAM),
+    "explain_occlusion": explained_by(Occlusion),
 }
 
 __all__ = [
@@ -55,6 +69,7 @@ __all__ = [
     "DamageProbe",
     "Draw",
     "EvaluationProgress",
+    "ExplanationProbe",
     "Measurement",
     "Probe",
     "Queries",

@@ -35,7 +35,7 @@ def ranking_stability(values: ArrayLike) -> Stability:
         values: `(settings, methods)`, at least two of each.
     """
     table = np.asarray(values, float)
-    taus = [kendalltau(a, b)[0] for a, b in combinations(table, 2)]
+    taus = [kendalltau(a, b).statistic for a, b in combinations(table, 2)]  # type: ignore[attr-defined]
     return Stability(float(np.mean(taus)), float(np.min(taus)))
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from callbacks.interpretability.explainer import pairs, target_probability
@@ -47,15 +46,29 @@ class Rise:
         return total / (self.draws * self.visible)
 
     def _masks(self, image: Tensor, draw: Draw, step: Tensor) -> Tensor:
-        """Random cells, up-sampled bilinearly and shifted by up to a cell: `(n, 1, H, W)`."""
-        height, width = image.shape[-2:]
-        cell = [-(-side // self.cells) for side in (height, width)]
-        on = draw.uniform("rise cells", step, (1, self.cells, self.cells)) < self.visible
-        size = [(self.cells + 1) * side for side in cell]
-        large = F.interpolate(on.float(), size, mode="bilinear", align_corners=False)
+        """Random cells, enlarged bilinearly and shifted by up to one: `(n, 1, H, W)`."""
+        on = draw.uniform("rise cells", step, (self.cells, self.cells)) < self.visible
         shift = draw.uniform("rise shift", step, (2,))
-        row = (shift[:, :1] * cell[0]).long() + torch.arange(height, device=image.device)
-        column = (shift[:, 1:] * cell[1]).long() + torch.arange(width, device=image.device)
-        return large[torch.arange(len(step))[:, None, None], 0, row[:, :, None], column[:, None]][
-            :, None
-        ]
+        down, across = (
+            enlarging(self.cells, side, shift[:, axis])
+            for axis, side in enumerate(image.shape[-2:])
+        )
+        return (down @ on.float() @ across.mT)[:, None]
+
+
+def enlarging(cells: int, side: int, shift: Tensor) -> Tensor:
+    """Weights that enlarge `cells` bilinearly to as many larger ones and one more, then crop.
+
+    Args:
+        cells: along a side.
+        side: pixels of the image.
+        shift: `(n,)` in [0, 1), the crop's first pixel, in enlarged cells.
+
+    Returns:
+        `(n, side, cells)`; rows add up to 1.
+    """
+    cell = -(-side // cells)
+    pixel = (shift * cell).floor()[:, None] + torch.arange(side, device=shift.device)
+    place = ((pixel + 0.5) * cells / ((cells + 1) * cell) - 0.5).clamp(0, cells - 1)
+    distance = place[:, :, None] - torch.arange(cells, device=shift.device)
+    return (1 - distance.abs()).clamp(min=0)

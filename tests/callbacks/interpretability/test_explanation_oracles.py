@@ -52,6 +52,7 @@ from callbacks.interpretability.permutation_importance import patch_importance
 from callbacks.interpretability.rank_correlation import agreement, pearson, ranks, spearman
 from callbacks.interpretability.ranking_stability import gains_over_settings, ranking_stability
 from callbacks.interpretability.removal import area, ranked
+from callbacks.interpretability.rise import enlarging
 from callbacks.interpretability.segments import grid_segments, spread, sum_by_segment
 from callbacks.interpretability.sparseness import gini
 
@@ -397,6 +398,16 @@ def test_edges_are_those_of_scipy() -> None:
     grey = image.mean(1).numpy()
     truth = [np.hypot(*(ndimage.sobel(one, a, mode="nearest") for a in (0, 1))) for one in grey]
     np.testing.assert_allclose(sobel(image)[:, 0], truth, atol=1e-12)
+
+
+def test_masks_of_rise_are_enlarged_as_torch_enlarges_and_cropped() -> None:
+    cells, side, shift = 7, 30, torch.tensor([0.0, 0.5, 0.99])
+    small = torch.rand(3, cells, cells)
+    large = nn.functional.interpolate(small[:, None], (40, 40), mode="bilinear")[:, 0]
+    weight = enlarging(cells, side, shift)
+    found = weight @ small @ weight.mT
+    for one, whole, start in zip(found, large, (0, 2, 4), strict=True):  # cells of 5 pixels
+        close(one, whole[start : start + side, start : start + side], EXACT)
 
 
 def test_rise_of_a_constant_answer_is_constant(function: type) -> None:
