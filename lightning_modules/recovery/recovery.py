@@ -44,7 +44,9 @@ class Recovery(L.LightningModule):
         self.classifier, self.tuning = classifier, tuning.with_rate(classifier.architecture)
         self.trainable, self.held, self.temperature = trainable, held or {}, temperature
         # Not a submodule: it must not be trained, saved, or switched to training mode.
-        self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
+        self._teacher: tuple[Classifier, ...] = ()
+        if teacher is not None:
+            self._teacher = (teacher.eval().requires_grad_(False),)
         parameters = dict(classifier.named_parameters())
         if trainable is not None and (unknown := sorted(set(trainable) - set(parameters))):
             raise UserError(f"There is no parameter {unknown[0]!r} to train.")

@@ -84,7 +84,7 @@ _LENET_DAMAGES: dict[str, tuple[float, ...]] = {
     "quantise": (4, 3, 2),
 }
 _TRAINED = ("retrain_all", "retrain_damaged", "retrain_last", "rebuild", "distil")
-_AT_ONCE = ("restore_half", "restore_worst_layer", "clip_activations", "zero_suspects", "mend")
+_AT_ONCE = ("restore_half", "clip_activations", "mend")
 _SGD = Tuning(optimizer="sgd", lr=0.01, weight_decay=1e-4)
 
 ATLASES: dict[str, Atlas] = {

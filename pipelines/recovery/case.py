@@ -11,8 +11,8 @@ import torch
 from lightning_modules import Classifier, DivergedError
 from lightning_modules.recovery.batch_norm import NotApplicableError
 from pipelines.recovery.cost import UnitCost
-from pipelines.recovery.patient import Effort, Patient
-from pipelines.recovery.strategies import STRATEGIES
+from pipelines.recovery.patient import Effort, Knowledge, Patient
+from pipelines.recovery.strategies import STRATEGIES, Strategy
 from pipelines.recovery.subject import Damaged, Subject, judged_answers
 
 
@@ -36,21 +36,21 @@ def repaired(
         seed: of the training.
         trainer: flags of Lightning's Trainer.
     """
-    way = STRATEGIES[strategy]
-    patient = Patient(
-        copy.deepcopy(damaged.classifier), way.knows, subject.stored, damaged.data or subject.data,
-        subject.data, damaged.hit, damaged.layers, damaged.held, effort, seed, subject.watched,
-        trainer or {},
-    )  # fmt: skip
-    status, start = "ok", time.perf_counter()
+    way, start = STRATEGIES[strategy], time.perf_counter()
+    patient = _admitted(subject, damaged, way.knows, effort, seed, trainer or {})
     try:
-        way.repair(patient)
-    except NotApplicableError as reason:
-        status = f"not applicable: {reason}"
-    except DivergedError as reason:
-        status = f"diverged: {reason}"
-    except torch.cuda.OutOfMemoryError as reason:
-        status = f"out of memory: {reason}"
+        status = _treated(way, patient)
+    except (RuntimeError, MemoryError) as problem:
+        if not _is_out_of_memory(problem):
+            raise
+        patient = _admitted(subject, damaged, way.knows, effort, seed, trainer or {}, share=2)
+        try:
+            status = _treated(way, patient)
+        except (RuntimeError, MemoryError) as again:
+            status = (
+                f"out of memory: also with half the batch ({patient.data.batch_size}): use a "
+                f"smaller --data.batch_size. {str(again).splitlines()[0]}"
+            )
     seconds = patient.curve[-1]["seconds"] if patient.curve else time.perf_counter() - start
     row = {
         "subject": subject.label, "damage": damaged.kind, "severity": damaged.severity,
@@ -61,6 +61,45 @@ def repaired(
         "curve": json.dumps(patient.curve),
     }  # fmt: skip
     return patient.classifier, {**row, **_judged(subject, damaged, patient)}
+
+
+def _treated(way: Strategy, patient: Patient) -> str:
+    """Runs a repair and says what became of it."""
+    try:
+        way.repair(patient)
+    except NotApplicableError as reason:
+        return f"not applicable: {reason}"
+    except DivergedError as reason:
+        return f"diverged: {reason}"
+    return "ok"
+
+
+def _admitted(
+    subject: Subject,
+    damaged: Damaged,
+    knows: frozenset[Knowledge],
+    effort: Effort,
+    seed: int,
+    trainer: dict[str, Any],
+    share: int = 1,
+) -> Patient:
+    """A fresh copy of the damaged model; `share` divides batch and chunk, for lack of memory."""
+    data = damaged.data or subject.data
+    if share > 1:
+        data = copy.copy(data)
+        data.batch_size = max(1, data.batch_size // share)
+    classifier = copy.deepcopy(damaged.classifier)
+    classifier.chunk = max(1, classifier.chunk // share)
+    return Patient(
+        classifier, knows, subject.stored, data, subject.data, damaged.hit, damaged.layers,
+        damaged.held, effort, seed, subject.watched, trainer,
+    )  # fmt: skip
+
+
+def _is_out_of_memory(problem: BaseException) -> bool:
+    """A GPU says so by type, a CPU only in words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(problem, MemoryError) or any(word in str(problem) for word in words)
 
 
 def control(

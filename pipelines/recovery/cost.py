@@ -77,7 +77,7 @@ def peak_memory(work: Callable[[], object]) -> float:
     now = most = 0.0
     events = [event for event in results.events() if event.name() == "[memory]"]
     for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
+        now += event.nbytes()  # type: ignore[attr-defined]  # torch's stubs leave it out
         most = max(most, now)
     return most
 

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.recovery.strategies import STRATEGIES
-from pipelines.recovery.table import CONTROLS
+from pipelines.recovery.table import CONTROLS, groups
 from pipelines.report.figures import COLOURS, LOOK
 from pipelines.report.words import DASH
+from pipelines.results import records
 
 
 def recovery_figures(rows: pd.DataFrame, lines: pd.DataFrame) -> dict[str, Figure]:
@@ -23,18 +24,20 @@ def recovery_figures(rows: pd.DataFrame, lines: pd.DataFrame) -> dict[str, Figur
         lines: of `summarised`.
     """
     found = {}
-    for subject, part in lines.groupby("subject", sort=False):
-        name, real = _slug(str(subject)), part[~part["damage"].isin(CONTROLS)]
+    for key, part in groups(lines, ["subject"]):
+        subject = str(key["subject"])
+        name, real = _slug(subject), pd.DataFrame(part[~part["damage"].isin(CONTROLS)])
         if len(real[["damage", "severity"]].drop_duplicates()) > 1:
             found[f"{name}_ratio"] = _map(
                 real, "ratio", f"{subject}: share of the loss that came back"
             )
             found[f"{name}_seconds"] = _map(real, "seconds", f"{subject}: seconds of a repair")
-        for damage, some in rows[rows["subject"] == subject].groupby("damage", sort=False):
+        for of, some in groups(pd.DataFrame(rows[rows["subject"] == subject]), ["damage"]):
+            damage = str(of["damage"])
             if damage not in CONTROLS and (figure := _curves(some, f"{subject}: {damage}")):
                 found[f"{name}_{damage}_curves"] = figure
         if {"prune", "quantise"} & set(real["damage"]):
-            found[f"{name}_compression"] = _compression(real, str(subject))
+            found[f"{name}_compression"] = _compression(real, subject)
     return found
 
 
@@ -44,7 +47,7 @@ def _map(lines: pd.DataFrame, number: str, title: str) -> Figure:
     damages = list(dict.fromkeys(zip(shown["damage"], shown["severity"], strict=True)))
     ways = list(dict.fromkeys(shown["strategy"]))
     table = np.full((len(damages), len(ways)), np.nan)
-    for line in shown.to_dict("records"):
+    for line in records(pd.DataFrame(shown)):
         place = damages.index((line["damage"], line["severity"])), ways.index(line["strategy"])
         table[place] = line[number]
     with mpl.rc_context({**LOOK, "axes.grid": False}):
@@ -79,7 +82,7 @@ def _shade(axes: Axes, table: np.ndarray, number: str) -> None:
 def _curves(rows: pd.DataFrame, title: str) -> Figure | None:
     """Accuracy against training steps of the first draw, a panel for every severity."""
     first = rows[rows["seed"] == rows["seed"].min()]
-    trained = first[[len(json.loads(curve)) > 1 for curve in first["curve"]]]
+    trained = pd.DataFrame(first[[len(json.loads(curve)) > 1 for curve in first["curve"]]])
     if trained.empty:
         return None
     severities = sorted(set(trained["severity"]))
@@ -88,11 +91,11 @@ def _curves(rows: pd.DataFrame, title: str) -> Figure | None:
         panels = figure.subplots(1, len(severities), sharey=True, squeeze=False)[0]
         ways = list(dict.fromkeys(trained["strategy"]))
         for axes, severity in zip(panels, severities, strict=True):
-            part = trained[trained["severity"] == severity]
-            for line in part.itertuples():
-                points = json.loads(str(line.curve))
-                colour = COLOURS[ways.index(line.strategy) % len(COLOURS)]
-                label = STRATEGIES[str(line.strategy)].title
+            part = pd.DataFrame(trained[trained["severity"] == severity])
+            for line in records(part):
+                points = json.loads(line["curve"])
+                colour = COLOURS[ways.index(line["strategy"]) % len(COLOURS)]
+                label = STRATEGIES[line["strategy"]].title
                 axes.plot(
                     [one["step"] for one in points], [100 * one["acc"] for one in points],
                     color=colour, marker="o", markersize=3, label=label,
@@ -116,12 +119,12 @@ def _compression(lines: pd.DataFrame, subject: str) -> Figure:
         figure = Figure(figsize=(1.2 + 4.2 * len(kinds), 3.2), layout="constrained")
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, kind in zip(panels, kinds, strict=True):
-            part = lines[lines["damage"] == kind]
-            for i, (way, some) in enumerate(part.groupby("strategy", sort=False)):
-                some = some.sort_values("severity")
+            part = pd.DataFrame(lines[lines["damage"] == kind])
+            for i, (of, found) in enumerate(groups(part, ["strategy"])):
+                some = found.sort_values("severity")
                 axes.plot(
                     some["severity"], 100 * some["acc"], color=COLOURS[i % len(COLOURS)],
-                    marker="o", markersize=3, label=STRATEGIES[str(way)].title,
+                    marker="o", markersize=3, label=STRATEGIES[of["strategy"]].title,
                 )  # fmt: skip
             axes.axhline(
                 100 * part["acc_original"].iloc[0], color="#5b6572", linewidth=0.8, linestyle="--"

@@ -12,10 +12,11 @@ from rich.table import Table
 import pipelines.report
 from pipelines.recovery.figures import names, recovery_figures
 from pipelines.recovery.strategies import STRATEGIES
-from pipelines.recovery.table import CONTROLS, recommendations
+from pipelines.recovery.table import CONTROLS, groups, recommendations
 from pipelines.report.figures import as_svg, save_png
 from pipelines.report.terminal import plain_console
 from pipelines.report.words import DASH, number, percent
+from pipelines.results import records
 from pipelines.run import Run
 
 _HERE = Path(__file__).parent
@@ -53,8 +54,8 @@ def write_recovery(
         style=_STYLE.read_text(encoding="utf-8"),
         figures={name: as_svg(figures[name], name) for name in names(list(figures))},
         groups=_groups(lines),
-        controls=lines[lines["damage"].isin(CONTROLS)].to_dict("records"),
-        recommendations=best.to_dict("records"),
+        controls=records(pd.DataFrame(lines[lines["damage"].isin(CONTROLS)])),
+        recommendations=records(best),
         strategies=STRATEGIES,
         noisy=bool(lines["in_noise"].any()),
     )
@@ -65,9 +66,9 @@ def write_recovery(
 def print_recovery(lines: pd.DataFrame) -> None:
     """Prints one line a damage, severity and strategy, then what to do about each damage."""
     terminal = plain_console()
-    for subject, part in lines.groupby("subject", sort=False):
+    for key, part in groups(lines, ["subject"]):
         table = Table(
-            title=f"{subject}: {percent(part['acc_original'].iloc[0])} % before any damage",
+            title=f"{key['subject']}: {percent(part['acc_original'].iloc[0])} % before any damage",
             caption="in brackets: 95 % interval over damage and training seeds",
             title_justify="left", caption_justify="left",
             box=rich.box.SIMPLE_HEAD if terminal.is_terminal else rich.box.ASCII2,
@@ -87,11 +88,11 @@ def print_recovery(lines: pd.DataFrame) -> None:
                 justify="left" if heading in ("damage", "repair") else "right",
                 no_wrap=True,
             )
-        for line in part.to_dict("records"):
+        for line in records(part):
             table.add_row(*_cells(line))
         terminal.print(table)
     best = recommendations(lines)
-    for line in best.to_dict("records"):
+    for line in records(best):
         terminal.print(
             f"{line['damage']} {line['severity']:g}: {STRATEGIES[line['strategy']].title.lower()} "
             f"({line['why']}) -> {percent(line['acc'])} %", highlight=False,
@@ -108,7 +109,7 @@ def log_recovery(run: Run, lines: pd.DataFrame, folder: Path | None, curves: boo
         curves: also the numbers, not only the files.
     """
     metrics = []
-    for line in lines.to_dict("records") if curves else ():
+    for line in records(lines) if curves else ():
         stem = f"recovery/{line['damage']}_{line['strategy']}"
         step = _step(lines, line)
         metrics += [
@@ -142,12 +143,10 @@ def _step(lines: pd.DataFrame, line: dict[str, Any]) -> int:
 
 
 def _groups(lines: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
-    real = lines[~lines["damage"].isin(CONTROLS)]
+    real = pd.DataFrame(lines[~lines["damage"].isin(CONTROLS)])
     return [
-        (f"{subject}: {damage} {severity:g}", part.to_dict("records"))
-        for (subject, damage, severity), part in real.groupby(
-            ["subject", "damage", "severity"], sort=False
-        )
+        (f"{key['subject']}: {key['damage']} {key['severity']:g}", records(part))
+        for key, part in groups(real, ["subject", "damage", "severity"])
     ]
 
 

@@ -94,7 +94,7 @@ def _rebuild(patient: Patient) -> None:
             fresh = copy.deepcopy(patient.stored.original.get_submodule(name))  # its shape alone
             for part in fresh.modules():
                 if hasattr(part, "reset_parameters"):
-                    part.reset_parameters()
+                    part.reset_parameters()  # type: ignore[operator]
             patient.classifier.set_submodule(name, fresh)
     train(patient)
 

@@ -93,8 +93,10 @@ def damaged_by(subject: Subject, damage: Damage, severity: float, seed: int) -> 
     hit = record.hit(original.state_dict())
     most = sorted(hit, key=lambda name: -float(hit[name].float().mean()))
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in most))
+    hurt = copy.deepcopy(original)
+    record.apply(hurt)
     return Damaged(
-        record.apply(copy.deepcopy(original)), damage.name, severity, seed, hit, layers,
+        hurt, damage.name, severity, seed, hit, layers,
         facts=record.facts,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import pandas as pd
 from callbacks.damage.assessment import recovery_ratio, resilience_loss, sustained_time
 from callbacks.statistics import Interval, student
 from pipelines.recovery.strategies import STRATEGIES
+from pipelines.results import records
 
 KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]
 _LEVELS = (0.90, 0.95, 0.99)
@@ -33,7 +34,7 @@ def assessed(rows: pd.DataFrame) -> pd.DataFrame:
         `area` (resilience loss, normalised) and `steps_90`, `steps_95`, `steps_99`: optimizer steps
         after which the accuracy stays at that share of the original's; NaN where it never does.
     """
-    found = [_of_row(row) for row in rows.to_dict("records")]
+    found = [_of_row(row) for row in records(rows)]
     return rows.assign(**{name: [one[name] for one in found] for name in found[0]})
 
 
@@ -48,13 +49,14 @@ def summarised(rows: pd.DataFrame) -> pd.DataFrame:
         the draws (`acc_low acc_high`), `net` (accuracy above the undamaged model after the same
         training), and means of everything else.
     """
-    table = assessed(rows)
-    lines = [
-        _line(dict(zip(KEYS, key, strict=True)), part)
-        for key, part in table.groupby(KEYS, sort=False)
-    ]
-    made = pd.DataFrame(lines)
+    made = pd.DataFrame([_line(key, part) for key, part in groups(assessed(rows), KEYS)])
     return made.assign(net=list(_net(made)))
+
+
+def groups(table: pd.DataFrame, keys: list[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """The parts of a table that share some columns, with those columns, in order of appearance."""
+    parts = [part for _, part in table.groupby(keys, sort=False)]
+    return [(records(part[keys].head(1))[0], part) for part in parts]
 
 
 def recommendations(lines: pd.DataFrame) -> pd.DataFrame:
@@ -67,46 +69,32 @@ def recommendations(lines: pd.DataFrame) -> pd.DataFrame:
         One line a subject, damage and severity: `strategy`, `acc`, `ratio` and `why`. A repair is
         not worse if its mean accuracy is within one point of the best.
     """
-    found = []
     real = lines[~lines["damage"].isin(CONTROLS)]
-    for key, part in real.groupby(["subject", "damage", "severity"], sort=False):
-        able = part[(part["status"] == "ok") & (part["strategy"] != "restore_all")]
-        about = dict(zip(("subject", "damage", "severity"), key, strict=True))
-        if part["in_noise"].all():
-            found.append(
-                {
-                    **about,
-                    "strategy": "nothing",
-                    **_worth(part, "nothing"),
-                    "why": "inside the noise",
-                }
-            )
-            continue
-        close = able[able["acc"] >= able["acc"].max() - 0.01]
-        order = close.assign(known=[_needs(name) for name in close["strategy"]], gone=-close["acc"])
-        best = order.sort_values(["known", "gone", "flops"]).iloc[0]
-        why = f"knows {', '.join(sorted(STRATEGIES[best['strategy']].knows)) or 'nothing'}"
-        found.append(
-            {
-                **about,
-                "strategy": best["strategy"],
-                "acc": best["acc"],
-                "ratio": best["ratio"],
-                "why": why,
-            }
-        )
-    return pd.DataFrame(found)
+    parts = groups(pd.DataFrame(real), ["subject", "damage", "severity"])
+    return pd.DataFrame([{**key, **_best(records(part))} for key, part in parts])
+
+
+def _best(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What needs least among the repairs that are within a point of the best."""
+    if all(line["in_noise"] for line in lines):
+        kept = next((line for line in lines if line["strategy"] == "nothing"), lines[0])
+        return {**_worth(kept), "strategy": "nothing", "why": "damage inside the noise"}
+    able = [line for line in lines if line["status"] == "ok" and line["strategy"] != "restore_all"]
+    most = max(line["acc"] for line in able)
+    close = [line for line in able if line["acc"] >= most - 0.01]
+    best = min(close, key=lambda line: (_needs(line["strategy"]), -line["acc"], line["flops"]))
+    knows = ", ".join(sorted(STRATEGIES[best["strategy"]].knows)) or "nothing"
+    return {**_worth(best), "strategy": best["strategy"], "why": f"knows {knows}"}
+
+
+def _worth(line: dict[str, Any]) -> dict[str, float]:
+    return {"acc": line["acc"], "ratio": line["ratio"]}
 
 
 def _needs(strategy: str) -> float:
     """How much a strategy asks for; a copy of the original and clean data are the dearest."""
     price = {"original": 4.0, "clean data": 4.0, "labels": 2.0, "location": 1.5, "images": 1.0}
     return sum(price.get(one, 0.5) for one in STRATEGIES[strategy].knows)
-
-
-def _worth(part: pd.DataFrame, strategy: str) -> dict[str, float]:
-    one = part[part["strategy"] == strategy]
-    return {"acc": float(one["acc"].mean()), "ratio": math.nan}
 
 
 def _of_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -153,8 +141,11 @@ def _ends(name: str, number: Interval) -> dict[str, float]:
 
 def _net(lines: pd.DataFrame) -> Iterator[float]:
     """Accuracy above that of the undamaged model after the same training."""
-    control = lines[lines["damage"] == "none"].set_index(["subject", "optimizer"])["acc"]
-    for line in lines.itertuples():
-        trained = STRATEGIES[str(line.strategy)].trains
-        key = (line.subject, line.optimizer)
-        yield line.acc - control[key] if trained and key in control.index else math.nan  # type: ignore[operator]
+    control = {
+        (line["subject"], line["optimizer"]): line["acc"]
+        for line in records(lines)
+        if line["damage"] == "none"
+    }
+    for line in records(lines):
+        trained = control.get((line["subject"], line["optimizer"]), math.nan)
+        yield line["acc"] - trained if STRATEGIES[line["strategy"]].trains else math.nan

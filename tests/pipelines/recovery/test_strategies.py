@@ -133,7 +133,7 @@ def test_the_table_and_the_page(subject: Subject, tmp_path: Path) -> None:
     undamaged = lines[lines["damage"] == "none"].iloc[0]
     assert trained["net"] == pytest.approx(trained["acc"] - undamaged["acc"])
     best = recommendations(lines).set_index("severity")
-    assert best.loc[0.0, "why"] == "inside the noise"
+    assert best.loc[0.0, "why"] == "damage inside the noise"
     page = (
         write_recovery(table, lines, tmp_path, "a title", "assay recover") / "report.html"
     ).read_text()
