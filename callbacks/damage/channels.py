@@ -67,17 +67,17 @@ class RemoveChannels:
         layers = [checked_layer(model, name) for name in self.layers]
         model, image = copy.deepcopy(model).cpu().eval(), image[:2].detach().cpu()
         chosen = self._chosen(model, image, layers, severity, seed)
-        sound = _sound(model, image, chosen)
-        if layers and chosen and not sound:
+        sound, kept = _sound(model, image, chosen)
+        if chosen and not sound:
             raise UserError(
-                f"Cannot remove channels of {', '.join(layers)}: they are tied to a sum that "
-                "the dependency graph cannot follow, or to the classes."
+                f"Cannot remove channels of {', '.join(layers) or 'the model'}: they are tied to a "
+                "sum that the dependency graph cannot follow, to the classes, or answers are NaN."
             )
         facts = {
             "kind": self.name, "criterion": self.criterion, "severity": severity, "seed": seed,
             "removed": json.dumps(sound), "left_whole": ",".join(sorted(set(chosen) - set(sound))),
         }  # fmt: skip
-        return RemovedChannels.of(model, _positions(model, image, sound), facts)
+        return RemovedChannels.of(model, kept, facts)
 
     def _chosen(
         self, model: nn.Module, image: Tensor, layers: list[str], severity: float, seed: int
@@ -145,18 +145,43 @@ def _cut(model: nn.Module, graph: Any, chosen: dict[str, list[int]]) -> nn.Modul
     return model
 
 
-def _sound(model: nn.Module, image: Tensor, chosen: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The groups whose cut computes the same as the network that ignores their channels."""
-    if not chosen or _is_exact(model, image, chosen):
-        return chosen
-    return {name: c for name, c in chosen.items() if _is_exact(model, image, {name: c})}
+_Channels = dict[str, list[int]]
+
+
+def _sound(
+    model: nn.Module, image: Tensor, chosen: _Channels
+) -> tuple[_Channels, dict[str, Tensor]]:
+    """The groups whose cut computes the same as the network that ignores their channels.
+
+    Returns:
+        Their channels, and the positions of all numbers that are left.
+    """
+    if not chosen:
+        return {}, {}
+    kept = _tried(model, image, chosen)
+    if kept is not None:
+        return chosen, kept
+    sound = {
+        name: channels
+        for name, channels in chosen.items()
+        if _tried(model, image, {name: channels}) is not None
+    }
+    return sound, _positions(model, image, sound) if sound else {}
+
+
+def _tried(model: nn.Module, image: Tensor, chosen: _Channels) -> dict[str, Tensor] | None:
+    """Positions of the numbers that are left, or None where the library's cut is wrong."""
+    try:
+        kept = _positions(model, image, chosen)
+    except RuntimeError:  # it counts channels of grouped convolutions as if there were no groups
+        return None
+    return kept if _is_exact(model, image, kept) else None
 
 
 @torch.no_grad()
-def _is_exact(model: nn.Module, image: Tensor, chosen: dict[str, list[int]]) -> bool:
+def _is_exact(model: nn.Module, image: Tensor, kept: dict[str, Tensor]) -> bool:
     """Compares in double precision, so that only another function differs."""
     ignoring, exact = copy.deepcopy(model).double(), image.double()
-    kept = _positions(model, image, chosen)
     for name, part in ignoring.named_modules():
         where = kept.get(f"{name}.weight")
         if where is not None and isinstance(part, nn.modules.conv._ConvNd | nn.Linear):
@@ -176,7 +201,7 @@ def _is_exact(model: nn.Module, image: Tensor, chosen: dict[str, list[int]]) -> 
 def _positions(model: nn.Module, image: Tensor, chosen: dict[str, list[int]]) -> dict[str, Tensor]:
     """Where every number that is left stood: the cut of a model filled with its own positions."""
     numbered = copy.deepcopy(model).double()
-    graph = _graph(numbered, image.double())
+    graph = _graph(numbered, image[:1].double())
     before = {name: tensor.shape for name, tensor in numbered.state_dict().items()}
     for tensor in numbered.state_dict().values():
         if tensor.is_floating_point():  # not the counter of batches
