@@ -121,6 +121,12 @@ class Regression:
         weight = solution[:, :-1] @ self.axes.T / self.scale
         return LinearProbe(weight, solution[:, -1] - weight @ self.mean, strength, accuracy)
 
+    def coordinates(self, probe: LinearProbe) -> Tensor:
+        """The inverse of `probe`, for a probe of any other samples: a start near the solution."""
+        weight = probe.weight * self.scale @ self.axes
+        bias = probe.bias + probe.weight @ self.mean
+        return torch.cat([weight, bias[:, None]], 1)
+
 
 def fit_linear_probe(
     feature: Tensor,
@@ -148,28 +154,29 @@ def fit_linear_probe(
         strength = strengths[len(strengths) // 2]
         regression = Regression(feature, label, classes)
         return regression.probe(regression.solve(strength), strength)
-    strength, accuracy = _selected(Regression(feature, label, classes), selection, strengths)
+    best = _selected(Regression(feature, label, classes), selection, strengths)
     together = Regression(
         torch.cat([feature, selection[0]]), torch.cat([label, selection[1]]), classes
     )
-    return together.probe(together.solve(strength), strength, accuracy)
+    solution = together.solve(best.strength, together.coordinates(best))
+    return together.probe(solution, best.strength, best.accuracy)
 
 
 def _selected(
     regression: Regression, selection: tuple[Tensor, Tensor], strengths: Sequence[float]
-) -> tuple[float, float]:
-    """The strength with the best held-out accuracy, and that accuracy."""
+) -> LinearProbe:
+    """The probe with the best held-out accuracy."""
     feature, label = selection[0].double(), selection[1]
-    found: list[tuple[float, float, float]] = []
+    found: list[tuple[float, float, LinearProbe]] = []
     solution = None
     for strength in strengths:
-        # A thousandth of the last digit that accuracy shows; the refit is solved to the end.
-        solution = regression.solve(strength, solution, tolerance=1e-4)
+        # Near enough to tell strengths apart; the refit is solved to the end.
+        solution = regression.solve(strength, solution, tolerance=3e-4)
         logits = regression.probe(solution, strength)(feature)
         accuracy = float((logits.argmax(1) == label).double().mean())
-        found.append((accuracy, -float(F.cross_entropy(logits, label)), strength))
-    accuracy, _, strength = max(found)
-    return strength, accuracy
+        probe = regression.probe(solution, strength, accuracy)
+        found.append((accuracy, -float(F.cross_entropy(logits, label)), probe))
+    return max(found, key=lambda one: one[:2])[2]
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import rich.box
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -140,7 +141,7 @@ def transfer(
     tasks = made_tasks(data)
     loaded = made_models(models, tasks, arch, sources, trust_pickle)
     work = _Work(loaded, tasks, parts, seeds, recipe, root.resolve(), limit, fresh)
-    console = Console(width=None if Console().is_terminal else 110)
+    console = Console(width=None if Console().is_terminal else 128)
     cells = cells_of([m.name for m in loaded], [t.name for t in tasks], chosen, fractions, seeds)
     plan = work.plan(cells)
     for note in work.notes():
@@ -313,10 +314,9 @@ def _written(matrix: Matrix, model: Model, work: _Work, folder: Path) -> Path:
         f"{datetime.now():%Y-%m-%d}",
     ]
     notes = [
-        f"{task}: {text}."
+        f"{task}: {'; '.join(text.rstrip('.') for text in (*one.notes(), *one.data.notes))}."
         for (name, task), one in work.subjects.items()
-        if name == model.name
-        for text in (*one.notes(), *one.data.notes)
+        if name == model.name and (one.notes() or one.data.notes)
     ]
     mine = [one for one in matrix.outcomes if one.cell.model == model.name]
     notes += [f"{one.cell}: {text}" for one in mine for text in one.notes if one.status == "ok"]
@@ -373,9 +373,11 @@ def _summary(matrix: Matrix) -> Table:
     table = Table(
         title="Accuracy % with 95 % interval, and its paired change",
         title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
     )
     for name in ("model", "data", "mode", "labelled", "accuracy", "change", "against", "macro F1"):
-        table.add_column(name, justify="left" if name in ("model", "data", "mode") else "right")
+        side = "left" if name in ("model", "data", "mode") else "right"
+        table.add_column(name, justify=side, no_wrap=True)
     last = None
     for line in matrix.comparison.to_dict("records"):
         pair = (line["model"], line["data"])

@@ -48,9 +48,9 @@ def _panels(matrix: Matrix, model: str, draw: Any, x: str, y: str) -> Figure:
 
 def _curve(axes: Axes, matrix: Matrix, model: str, task: str) -> None:
     table = matrix.comparison
-    table = table[(table["model"] == model) & (table["data"] == task)]
+    table = table.loc[(table["model"] == model) & (table["data"] == task)]
     for mode in MODES:
-        mine = table[table["mode"] == mode].sort_values("samples")
+        mine = table.loc[table["mode"] == mode].sort_values(by="samples")
         look: Any = {"color": _colour(mode), "linewidth": 1.8}
         if mode == "untouched" and len(mine):
             axes.axhline(100 * mine["acc"].iloc[0], label=mode, linestyle="--", **look)
@@ -59,6 +59,9 @@ def _curve(axes: Axes, matrix: Matrix, model: str, task: str) -> None:
             axes.plot(samples, 100 * mine["acc"], label=mode, marker="o", markersize=3.5, **look)
             axes.fill_between(samples, low, high, color=_colour(mode), alpha=0.15, linewidth=0)
     axes.set_xscale("log")
+    samples = sorted(set(table.loc[table["samples"] > 0, "samples"]))
+    axes.set_xticks(samples, [f"{n:,.0f}" for n in samples])
+    axes.minorticks_off()
     axes.set_ylim(-2, 102)
 
 

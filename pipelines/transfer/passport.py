@@ -188,7 +188,8 @@ def _costs(
     comparison: list[dict[str, Any]], columns: list[tuple[str, str]]
 ) -> list[dict[str, Any]]:
     lines = [{**dict.fromkeys(name for name, _ in columns), **line} for line in comparison]
-    return [line for line in lines if any(_finite(line[name]) for name, _ in columns)]
+    shown = [name for name, _ in columns if not name.startswith("forgot")]
+    return [line for line in lines if any(_finite(line[name]) for name in shown)]
 
 
 def _finite(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import rich.box
 from rich.table import Table
 
 from pipelines.transfer.cell import Cell
@@ -124,6 +125,7 @@ def plan_table(plan: Sequence[Planned]) -> Table:
         title=f"Plan: {len(plan)} cells, {len(plan) - len(left)} known, about "
         f"{duration(sum(one.seconds for one in left))}",
         title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
     )
     for name in ("model", "mode", "cells", "known", "time"):
         table.add_column(name, justify="left" if name in ("model", "mode") else "right")

@@ -121,4 +121,4 @@ def _each(given: Sequence[str] | None, n: int, name: str) -> list[str | None]:
             f"Expected `{name}` once for all models or {n} times, one a model, but got "
             f"{len(given)}."
         )
-    return list(given) * (n if len(given) == 1 else 1)
+    return [*given] * (n if len(given) == 1 else 1)
