@@ -91,13 +91,18 @@ def last_grid_layer(model: Queries, image: Tensor) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    candidates = [(name, out) for name, out in found if as_grid(out) is not None]
+    candidates = [(name, out) for name, out in found if _of_the_image(out)]
     if not candidates:
         raise UserError("No layer of the model answers in maps: name one, or explain by gradient.")
     tensors = [out for _, out in candidates]
     gradients = torch.autograd.grad(logits.float().square().sum(), tensors, allow_unused=True)
-    matters = [name for (name, _), g in zip(candidates, gradients, strict=True) if _anywhere(g)]
-    return (matters or [candidates[-1][0]])[-1]
+    later = zip(reversed(candidates), reversed(gradients), strict=True)
+    return next((name for (name, _), g in later if _anywhere(g)), candidates[-1][0])
+
+
+def _of_the_image(output: object) -> bool:
+    """Whether an output is maps of the image; Swin V2 also makes some of positions alone."""
+    return isinstance(output, Tensor) and output.requires_grad and as_grid(output) is not None
 
 
 def _anywhere(gradient: Tensor | None) -> bool:

@@ -1,5 +1,6 @@
 """A decision tree that imitates the model, with how well it does."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,11 +61,13 @@ class Surrogate(NamedTuple):
         present = [classes[int(label)] for label in self.tree.classes_]
         figure = Figure(figsize=(3 + 2.2 * 2**depth, 2 + 1.6 * depth), layout="constrained")
         FigureCanvasAgg(figure)  # scikit-learn measures the boxes with it
-        plot_tree(
+        boxes = plot_tree(
             self.tree, max_depth=depth, feature_names=list(names), class_names=present,
             filled=True, impurity=False, proportion=True, rounded=True, precision=2,
             ax=figure.add_subplot(), fontsize=8,
         )  # fmt: skip
+        for box in boxes:  # a line with a number for every class would make boxes overlap
+            box.set_text(re.sub(r"value = \[.*?\]\n", "", box.get_text(), flags=re.DOTALL))
         return figure
 
 
@@ -113,13 +116,15 @@ def patch_means(image: Tensor, grid: int = 7) -> tuple[np.ndarray, list[str]]:
         grid: patches along each side.
 
     Returns:
-        `(N, C·grid²)` and names such as "row 2 column 3", with the channel if there are several.
+        `(N, C·grid²)` and names such as "row 2 column 3", with the colour if there are several.
     """
     segment = grid_segments(image, grid)
     area = segment.flatten().bincount()
     n, channels = image.shape[:2]
     means = sum_by_segment(image.flatten(0, 1)[:, None], segment) / area
-    of = [""] if channels == 1 else [f" channel {channel}" for channel in range(channels)]
+    colours = [" red", " green", " blue"]
+    named = {1: [""], 3: colours}
+    of = named.get(channels, [f" channel {channel}" for channel in range(channels)])
     places = [f"row {i // grid + 1} column {i % grid + 1}" for i in range(grid**2)]
     return means.reshape(n, -1).cpu().numpy(), [place + c for c in of for place in places]
 
