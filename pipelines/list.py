@@ -17,6 +17,12 @@ _TABLES = {
         "--model NAME, or --arch NAME for a checkpoint",
     ),
     "damages": ("callbacks/damage/__init__.py", "DAMAGES", "assay recover --damage NAME"),
+    "structure": ("callbacks/damage/__init__.py", "STRUCTURE", "assay recover --damage NAME"),
+    "training_data": (
+        "pipelines/recovery/subject.py",
+        "DATA_DAMAGES",
+        "assay recover --damage NAME",
+    ),
     "strategies": (
         "pipelines/recovery/strategies.py",
         "STRATEGIES",

@@ -20,7 +20,13 @@ from pipelines.recovery.case import control, repaired
 from pipelines.recovery.patient import Effort
 from pipelines.recovery.report import log_recovery, print_recovery, write_recovery
 from pipelines.recovery.strategies import checked_strategies
-from pipelines.recovery.subject import Subject, damaged_by, make_damage, make_subject
+from pipelines.recovery.subject import (
+    Subject,
+    TrainingData,
+    damaged_by,
+    make_damage,
+    make_subject,
+)
 from pipelines.recovery.table import summarised
 from pipelines.run import Run
 from pipelines.tracking import Tracking, TrackingError
@@ -135,7 +141,7 @@ def recover(
 
 def _repaired(
     subject: Subject,
-    damage: Damage,
+    damage: Damage | TrainingData,
     severities: Sequence[float] | None,
     strategies: Sequence[str],
     draws: int,
@@ -147,7 +153,7 @@ def _repaired(
     """Yields the rows; the first draw of every severity is evaluated in runs of its own."""
     for severity in damage.severities if severities is None else severities:
         for draw in range(draws):
-            hurt = damaged_by(subject, damage, severity, seed + draw)
+            hurt = damaged_by(subject, damage, severity, seed + draw, same["trainer"])
             at = f"{damage.name} {severity:g}"
             if draw == 0:
                 evaluate(hurt.classifier, parent=above, stage=f"damaged {at}", **same)

@@ -1,14 +1,18 @@
 """Damage: a new one is a file and a line in `DAMAGES`; probes, `assay recover` and tests follow."""
 
 from collections.abc import Callable
+from typing import Any
 
 from callbacks.damage.activation_fault import ActivationFault, FaultyNeurons
 from callbacks.damage.bit_flip import BitError, BitFlip, StuckAt
 from callbacks.damage.bit_flip_attack import BitFlipAttack
+from callbacks.damage.channels import RemoveChannels
 from callbacks.damage.formats import FORMATS, stored_as
 from callbacks.damage.kind import Damage
+from callbacks.damage.layers import RemovedLayers, RemoveLayers
 from callbacks.damage.noise import Noise
 from callbacks.damage.probe import DamageProbe, damaged_by
+from callbacks.damage.pruning import Prune, Pruned
 from callbacks.damage.quantise import Quantise
 from callbacks.damage.randomise import Randomise
 from callbacks.damage.record import Record
@@ -31,9 +35,17 @@ DAMAGES: dict[str, Callable[..., Damage]] = {
 }
 """Damage of parameters by name."""
 
+STRUCTURE: dict[str, Callable[..., Any]] = {
+    "prune": Prune,
+    "remove_channels": RemoveChannels,
+    "remove_layers": RemoveLayers,
+}
+"""Damage of structure by name; called as `Damage`, their records apply and undo in the same way."""
+
 __all__ = [
     "DAMAGES",
     "FORMATS",
+    "STRUCTURE",
     "ActivationFault",
     "BitError",
     "BitFlip",
@@ -42,9 +54,14 @@ __all__ = [
     "DamageProbe",
     "FaultyNeurons",
     "Noise",
+    "Prune",
+    "Pruned",
     "Quantise",
     "Randomise",
     "Record",
+    "RemoveChannels",
+    "RemoveLayers",
+    "RemovedLayers",
     "Selection",
     "Shuffle",
     "SignFlip",

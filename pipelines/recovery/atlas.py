@@ -23,7 +23,14 @@ from pipelines.evaluate import classifier_for, opened, pipeline_run
 from pipelines.recovery.case import control, repaired
 from pipelines.recovery.patient import Effort
 from pipelines.recovery.report import log_recovery, print_recovery, write_recovery
-from pipelines.recovery.subject import Damaged, Subject, damaged_by, make_damage, make_subject
+from pipelines.recovery.subject import (
+    DATA_DAMAGES,
+    Damaged,
+    Subject,
+    damaged_by,
+    make_damage,
+    make_subject,
+)
 from pipelines.recovery.table import summarised
 from pipelines.tracking import Tracking, TrackingError, started
 from pipelines.trainer import made_trainer
@@ -35,6 +42,12 @@ _VARIANTS: dict[str, Any] = {
 """Damages of the atlas besides those of `DAMAGES`."""
 
 
+_FOR_DATA = (
+    "retrain_all", "retrain_last", "recollect", "pretraining_part", "drop_suspects", "distil",
+    "clip_activations", "restore_all",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Part:
     """What is done to one model.
@@ -42,6 +55,7 @@ class Part:
     Args:
         damages: names with their severities.
         strategies: names; "nothing" is always there.
+        for_data: names, where training data is what was damaged.
         draws: damage seeds, each with a training seed of its own.
         effort: of every repair.
         judged: test images.
@@ -54,6 +68,7 @@ class Part:
     effort: Effort
     judged: int
     stored_in: str = "float32"
+    for_data: tuple[str, ...] = _FOR_DATA
 
 
 @dataclass(frozen=True)
@@ -73,15 +88,17 @@ _LENET_DAMAGES: dict[str, tuple[float, ...]] = {
     "zero": (0.1, 0.3, 0.5),
     "zero_largest": (0.01, 0.05, 0.1),
     "randomise": (0.1, 0.3, 0.5),
-    "shuffle": (0.1, 0.3, 0.5),
     "noise": (0.3, 1.0, 2.0),
     "sign_flip": (0.05, 0.1, 0.3),
     "bit_flip": (1, 10, 100),
     "bit_error": (1e-5, 1e-4, 1e-3),
     "stuck_at": (1e-4, 1e-3, 1e-2),
-    "stuck_at_one": (1e-5, 1e-4, 1e-3),
     "bit_flip_attack": (1, 5, 20),
     "quantise": (4, 3, 2),
+    "prune": (0.5, 0.8, 0.95),
+    "remove_channels": (0.1, 0.3, 0.5),
+    "label_noise": (0.2, 0.4, 0.6),
+    "bad_nets": (0.01, 0.05, 0.1),
 }
 _TRAINED = ("retrain_all", "retrain_damaged", "retrain_last", "rebuild", "distil")
 _AT_ONCE = ("restore_half", "clip_activations", "mend")
@@ -112,16 +129,21 @@ ATLASES: dict[str, Atlas] = {
         "the table of the README in about an hour",
         {
             "lenet": Part(
-                _LENET_DAMAGES, (*_TRAINED, *_AT_ONCE), draws=3, effort=Effort(), judged=2000
+                _LENET_DAMAGES,
+                (*_TRAINED, *_AT_ONCE),
+                draws=3,
+                effort=Effort(steps=60),
+                judged=1500,
             ),
             "cifar_resnet20": Part(
                 {
                     "zero": (0.1, 0.3),
                     "noise": (0.3, 0.6),
-                    "sign_flip": (0.02, 0.05),
                     "bit_flip": (100, 1000),
                     "bit_flip_attack": (5, 20),
                     "quantise": (4, 3),
+                    "prune": (0.5, 0.8),
+                    "remove_layers": (1, 2),
                 },
                 (
                     "retrain_all", "retrain_last", "distil", "reestimate_batch_norm",
@@ -228,7 +250,7 @@ def _cells(
     def damaged(name: str, severity: float, draw: int) -> Damaged:
         own = name in _VARIANTS
         damage = _VARIANTS[name]() if own else make_damage(name, part.stored_in)
-        return replace(damaged_by(subject, damage, severity, draw), kind=name)
+        return replace(damaged_by(subject, damage, severity, draw, flags), kind=name)
 
     def repair(name: str, severity: float, draw: int, strategy: str) -> dict[str, Any]:
         hurt = damaged(name, severity, draw)
@@ -238,7 +260,8 @@ def _cells(
     for kind, draw in product(("none", "scratch"), draws):
         yield f"{kind} {draw}", partial(control, subject, kind, part.effort, draw, flags)
     for name, severities in part.damages.items():
-        for severity, draw, way in product(severities, draws, ("nothing", *part.strategies)):
+        ways = part.for_data if name in DATA_DAMAGES else part.strategies
+        for severity, draw, way in product(severities, draws, ("nothing", *ways)):
             yield f"{name} {severity:g} {draw} {way}", partial(repair, name, severity, draw, way)
 
 

@@ -2,12 +2,15 @@
 
 import copy
 import json
+import math
 import time
 from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
 
+from datamodules import Batch
+from datamodules.poisoning import attack_success_rate
 from lightning_modules import Classifier, DivergedError
 from lightning_modules.recovery.batch_norm import NotApplicableError
 from pipelines.recovery.cost import UnitCost
@@ -144,7 +147,19 @@ def _judged(subject: Subject, damaged: Damaged, patient: Patient) -> dict[str, f
         "drop_error": float(drop.std() / len(drop) ** 0.5),  # paired
         "negative_flips": float((was & ~now).double().mean()),
         "agreement": float((first == last).double().mean()),
+        "asr_damaged": _attack_success(damaged.classifier, subject, damaged),
+        "asr_repaired": _attack_success(patient.classifier, subject, damaged),
     }
+
+
+def _attack_success(classifier: Classifier, subject: Subject, damaged: Damaged) -> float:
+    """Share of triggered images of other classes that are taken for the backdoor's target."""
+    if damaged.trigger is None:
+        return math.nan
+    batch = subject.judged
+    shown = Batch(damaged.trigger.trigger(batch.image), batch.label, batch.index)
+    prediction, _ = judged_answers(classifier, shown)
+    return attack_success_rate(prediction, batch.label, damaged.trigger.target)
 
 
 def _flops(cost: UnitCost, patient: Patient) -> float:

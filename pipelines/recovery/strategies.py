@@ -47,6 +47,7 @@ def _nothing(patient: Patient) -> None:
 
 
 def _retrain_all(patient: Patient) -> None:
+    """Trains every weight on."""
     train(patient)
 
 
@@ -62,14 +63,17 @@ def _retrain_damaged(patient: Patient) -> None:
 
 
 def _retrain_last(patient: Patient) -> None:
+    """Trains the last layer alone."""
     train(patient, _below(patient.classifier, [_head(patient.classifier)]))
 
 
 def _restore_all(patient: Patient) -> None:
+    """Takes the original back: what exact recovery would be."""
     patient.classifier = patient.original()
 
 
 def _restore_worst_layer(patient: Patient) -> None:
+    """Takes the most damaged layer from the original."""
     _restore(patient, patient.damaged_layers()[:1])
 
 
@@ -106,16 +110,19 @@ def _rebuild_pretrained(patient: Patient) -> None:
 
 
 def _reestimate(patient: Patient) -> None:
+    """Measures batch-norm statistics anew on unlabelled images."""
     device = patient.classifier.device
     used = reestimate(patient.classifier, patient.images().to(device).split(128))
     patient.spent.forwards += used
 
 
 def _distil(patient: Patient) -> None:
+    """Learns the original's answers to unlabelled images."""
     train(patient, teacher=patient.original())
 
 
 def _clip(patient: Patient) -> None:
+    """Keeps activations inside the range they had before the damage."""
     clipped(patient.classifier, patient.ranges())
 
 
@@ -127,6 +134,7 @@ def _zero_suspects(patient: Patient) -> None:
 
 
 def _zero_suspects_reestimate(patient: Patient) -> None:
+    """Zeroes what checksums point at, then measures batch norm anew."""
     _zero_suspects(patient)
     _reestimate(patient)
 
@@ -139,6 +147,7 @@ def _mend(patient: Patient) -> None:
 
 
 def _recollect(patient: Patient) -> None:
+    """Trains on data as it was before it was spoiled."""
     train(patient, data=patient.undamaged_data())
 
 

@@ -17,7 +17,7 @@ _LEVELS = (0.90, 0.95, 0.99)
 _MEANS = (
     "acc_original", "acc_damaged", "retained", "negative_flips", "agreement", "area", "seconds",
     "steps", "samples", "labels", "images", "flops", "memory", "storage_bits",
-    "steps_90", "steps_95", "steps_99",
+    "steps_90", "steps_95", "steps_99", "asr_damaged", "asr_repaired",
 )  # fmt: skip
 CONTROLS = ("none", "scratch")
 """Damages that are controls: the undamaged model and a fresh one, trained as long as repairs."""

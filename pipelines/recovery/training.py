@@ -36,6 +36,7 @@ class Curve(L.Callback):
     def __init__(self, batch: Batch, steps: int, points: int) -> None:
         self.batch, self.wanted = batch, set(grid(steps, points))
         self.points: list[dict[str, float]] = []
+        self.steps = 0
         self._apart = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -47,6 +48,7 @@ class Curve(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any
     ) -> None:
         """Measures where it has come to."""
+        self.steps = trainer.global_step
         if trainer.global_step in self.wanted:
             self._measure(trainer, pl_module, trainer.global_step)
 
@@ -84,21 +86,31 @@ def train(
     effort, used = patient.effort, shuffled(data or patient.data, patient.seed)
     module = Recovery(patient.classifier, effort.tuning, trainable, teacher, patient.held)
     curve = Curve(patient.measured, effort.steps, effort.points)
-    flags = {**_TRAINER, **patient.trainer, "max_steps": effort.steps}
-    trainer = made_trainer(flags, [curve])
     try:
-        if not uninterrupted(trainer, lambda: trainer.fit(module, used)):
-            raise KeyboardInterrupt
+        run(module, used, effort.steps, patient.trainer, curve)
     finally:
         patient.curve = curve.points
-        samples = trainer.global_step * min(used.batch_size, len(used.images("train")))
-        patient.spent.steps += trainer.global_step
+        samples = curve.steps * min(used.batch_size, len(used.images("train")))
+        patient.spent.steps += curve.steps
         patient.spent.samples += samples
         distinct = min(samples, len(used.images("train")))
         patient.spent.labels += 0 if teacher is not None else distinct
         patient.spent.images += distinct
         patient.spent.forwards += samples if teacher is not None else 0
         patient.classifier.eval().requires_grad_(True)
+
+
+def run(
+    module: Recovery, data: ImageDataModule, steps: int, flags: dict[str, Any], *own: L.Callback
+) -> None:
+    """Fits a module for some steps, quietly.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    trainer = made_trainer({**_TRAINER, **flags, "max_steps": steps}, list(own))
+    if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+        raise KeyboardInterrupt
 
 
 def shuffled(data: ImageDataModule, seed: int) -> ImageDataModule:

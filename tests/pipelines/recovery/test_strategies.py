@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from callbacks.damage import BitFlip, Zero
+from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Zero
 from callbacks.resume import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
@@ -18,7 +18,14 @@ from pipelines.recovery.case import control, repaired
 from pipelines.recovery.patient import KNOWLEDGE, Effort
 from pipelines.recovery.report import write_recovery
 from pipelines.recovery.strategies import STRATEGIES, checked_strategies
-from pipelines.recovery.subject import Subject, damaged_by, make_damage, make_subject
+from pipelines.recovery.subject import (
+    DATA_DAMAGES,
+    Subject,
+    TrainingData,
+    damaged_by,
+    make_damage,
+    make_subject,
+)
 from pipelines.recovery.table import recommendations, summarised
 from pipelines.recovery.training import grid
 from pipelines.trainer import made_trainer
@@ -139,6 +146,29 @@ def test_the_table_and_the_page(subject: Subject, tmp_path: Path) -> None:
     ).read_text()
     assert "not applicable: The model has no batch norm" in page
     assert (tmp_path / "tables" / "recommendations.json").is_file()
+
+
+@pytest.mark.parametrize("name", [*DAMAGES, *STRUCTURE, *DATA_DAMAGES])
+def test_every_damage_can_be_repaired_by_the_original(name: str, subject: Subject) -> None:
+    if name == "remove_layers":
+        pytest.skip("LeNet has no block that keeps its shape")
+    damage = make_damage(name)
+    if isinstance(damage, TrainingData):
+        damage = replace(damage, steps=2)
+    hurt = damaged_by(subject, damage, damage.severities[0], 0, CPU)
+    classifier, row = repaired(subject, hurt, "restore_all", EFFORT, 0, CPU)
+    assert row["acc_repaired"] == row["acc_original"]
+    assert weights_digest(classifier) == weights_digest(subject.stored.original)
+    assert math.isnan(row["asr_repaired"]) == (name != "bad_nets")
+    row = repaired(subject, hurt, "retrain_last", EFFORT, 0, CPU)[1]
+    assert row["status"] == "ok"
+
+
+def test_pruned_connections_stay_away_when_retrained(subject: Subject) -> None:
+    hurt = damaged_by(subject, make_damage("prune"), 0.5, 0)
+    classifier, _ = repaired(subject, hurt, "retrain_all", EFFORT, 0, CPU)
+    for name, kept in hurt.held.items():
+        assert (classifier.get_parameter(name)[~kept] == 0).all()
 
 
 MISTAKES = [
