@@ -1,6 +1,7 @@
 """What a student competes with: its teacher, pruned to the same work or rounded to few bits."""
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -37,12 +38,15 @@ def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
     """
     found: dict[str, int] = {}
 
-    def count(name: str, part: nn.Module, output: Tensor) -> None:
-        channels = output.shape[1] if isinstance(part, nn.Conv2d) else output.shape[-1]
-        found[name] = found.get(name, 0) + output.numel() // (len(output) * channels)
+    def counting(name: str) -> Callable[..., None]:
+        def count(part: nn.Module, given: object, output: Tensor) -> None:
+            channels = output.shape[1] if isinstance(part, nn.Conv2d) else output.shape[-1]
+            found[name] = found.get(name, 0) + output.numel() // (len(output) * channels)
+
+        return count
 
     handles = [
-        part.register_forward_hook(lambda part, _, output, name=name: count(name, part, output))
+        part.register_forward_hook(counting(name))
         for name, part in model.named_modules()
         if isinstance(part, _WEIGHTED)
     ]
