@@ -2,35 +2,35 @@
 
 import time
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import lightning as L
-import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from callbacks import PROBES, Probe
-from callbacks.monitoring import failure_table
-from callbacks.monitoring.outliers import score_title
 from callbacks.resume import weights_digest
 from callbacks.shards import fingerprint
-from callbacks.statistics import Interval
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
-from pipelines.arguments import parse, typed_command
+from pipelines.arguments import parse
 from pipelines.evaluate import TRAINER, classifier_for, evaluate, opened, pipeline_run
-from pipelines.evaluation import Evaluation
-from pipelines.explanation.figures import drift_figure, firing_figure, outlier_figure, risk_figure
-from pipelines.explanation.gallery import gallery, tree, tree_figure
+from pipelines.explanation.gallery import views_of
 from pipelines.explanation.outlier_stage import OutlierStage, run_outliers
 from pipelines.explanation.page import write_page
-from pipelines.explanation.result import Explanation, Headline
-from pipelines.explanation.score_stage import ScoreStage, run_score
+from pipelines.explanation.result import Explanation
+from pipelines.explanation.score_stage import run_score
+from pipelines.explanation.summary import put_together
 from pipelines.explanation.table import print_explanation
 from pipelines.explanation.watch_stage import WatchStage, run_watch
-from pipelines.record import _model
 from pipelines.tracking import Run, Tracking, TrackingError, started
 from pipelines.trainer import device_flags, made_trainer
+
+_PROBES: dict[str, list[str | Probe]] = {
+    "quick": ["clean", "explain_gradient"],
+    "regular": ["clean", "explain_gradient", "explain_integrated_gradients"],
+    "full": ["clean", *(name for name in PROBES if name.startswith("explain_"))],
+}
+"""Of the pass over the test data, by preset."""
 
 
 def main(words: list[str]) -> int:
@@ -67,7 +67,7 @@ def explain(
         data: what it was trained on; its train split is used for fits, its test split for numbers.
         outliers: another data set of which nothing should look familiar; noise always is one.
         probes: of the pass over the test data, whose rows tell how failures are detected; default:
-            the clean images and every explanation probe there is.
+            the clean images and some explanation probes, by the preset.
         preset: samples and budgets of the probes.
         forwards: budget of the monitorability score for an image: 57, 500, 5000 or any other.
         images: how many test images are explained and scored, at most.
@@ -107,7 +107,7 @@ def explain(
         evaluation = evaluate(
             classifier,
             data,
-            probes=_default_probes() if probes is None else probes,
+            probes=_PROBES[preset] if probes is None else probes,
             preset=preset,
             seed=seed,
             chunk=chunk,
@@ -126,11 +126,9 @@ def explain(
             clean = evaluation.result("clean")
             assert clean is not None
             score = run_score(classifier, data, clean.rows, images, forwards, device, seed)
-            views = _views(classifier, data, train_images, device, seed)
+            views = views_of(classifier, data, train_images, device, seed)
             seconds = time.perf_counter() - start
-            explanation = _put_together(
-                classifier, data, evaluation, found, watch, score, views, seconds
-            )
+            explanation = put_together(data, evaluation, found, watch, score, views, seconds)
             folder = root / "mlruns" / "explanations" / f"{name}-{key[:8]}"
             _keep(explanation, found, watch, folder, config)
             print_explanation(explanation)
@@ -141,136 +139,10 @@ def explain(
     return explanation
 
 
-def _default_probes() -> list[str | Probe]:
-    """The clean images, and the explanation probes by their names."""
-    return ["clean", *(name for name in PROBES if name.startswith("explain"))]
-
-
 def _device(flags: dict[str, Any]) -> torch.device:
     """The one device that the Trainer's flags choose."""
     quiet = {**TRAINER, **device_flags(flags), "logger": False, "devices": 1, "strategy": "auto"}
     return made_trainer(quiet, []).strategy.root_device
-
-
-class Views(NamedTuple):
-    """Pictures and the tree.
-
-    Args:
-        figures: by name.
-        tree: fidelity by depth.
-        notes: what a reader must know.
-    """
-
-    figures: dict[str, Figure]
-    tree: pd.DataFrame
-    notes: list[str]
-
-
-def _views(
-    classifier: Classifier, data: ImageDataModule, count: int, device: torch.device, seed: int
-) -> Views:
-    pictures, notes = gallery(classifier, data, device, seed)
-    fidelity, surrogate, names = tree(classifier, data, count, device, seed)
-    drawing = tree_figure(surrogate, names, classifier.classes)
-    return Views({"gallery": pictures, "tree": drawing}, fidelity, notes)
-
-
-def _put_together(
-    classifier: Classifier,
-    data: ImageDataModule,
-    evaluation: Evaluation,
-    outliers: OutlierStage,
-    watch: WatchStage,
-    score: ScoreStage,
-    views: Views,
-    seconds: float,
-) -> Explanation:
-    failure = [failure_table(one.rows) for one in evaluation.results if len(one.rows)]
-    # Explanation probes ask nothing new of the images: their rows are the clean ones again.
-    asked = [one for one in evaluation.results if not one.name.startswith("explain")]
-    rows = {one.title: one.at_headline for one in asked if len(one.rows)}
-    dead = watch.dead[["layer", "units", "silent", "constant", "bound"]]
-    tables = {
-        "outliers": outliers.table,
-        "failure": pd.concat(failure, ignore_index=True),
-        "drift": watch.timeline,
-        "drifts": watch.drifts,
-        "layers": dead.merge(watch.layers, on="layer"),
-        "parts": score.score.table(),
-        "budget": score.plan_table,
-        "tree": views.tree,
-    }
-    test = watch.monitor.test
-    assert test is not None
-    figures = {
-        "risk": risk_figure(rows),
-        "outliers": outlier_figure(outliers.table),
-        "drift": drift_figure(watch.timeline, test.threshold, test.false_alarms),
-        "firing": firing_figure(watch.monitor.profile),
-        **score.figures,
-        **views.figures,
-    }
-    return Explanation(
-        model=_model(classifier),
-        data=data.manifest(),
-        score=score.score,
-        headline=_headline(score, outliers.table, tables["failure"], watch),
-        tables=tables,
-        figures=figures,
-        notes=[*data.notes, *score.notes, *views.notes],
-        facts={**_facts(outliers, watch), **score.facts},
-        command=typed_command(),
-        seconds=seconds,
-    )
-
-
-def _headline(
-    score: ScoreStage, outliers: pd.DataFrame, failure: pd.DataFrame, watch: WatchStage
-) -> dict[str, Headline]:
-    found = {}
-    found["monitorability"] = Headline("Monitorability", score.score.value, "mean of six parts")
-    clean = failure.loc[failure["setting"] == "clean"].iloc[0]
-    found["error_auroc"] = Headline(
-        "Error AUROC",
-        Interval(*(float(clean[f"error_auroc{end}"]) for end in ("", "_low", "_high"))),
-        f"confidence tells {clean['errors']:,} errors; 0.5 is chance",
-    )
-    mean = outliers.groupby("score")["auroc"].mean().sort_values(ascending=False)
-    best = outliers.loc[outliers["score"] == mean.index[0]]
-    ends = (float(best[f"auroc_{end}"].mean()) for end in ("low", "high"))
-    found["outlier_auroc"] = Headline(
-        "Outlier AUROC",
-        Interval(float(mean.iloc[0]), *ends),
-        f"{score_title(str(mean.index[0]))}, best of 7 scores on average over "
-        f"{outliers['outliers'].nunique()} kinds",
-    )
-    found["false_alarm_rate"] = Headline(
-        "False alarms",
-        watch.alarms,
-        f"share of clean test windows; stated {watch.report.false_alarms:g}",
-    )
-    found["monitor_overhead"] = Headline(
-        "Monitor's overhead",
-        watch.cost,
-        f"of a forward where every batch is watched; the saved "
-        f"one watches one batch in {watch.monitor.every}",
-    )
-    return found
-
-
-def _facts(outliers: OutlierStage, watch: WatchStage) -> dict[str, str]:
-    report = watch.report
-    return {
-        "outlier scores": f"fitted on {outliers.trained_on:,} training images; kNN k = "
-        f"{outliers.fit.neighbour}",
-        "monitor": f"{len(watch.monitor.profile)} layers, about {watch.monitor.places} places of a "
-        f"channel, sampling rate {report.sampling_rate:.0%} of images; profile of "
-        f"{report.profile_images:,} {watch.profile_split} images; windows of {report.window}; the "
-        f"saved monitor watches one batch in {watch.monitor.every}",
-        "alarms": f"threshold {report.threshold:.2f} at a stated false-alarm rate of "
-        f"{report.false_alarms:g}: one in {report.images_between_false_alarms:,.0f} clean images; "
-        f"the least delay is {report.shortest_delay * watch.monitor.every} served images",
-    }
 
 
 def _keep(

@@ -1,23 +1,21 @@
 """Watches a deployed network: what its layers do, and whether that is still what they did."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from callbacks.monitoring.drift_test import DriftTest
 from callbacks.monitoring.layers import checked_layers, watchable
+from callbacks.monitoring.monitor_file import read_monitor, write_monitor
 from callbacks.monitoring.monitor_report import MonitorReport, Window
 from callbacks.monitoring.sampling import channels_last, sampled
 from callbacks.monitoring.streaming import LayerStatistics
 from datamodules.errors import UserError
 
-_FORMAT = "assay-monitor-1"
+_OPTIONS = ("every", "places", "window", "false_alarms")
 INPUT, OUTPUT = "input", "output"
 
 
@@ -229,29 +227,8 @@ class Monitor:
         """
         if self.test is None:
             raise UserError("There is no profile to save yet: call `fit` first.")
-        tensors = {
-            f"{kind}/{name}": value.cpu().contiguous()
-            for kind, values in (("reference", self.test.reference), ("spread", self.test.spread))
-            for name, value in values.items()
-        }
-        for name, statistics in self.profile.items():
-            tensors |= {
-                f"{k}/{name}": v.cpu().contiguous() for k, v in statistics.tensors().items()
-            }
-        facts = {
-            "layers": self.layers,
-            "every": self.every,
-            "places": self.places,
-            "window": self.window,
-            "false_alarms": self.false_alarms,
-            "threshold": self.test.threshold,
-            "centre": dict(self.test.centre),
-            "scale": dict(self.test.scale),
-            "profile_images": self.profile_images,
-        }
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, str(file), {"format": _FORMAT, "facts": json.dumps(facts)})
-        return file
+        facts = {name: getattr(self, name) for name in ("layers", *_OPTIONS, "profile_images")}
+        return write_monitor(file, facts, self.test, self.profile)
 
     @classmethod
     def load(cls, file: Path, model: nn.Module) -> "Monitor":
@@ -260,36 +237,9 @@ class Monitor:
         Raises:
             UserError: the file is no monitor, or the network lacks one of its layers.
         """
-        try:
-            with safe_open(str(file), "pt") as opened:
-                header = opened.metadata() or {}
-                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-        except Exception as error:  # safetensors raises its own, and OSError
-            raise UserError(f"Expected a monitor in {str(file)!r}, but: {error}.") from error
-        if header.get("format") != _FORMAT:
-            raise UserError(
-                f"Expected a monitor in {str(file)!r}, but its format is {header.get('format')!r}."
-            )
-        facts = json.loads(header["facts"])
-        made = cls(
-            model,
-            facts["layers"],
-            **{name: facts[name] for name in ("every", "places", "window", "false_alarms")},
-        )
-        parts: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            kind, _, name = key.partition("/")
-            parts.setdefault(kind, {})[name] = value
-        fields = ("count", "mean", "m2", "zeros", "histogram")
-        made.profile = {
-            name: LayerStatistics(*(parts[field][name] for field in fields))
-            for name in facts["centre"]
-        }
-        made.profile_images = facts["profile_images"]
-        made.test = DriftTest(
-            facts["window"], facts["false_alarms"], facts["threshold"], parts["reference"],
-            parts["spread"], facts["centre"], facts["scale"],
-        )  # fmt: skip
+        facts, test, profile = read_monitor(file)
+        made = cls(model, facts["layers"], **{name: facts[name] for name in _OPTIONS})
+        made.profile_images, made.test, made.profile = facts["profile_images"], test, profile
         return made
 
 

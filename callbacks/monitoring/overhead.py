@@ -14,8 +14,9 @@ def overhead(monitor: Monitor, image: Tensor, repeats: int = 15) -> Interval:
     """Extra time of a watched forward over an unwatched one, e.g. 0.05 for 5 %.
 
     Both are timed in turn, in pairs, and the median of the pairs' ratios is taken with the interval
-    of the median (order statistics, 95 %): load from elsewhere comes and goes for both. What a
-    complete window costs is spread over its batches, as it is in use.
+    of the median (order statistics, 95 %). On a CPU the time is that of this process alone, so
+    that load from elsewhere does not count. What a complete window costs is spread over its
+    batches, as it is in use.
 
     Args:
         monitor: learnt, not attached; what it has seen is forgotten.
@@ -25,13 +26,15 @@ def overhead(monitor: Monitor, image: Tensor, repeats: int = 15) -> Interval:
     monitor.reset()
     each = max(1, round(monitor.window * monitor.every / len(image)))  # batches to a window
 
+    clock = time.perf_counter if image.is_cuda else time.process_time
+
     def seconds() -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(each):
             monitor.model(image)
         if image.is_cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return clock() - start
 
     seconds()  # warms up
     ratios = []

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,8 +31,15 @@ class RedrawnMap:
     A map drawn once for each image would not change at all, hence pass for perfectly stable.
     """
 
-    forwards: ClassVar[int] = 0
-    backwards: ClassVar[int] = 0
+    @property
+    def forwards(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def backwards(self) -> int:
+        """None."""
+        return 0
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
@@ -94,8 +100,8 @@ class Panel:
             "surrogate": self._surrogate,
         }
         measured, control, ideal = measures[part](model, image, target, draw)
-        columns = (one.double().cpu().numpy() for one in (measured, control))
-        return Evidence(*columns, np.full(len(image), ideal), draw.index.cpu().numpy())
+        index = draw.index.cpu().numpy()
+        return Evidence(_plain(measured), _plain(control), np.full(len(image), ideal), index)
 
     def _sensitivity(self, explainer: Explainer) -> MaxSensitivity:
         return MaxSensitivity(explainer, radius=self.radius, draws=self.corners, steps=2)
@@ -130,3 +136,7 @@ class Panel:
     ) -> tuple[Tensor, Tensor, float]:
         measured = self.surrogate(model, image, target, image[:, :1], draw)
         return measured.clamp(min=0), torch.zeros_like(measured), 1.0
+
+
+def _plain(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

@@ -1,13 +1,11 @@
 """A gallery of images and methods, and the decision tree that imitates the model."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from sklearn.tree import plot_tree
 from torch import Tensor
 
 from callbacks.interpretability import (
@@ -100,16 +98,25 @@ def tree(
     return table, found[2], names
 
 
-def tree_figure(surrogate: Surrogate, names: list[str], classes: Sequence[str]) -> Figure:
-    """The tree drawn; scikit-learn measures its boxes, for which a canvas must be there first."""
-    figure = Figure(figsize=(15, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    boxes = plot_tree(
-        surrogate.tree, feature_names=names, filled=True, impurity=False, proportion=True,
-        class_names=[classes[int(label)] for label in surrogate.tree.classes_], rounded=True,
-        precision=2, label="none", ax=figure.add_subplot(), fontsize=6,
-    )  # fmt: skip
-    for box in boxes:  # of ten and more classes the shares fill the page; the class is enough
-        lines = box.get_text().split("\n")
-        box.set_text("\n".join(one for one in lines if not set(one) & set("[]")))
-    return figure
+class Views(NamedTuple):
+    """Pictures and the tree.
+
+    Args:
+        figures: by name.
+        tree: fidelity by depth.
+        notes: what a reader must know.
+    """
+
+    figures: dict[str, Figure]
+    tree: pd.DataFrame
+    notes: list[str]
+
+
+def views_of(
+    classifier: Classifier, data: ImageDataModule, count: int, device: torch.device, seed: int
+) -> Views:
+    """Draws the gallery, and the tree of `count` training images."""
+    pictures, notes = gallery(classifier, data, device, seed)
+    fidelity, surrogate, names = tree(classifier, data, count, device, seed)
+    drawing = surrogate.figure(names, classifier.classes)
+    return Views({"gallery": pictures, "tree": drawing}, fidelity, notes)

@@ -30,6 +30,8 @@ from lightning_modules import Classifier
 from pipelines.explanation.figures import score_figure
 from pipelines.explanation.units import NATURAL, Units, unit_layer
 
+_COLUMNS = ("measured", "control", "ideal")
+
 
 @dataclass(frozen=True)
 class ScoreStage:
@@ -157,8 +159,10 @@ def _measured(
         target = torch.tensor(some["prediction"].to_numpy(), device=device)
         draw = Draw(seed, batch.index.to(device))
         found.append(panel.measure(part, model, batch.image.to(device), target, draw))
-    columns = ("measured", "control", "ideal", "index")
-    return Evidence(*(np.concatenate([getattr(one, name) for one in found]) for name in columns))
+    return Evidence(
+        *(np.concatenate([getattr(one, name) for one in found]) for name in _COLUMNS),
+        index=np.concatenate([np.asarray(one.index) for one in found]),
+    )
 
 
 def _notes(
