@@ -119,7 +119,7 @@ def cards(matrix: Matrix, model: str) -> list[dict[str, Any]]:
     made = [
         _card("Mean accuracy", best["average"], about, (best["average_low"], best["average_high"])),
         _card("Worst data set", best["worst"], f"{best['worst_task']}, {best['mode']}"),
-        _card("Spread of data sets", best["spread"], "standard deviation, in points"),
+        _card("Spread of data sets", best["spread"], "standard deviation", unit="points"),
     ]
     forgot = [
         line for line in matrix.of_model(model, "comparison")
@@ -127,8 +127,8 @@ def cards(matrix: Matrix, model: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
     if forgot:
         most = max(forgot, key=lambda line: line["forgot_old_head"])
-        about = f"points of source accuracy under the old head: {most['mode']} on {most['data']}"
-        made.append(_card("Most forgotten", most["forgot_old_head"], about))
+        about = f"of source accuracy under the old head: {most['mode']} on {most['data']}"
+        made.append(_card("Most forgotten", most["forgot_old_head"], about, unit="points"))
     return made
 
 
@@ -138,13 +138,16 @@ def verdict(matrix: Matrix, model: str) -> list[str]:
     if not lines:
         return ["No cell of this model could be measured."]
     last = [line for line in lines if line["fraction"] == matrix.fractions[-1]] or lines
-    modes = [line["mode"] for line in last]
-    usual = max(dict.fromkeys(modes), key=modes.count)
     mean = percent(float(np.mean([line["acc"] for line in last])))
-    said = [
-        f"With {_labelled(matrix.fractions[-1])}, {usual} is enough for {modes.count(usual)} of "
-        f"{len(last)} data sets; the recommended modes reach {mean} % on average."
+    choice = {
+        mode: [line["data"] for line in last if line["mode"] == mode]
+        for mode in dict.fromkeys(line["mode"] for line in last)
+    }
+    named = [
+        f"{mode} for {', '.join(tasks) if len(tasks) < 5 else f'{len(tasks)} data sets'}"
+        for mode, tasks in choice.items()
     ]
+    said = [f"With {_labelled(matrix.fractions[-1])}: {'; '.join(named)}. On average {mean} %."]
     full = [line for line in matrix.of_model(model, "comparison") if line["mode"] == "full"]
     gains = [line["change_acc"] for line in full if np.isfinite(line.get("change_acc", np.nan))]
     if gains:
@@ -167,10 +170,14 @@ def _three(index: dict[str, Any]) -> dict[str, Any]:
 
 
 def _card(
-    name: str, value: float, note: str, interval: tuple[float, float] | None = None
+    name: str,
+    value: float,
+    note: str,
+    interval: tuple[float, float] | None = None,
+    unit: str = "%",
 ) -> dict[str, Any]:
     shown = f"95 % interval {ends(*interval, 100, 1)}" if interval else ""
-    return {"name": name, "value": percent(value), "unit": "%", "range": shown, "note": note}
+    return {"name": name, "value": percent(value), "unit": unit, "range": shown, "note": note}
 
 
 def _cost_columns(comparison: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,10 @@ import pytest
 from callbacks.transfer import NUMBERS
 from pipelines.transfer.cell import Cell, Outcome
 from pipelines.transfer.command import listed
+from pipelines.transfer.figures import passport_figures
 from pipelines.transfer.log import metrics_of
 from pipelines.transfer.matrix import Key, Matrix
+from pipelines.transfer.passport import cards, heat, verdict, write_passport
 from pipelines.transfer.plan import cells_of, duration
 
 CLASSES = {"seen": ("a", "b", "c"), "new": ("x", "y")}
@@ -123,6 +127,27 @@ def test_metric_keys(matrix: Matrix) -> None:
     assert {"summary/probe_mean_acc", "predicted/new_good"} <= keys
     assert all(key.count("/") == 1 and math.isfinite(value) for key, value, _ in metrics)
     assert {step for key, _, step in metrics if key == "transfer/seen_full_acc"} == {60}
+
+
+def test_a_passport_of_everything(matrix: Matrix, tmp_path: Path) -> None:
+    """Several fractions, failed cells, ranks and predictions, on one page without a neighbour."""
+    few = [
+        replace(one, cell=replace(one.cell, fraction="20"), samples=20)
+        for one in matrix.outcomes
+        if one.cell.mode != "untouched"
+    ]
+    whole = replace(matrix, outcomes=[*matrix.outcomes, *few])
+    assert set(passport_figures(whole, "two")) == {"learning_curves", "drift_by_layer"}
+    file = write_passport(whole, "two", tmp_path / "deep" / "p.html", ["f"], ["adapted"], {"a": 1})
+    page = file.read_text()
+    for text in ("Where it can go", "Failed cells", "no memory", "Among the others", "adapted",
+                 "What it cost the model", "How well the scores rank", "<svg"):  # fmt: skip
+        assert text in page
+    assert ">nan<" not in page
+    lines = {(line["mode"], line["fraction"]): line["values"] for line in heat(whole, "two")}
+    assert lines["staged", "60"] == pytest.approx([0.95, 0.95], abs=0.01)
+    assert "With 20 labelled images: " in verdict(whole, "two")[0]
+    assert [card["unit"] for card in cards(whole, "two")] == ["%", "%", "points", "points"]
 
 
 def test_nothing_succeeded() -> None:
