@@ -110,7 +110,7 @@ def distill(
             labelled_indices(data, labelled), trainer or {}, root, store, parent, name,
         )  # fmt: skip
         auditor = Auditor(plan, evaluation, chunk, tracking, config)
-        members = list(auditor.members(seeds, controls))
+        members = auditor.members(seeds, controls)
         notes = [*data.notes, *_notes(members, distillation, labelled)]
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         title = f"{own} from {its} by {distillation.loss}"

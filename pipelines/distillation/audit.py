@@ -155,7 +155,7 @@ class Audit:
         facts = {
             "data": self.data, "recipe": self.recipe, "command": self.command,
             "created": self.created, "notes": self.notes, "robust_at": self.ball,
-            "footprints": {one.name: asdict(one.footprint) for one in self.members},
+            "footprints": {name: asdict(self.named(name)[0].footprint) for name in self.names},
         }  # fmt: skip
         (folder / "audit.json").write_text(json.dumps(facts, indent=1, default=str))
         return folder

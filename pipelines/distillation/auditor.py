@@ -1,16 +1,17 @@
 """Trains and measures the members of an audit, all in the same way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, nn
 
 from datamodules.preprocessing import Preprocessing
 from lightning_modules import Classifier, save_classifier
 from lightning_modules.distillation import largest, shown
 from pipelines.distillation.controls import CONTROLS, TITLES, Control, network
-from pipelines.distillation.footprint import Footprint, footprint
+from pipelines.distillation.footprint import Footprint, footprint, timed
 from pipelines.distillation.lesson_plan import LessonPlan, device_of
 from pipelines.distillation.member import Answered, Member, answer_test, clean_rows
 from pipelines.evaluate import evaluate
@@ -37,17 +38,18 @@ class Auditor:
         self.tracking, self.config = tracking, config
         self.device = device_of(plan.flags)
         self._teacher: Answered | None = None
+        self._networks: list[tuple[nn.Module, Tensor]] = []
 
-    def members(self, seeds: Sequence[int], controls: Sequence[str]) -> Iterator[Member]:
+    def members(self, seeds: Sequence[int], controls: Sequence[str]) -> list[Member]:
         """The teacher, a student a seed, and the controls; the first of a name in full."""
-        yield self.teacher()
-        first = self.student(seeds[0], whole=True)
-        yield first
-        for seed in seeds[1:]:
-            yield self.student(seed, whole=False)
-        for name in controls:
-            for seed in seeds if name == "label_only" else seeds[:1]:
-                yield self.control(name, seed, first, whole=seed == seeds[0])
+        made = [self.teacher(), self.student(seeds[0], whole=True)]
+        made += [self.student(seed, whole=False) for seed in seeds[1:]]
+        made += [
+            self.control(name, seed, made[1], whole=seed == seeds[0])
+            for name in controls
+            for seed in (seeds if name == "label_only" else seeds[:1])
+        ]
+        return self._timed(made)
 
     def teacher(self) -> Member:
         """Measures the teacher; of several, their mean, and no attacks."""
@@ -107,11 +109,23 @@ class Auditor:
             self.plan.data.adopt(served)
 
     def _footprint(self, classifiers: tuple[Classifier, ...], wanted: Preprocessing) -> Footprint:
-        image = self.plan.data.taken("train", self.chunk).image
+        """Counts, and keeps the network to be timed beside the others."""
+        image = shown(self.plan.data.taken("train", self.chunk).image, wanted).to(self.device)
         model = network(classifiers).eval().to(self.device)
-        found = footprint(model, shown(image, wanted).to(self.device))
-        model.cpu()
+        found = footprint(model, image)
+        self._networks.append((model.cpu(), image.cpu()))
         return found
+
+    def _timed(self, members: list[Member]) -> list[Member]:
+        """Adds times to members, the networks taking turns."""
+        models = [(model.to(self.device), image.to(self.device)) for model, image in self._networks]
+        times = timed(models)
+        for model, _ in models:
+            model.cpu()
+        return [
+            replace(one, footprint=replace(one.footprint, latency=latency, throughput=rate))
+            for one, (latency, rate) in zip(members, times, strict=True)
+        ]
 
     def _measured(self, classifier: Classifier, title: str) -> Evaluation | None:
         """Evaluates with the preset, then gives the loader back what training wants."""

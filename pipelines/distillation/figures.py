@@ -1,10 +1,12 @@
 """Accuracy against size: what no other model of the audit is both smaller and better than."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.distillation.audit import Audit
@@ -55,25 +57,48 @@ def _front(table: pd.DataFrame, column: str, title: str, axis: str) -> Figure:
             ends = [[max(value[i] - low[i], 0)], [max(high[i] - value[i], 0)]]
             look: Any = {"color": _COLOURS[kind], "capsize": 3, "markersize": 6}
             axes.errorbar(size[i], value[i], ends, fmt="o" if i in kept else "x", **look)
-        _name(axes, list(shown["model"]), size, value)
         axes.set(title=title, xlabel="weights (MB)", ylabel=axis, xscale="log")
-        axes.margins(x=0.25, y=0.2)
+        axes.margins(x=0.25, y=0.15)
+        _name(axes, shown, size, value)
         ticks = sorted(set(size.tolist()))
         axes.set_xticks(_apart(ticks), [f"{tick:.2g}" for tick in _apart(ticks)])
         axes.minorticks_off()
     return figure
 
 
-def _name(axes: Any, names: list[str], size: np.ndarray, value: np.ndarray) -> None:
-    """Writes names beside the points; those at one place in turn above, below and further."""
-    span = max(float(np.ptp(value)), 1e-9)
-    for i, name in enumerate(names):
-        near = [
-            j for j in range(i)
-            if abs(np.log(size[i] / size[j])) < 0.5 and abs(value[i] - value[j]) < 0.15 * span
-        ]  # fmt: skip
-        offset = (7, 6) if not near else (7, -13 - 12 * (len(near) - 1))
-        axes.annotate(name, (size[i], value[i]), offset, textcoords="offset points", fontsize=9)
+def _name(axes: Axes, shown: pd.DataFrame, size: np.ndarray, value: np.ndarray) -> None:
+    """Writes names beside the points; those of about one size apart from each other."""
+    low, high = axes.get_ylim()
+    height = 0.062 * (high - low)  # of a line of text
+    for group in _of_one_size(size):
+        group = sorted(group, key=lambda i: value[i])
+        at = spread([float(value[i]) for i in group], height)
+        for i, y in zip(group, at, strict=True):  # a little above the line of the front
+            axes.annotate(
+                str(shown["model"].iloc[i]), (size[i], value[i]), (9, y + 0.6 * height),
+                textcoords=("offset points", "data"), va="center", fontsize=9,
+                color=_COLOURS[shown["kind"].iloc[i]],
+            )  # fmt: skip
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Moves ascending values apart until neighbours differ by `gap`, around where they were."""
+    made = list(values)
+    for i in range(1, len(made)):
+        made[i] = max(made[i], made[i - 1] + gap)
+    shift = sum(m - v for m, v in zip(made, values, strict=True)) / max(len(made), 1)
+    return [m - shift for m in made]
+
+
+def _of_one_size(size: np.ndarray) -> list[list[int]]:
+    """Groups positions whose sizes differ by less than a half from one to the next."""
+    groups: list[list[int]] = []
+    for i in size.argsort(kind="stable").tolist():
+        if groups and size[i] < 1.5 * size[groups[-1][-1]]:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
 
 
 def _apart(ticks: list[float]) -> list[float]:

@@ -1,7 +1,9 @@
 """What a model takes: numbers, work, bytes, and measured time and memory."""
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -20,28 +22,27 @@ class Footprint:
         parameters: that are not pruned away.
         macs: multiply-accumulates of one image.
         bytes: of the weights as they would be stored.
-        latency: median seconds of one image.
-        batch: images in a batch for the next two.
-        throughput: images a second in batches.
+        batch: images in a batch for what follows.
         memory: bytes of all activations that are alive at once for a batch, at most.
+        latency: median seconds of one image; NaN until it is timed.
+        throughput: images a second in batches; NaN until it is timed.
     """
 
     parameters: int
     macs: int
     bytes: int
-    latency: float
     batch: int
-    throughput: float
     memory: int
+    latency: float = float("nan")
+    throughput: float = float("nan")
 
 
-def footprint(model: nn.Module, image: Tensor, seconds: float = 0.2) -> Footprint:
-    """Measures a model in eval mode.
+def footprint(model: nn.Module, image: Tensor) -> Footprint:
+    """Counts what a model in eval mode takes; see `timed` for the times.
 
     Args:
         model: from images to logits.
         image: a batch `(N, C, H, W)` as the model sees it, on the model's device.
-        seconds: to spend on each of the two times.
     """
     model.eval()
     tensors = [*model.parameters()]
@@ -49,11 +50,34 @@ def footprint(model: nn.Module, image: Tensor, seconds: float = 0.2) -> Footprin
         parameters=sum(one.numel() for one in tensors),
         macs=macs(model, image[:1]),
         bytes=sum(one.numel() * one.element_size() for one in tensors),
-        latency=_median(model, image[:1], seconds),
         batch=len(image),
-        throughput=len(image) / _median(model, image, seconds),
         memory=peak_memory(model, image),
     )
+
+
+def timed(
+    models: Sequence[tuple[nn.Module, Tensor]], rounds: int = 5, seconds: float = 0.05
+) -> list[tuple[float, float]]:
+    """Times models in turn, so that a machine whose speed drifts is as fair to one as to another.
+
+    Args:
+        models: each with a batch of images as it sees them, on its device.
+        rounds: of all models; the median counts.
+        seconds: to spend on each number in a round.
+
+    Returns:
+        Seconds of one image and images a second in batches, for each model.
+    """
+    shape = (rounds, len(models))
+    one, many = ([[0.0] * shape[1] for _ in range(shape[0])] for _ in range(2))
+    for turn in range(rounds):
+        for place, (model, image) in enumerate(models):
+            one[turn][place] = _median(model, image[:1], seconds)
+            many[turn][place] = len(image) / _median(model, image, seconds)
+    return [
+        (median(latencies), median(rates))
+        for latencies, rates in zip(zip(*one, strict=True), zip(*many, strict=True), strict=True)
+    ]
 
 
 @torch.no_grad()

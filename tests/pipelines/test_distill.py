@@ -19,7 +19,7 @@ from lightning_modules.distillation import DistillationRecipe
 from pipelines.distill import distill, listed
 from pipelines.distillation.audit import Audit
 from pipelines.distillation.controls import CONTROLS, TITLES
-from pipelines.distillation.figures import audit_figures, front
+from pipelines.distillation.figures import audit_figures, front, spread
 from pipelines.distillation.footprint import Footprint
 from pipelines.distillation.member import Member, answer_test, clean_rows
 from pipelines.distillation.report import write_audit
@@ -217,7 +217,7 @@ def member(
         "index": np.arange(n), "label": 0, "prediction": 1 - correct, "correct": correct,
         "confidence": 0.9, "kl": 0.1 * (1 - correct), "loss": 0.1,
     }  # fmt: skip
-    taken = Footprint(size // 4, size, size, 1e-3, 128, 1e5, 10 * size)
+    taken = Footprint(size // 4, size, size, 128, 10 * size, 1e-3, 1e5)
     return Member(name, kind, seed, pd.DataFrame(columns), taken)  # type: ignore[arg-type]
 
 
@@ -259,6 +259,11 @@ def test_the_front_is_what_nothing_dominates() -> None:
     size = np.array([4.0, 1.0, 2.0, 2.0, 3.0])
     value = np.array([9.0, 5.0, 7.0, 6.0, np.nan])
     assert front(size, value).tolist() == [1, 2, 0]
+
+
+def test_names_of_points_are_moved_apart() -> None:
+    assert spread([1.0, 5.0, 9.0], 1.0) == [1.0, 5.0, 9.0]
+    assert spread([1.0, 1.0], 1.0) == [0.5, 1.5]
 
 
 def test_robust_numbers_are_at_the_radius_the_teacher_stands() -> None:
