@@ -39,6 +39,7 @@ bench: $(STAMP)
 		-e . -r tests/benchmarks/requirements.txt
 	@.venv-bench/bin/python tests/benchmarks/peer_attacks.py
 	@$(BIN)/python tests/benchmarks/attack_speed.py
+	@.venv-bench/bin/python tests/benchmarks/damage_speed.py
 
 # uv lives inside the environment: nothing is installed outside this folder.
 $(STAMP): pyproject.toml .ci/constraints.txt
