@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from lightning_modules.heads import head_name
+from lightning_modules.newton import Point, newton_cg
 
 STRENGTHS = tuple(10.0 ** (1 - 0.75 * i) for i in range(10))
 """Ten, from 10 down to 2e-6; for features of unit size, strongest first for warm starts."""
+_ROUGH = 1e-4  # gradient from which Newton's steps are quicker
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Regression:
     one number, their root mean square; the bias is free. That is scikit-learn's objective with
     C = 1 / (N strength) on the same features. Rotating features onto their principal axes changes
     neither loss nor penalty, leaves at most min(N, D) coordinates, and makes the curvature bound
-    (Böhning 1992) diagonal, by which L-BFGS is preconditioned.
+    (Böhning 1992) diagonal, by which the weights are preconditioned.
 
     Args:
         feature: `(N, D)`.
@@ -72,7 +74,7 @@ class Regression:
         self.target = F.one_hot(label, classes).double()
 
     def solve(
-        self, strength: float, start: Tensor | None = None, tolerance: float = 1e-7
+        self, strength: float, start: Tensor | None = None, tolerance: float = 1e-8
     ) -> Tensor:
         """Finds the optimum.
 
@@ -89,30 +91,51 @@ class Regression:
         penalty[-1] = 0
         scale = (curvature + penalty).rsqrt()
         begin = scale.new_zeros(self.target.shape[1], len(scale)) if start is None else start
-        inner = (begin / scale).requires_grad_()
+        rough = self._descended(begin / scale, scale, penalty, max(tolerance, _ROUGH))
+        if tolerance >= _ROUGH:
+            return rough * scale
+        return newton_cg(rough, lambda x: self._at(x, scale, penalty), tolerance) * scale
+
+    def _descended(self, start: Tensor, scale: Tensor, penalty: Tensor, tolerance: float) -> Tensor:
+        """L-BFGS, which is quick as long as the curvature bound is near the curvature."""
+        inner = start.clone().requires_grad_()
         optimizer = torch.optim.LBFGS(
             [inner],
-            max_iter=2000,
-            max_eval=5000,
+            max_iter=500,
             tolerance_grad=tolerance,
-            tolerance_change=1e-15,
+            tolerance_change=1e-12,
             history_size=20,
             line_search_fn="strong_wolfe",
         )
 
         @torch.no_grad()
         def closure() -> Tensor:
-            weight = inner * scale
-            logits = torch.addmm(weight[:, -1], self.rotated, weight[:, :-1].T)
-            log_probability = logits.log_softmax(1)
-            error = (log_probability.exp() - self.target) / len(logits)
-            gradient = torch.cat([error.T @ self.rotated, error.sum(0)[:, None]], 1)
-            inner.grad = (gradient + penalty * weight) * scale
-            loss = -(log_probability * self.target).sum() / len(logits)
-            return loss + (penalty * weight.square()).sum() / 2
+            loss, inner.grad, _ = self._at(inner, scale, penalty)
+            return loss
 
         optimizer.step(closure)
-        return inner.detach() * scale
+        return inner.detach()
+
+    def _at(self, inner: Tensor, scale: Tensor, penalty: Tensor) -> Point:
+        """Loss, gradient and Hessian by preconditioned weights `(K, r + 1)`."""
+        weight = inner * scale
+        n = len(self.target)
+        log_probability = self._logits(weight).log_softmax(1)
+        probability = log_probability.exp()
+
+        def back(error: Tensor, weight: Tensor) -> Tensor:
+            gradient = torch.cat([error.T @ self.rotated, error.sum(0)[:, None]], 1)
+            return (gradient / n + penalty * weight) * scale
+
+        def hessian(direction: Tensor) -> Tensor:
+            change = probability * self._logits(direction * scale)
+            return back(change - probability * change.sum(1, keepdim=True), direction * scale)
+
+        loss = (penalty * weight.square()).sum() / 2 - (log_probability * self.target).sum() / n
+        return loss, back(probability - self.target, weight), hessian
+
+    def _logits(self, weight: Tensor) -> Tensor:
+        return torch.addmm(weight[:, -1], self.rotated, weight[:, :-1].T)
 
     def probe(
         self, solution: Tensor, strength: float, accuracy: float = float("nan")
