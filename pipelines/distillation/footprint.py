@@ -56,7 +56,7 @@ def footprint(model: nn.Module, image: Tensor) -> Footprint:
 
 
 def timed(
-    models: Sequence[tuple[nn.Module, Tensor]], rounds: int = 5, seconds: float = 0.05
+    models: Sequence[tuple[nn.Module, Tensor]], rounds: int = 5, seconds: float = 0.02
 ) -> list[tuple[float, float]]:
     """Times models in turn, so that a machine whose speed drifts is as fair to one as to another.
 

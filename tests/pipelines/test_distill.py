@@ -21,6 +21,7 @@ from pipelines.distillation.audit import Audit
 from pipelines.distillation.controls import CONTROLS, TITLES
 from pipelines.distillation.figures import audit_figures, front, spread
 from pipelines.distillation.footprint import Footprint
+from pipelines.distillation.lesson_plan import usual_attack
 from pipelines.distillation.member import Member, answer_test, clean_rows
 from pipelines.distillation.report import write_audit
 from pipelines.distillation.verdict import verdict
@@ -95,7 +96,7 @@ def test_every_control_takes_its_place(home: Path, lenet: Path) -> None:
     teacher = load_classifier(f"checkpoint:{lenet}", arch="lenet", preprocessing=Digits.native)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     audit = distill(
-        [teacher], "lenet", Digits(limit=80), evaluation="none", trainer=QUIET,
+        [teacher], "lenet", Digits(limit=40), evaluation="none", trainer=QUIET,
         controls=list(CONTROLS), tracking=Tracking(enabled=False),  # type: ignore[arg-type]
     )  # fmt: skip
     assert audit.names == ["teacher", "student", *TITLES.values()]
@@ -117,16 +118,17 @@ def test_several_teachers_and_few_labels(home: Path) -> None:
     assert any("Labels of 20 training images" in note for note in audit.notes)
 
 
-@pytest.mark.parametrize("loss", ["ard", "rslad"])
-def test_robust_losses_bring_their_attack(loss: str, home: Path, lenet: Path) -> None:
+def test_robust_losses_bring_their_attack(home: Path, lenet: Path) -> None:
     teacher = load_classifier(f"checkpoint:{lenet}", arch="lenet", preprocessing=Digits.native)
     audit = distill(
-        [teacher], "self", Digits(limit=40),
-        DistillationRecipe(loss=loss),  # type: ignore[arg-type]
+        [teacher], "self", Digits(limit=40), DistillationRecipe(loss="rslad"),
         evaluation="none", tracking=Tracking(enabled=False), trainer=QUIET,
     )  # fmt: skip
     assert audit.number("student", "agreement").value >= 0
     assert any("against one attack" in note for note in audit.notes)
+    attack = usual_attack(DistillationRecipe(loss="ard"), Digits())
+    assert repr(attack).startswith("AdversarialTraining(PGD(steps=10, step_size=0.05"), "eps / 4"
+    assert usual_attack(DistillationRecipe(), Digits()) is None
 
 
 def test_a_loss_that_is_no_number_stops_at_the_last_good_epoch(home: Path, lenet: Path) -> None:
