@@ -1,7 +1,7 @@
 """What is measured of each image for the monitorability score, with what it costs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -60,14 +60,14 @@ class Panel:
         gain: faithfulness.
         radius: of stability, in pixel units.
         corners: draws of stability.
-        surrogate: local linear surrogate.
+        surrogate: local linear surrogate, in the same neighbourhood.
     """
 
     explainer: Explainer = field(default_factory=lambda: IntegratedGradients(points=16))
     gain: SymmetricRelevanceGain = field(default_factory=SymmetricRelevanceGain)
     radius: float = 0.02
     corners: int = 4
-    surrogate: LocalLinearity = field(default_factory=LocalLinearity)
+    surrogate: LocalLinearity = field(default_factory=lambda: LocalLinearity(radius=0.02))
 
     def items(self, images: int) -> list[Item]:
         """The measurements with their cost for one image; a backward counts as two forwards."""
@@ -80,6 +80,32 @@ class Panel:
             "surrogate": self.surrogate.forwards + 2 * self.surrogate.backwards,
         }
         return [Item(name, costs[name], images, _SPREADS[name]) for name in PER_IMAGE]
+
+    def choosing(self, candidates: Sequence[Explainer], images: int) -> int:
+        """Forwards that `best_of` costs, a backward as two."""
+        each = [one.forwards + 2 * one.backwards + self.gain.forwards for one in candidates]
+        return images * (1 + sum(each)) if len(candidates) > 1 else 0
+
+    def best_of(
+        self, candidates: Sequence[Explainer], model: Queries, image: Tensor, draw: Draw
+    ) -> "Panel":
+        """Takes the most faithful explainer, so that the score is of the model, not of a method.
+
+        Choose on images that are not scored, else the choice flatters.
+
+        Args:
+            candidates: at least one.
+            model: asked.
+            image: `(N, C, H, W)`.
+            draw: the images' random numbers.
+        """
+        if len(candidates) == 1:
+            return replace(self, explainer=candidates[0])
+        target, gains = model(image).argmax(1), []
+        for one in candidates:
+            found = one(model, image, target, draw)
+            gains.append(float(self.gain(model, image, target, found, draw).nanmean()))
+        return replace(self, explainer=candidates[int(np.argmax(gains))])
 
     def measure(
         self, part: str, model: Queries, image: Tensor, target: Tensor, draw: Draw

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from callbacks.interpretability import GradCAM
 from callbacks.interpretability.feature_maps import channel_activations, layer_output
 from callbacks.interpretability.layers import last_grid_layer, network_of
 from callbacks.leave_no_trace import leave_no_trace
@@ -25,11 +26,16 @@ from callbacks.monitoring.panel import PER_IMAGE, Panel
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules import Batch, ImageDataModule
+from datamodules.errors import UserError
 from datamodules.preprocessing import in_unit_range
 from lightning_modules import Classifier
+from lightning_modules.heads import head_name
+from pipelines.explanation.features import batches
 from pipelines.explanation.figures import score_figure
 from pipelines.explanation.units import NATURAL, Units, unit_layer
 
+_CHOOSING = 32
+"""Validation images that the explainer is chosen on."""
 _COLUMNS = ("measured", "control", "ideal")
 
 
@@ -63,7 +69,11 @@ class ScoreStage:
             }
             for one in self.plan.items
         ]  # fmt: skip
-        natural = {"part": "natural activations", "cost": 1, "count": self.plan.fixed}
+        natural = {
+            "part": "choice of explainer, natural activations",
+            "cost": 1,
+            "count": self.plan.fixed,
+        }
         return pd.DataFrame([*lines, {**natural, "forwards": self.plan.fixed}])
 
 
@@ -87,17 +97,18 @@ def run_score(
         forwards: budget for an image.
         device: of the model.
         seed: of every random number.
-        panel: what is measured; None takes the usual one.
+        panel: what is measured; None chooses the most faithful of a few explainers, on validation
+            images.
     """
-    panel = panel or Panel()
     with leave_no_trace(classifier):
         rows = _some(clean, images, seed)
         model = Queries(classifier, classifier.chunk)
         natural = _images(data, rows.iloc[:NATURAL]["index"].to_numpy()).image.to(device)
-        units = _units(model, natural, seed)
+        layer = _layer(model, natural)
+        units = _units(model, natural, layer, seed)
+        panel, choosing = _panel(panel, model, data, layer, device, seed)
         items = [*panel.items(len(rows)), units.item()]
-        plan = best_panel(items, len(rows), forwards, fixed=2 * len(natural))
-        model.forwards = model.backwards = 0
+        plan = best_panel(items, len(rows), forwards, fixed=2 * len(natural) + choosing)
         evidence: dict[str, Evidence | FailureEvidence] = {
             part: _measured(panel, part, model, data, rows.iloc[: plan.counts[part]], device, seed)
             for part in PER_IMAGE
@@ -135,9 +146,37 @@ def _images(data: ImageDataModule, index: np.ndarray) -> Batch:
     return Batch(in_unit_range(batch.image), batch.label, batch.index)
 
 
-def _units(model: Queries, natural: Tensor, seed: int) -> Units:
-    """The channels of the last layer with weights that still has places."""
-    layer = unit_layer(network_of(model), last_grid_layer(model, natural))
+def _layer(model: Queries, image: Tensor) -> str | None:
+    """The last layer that still has places; None of a network without any."""
+    try:
+        return last_grid_layer(model, image)
+    except UserError:
+        return None
+
+
+def _panel(
+    panel: Panel | None,
+    model: Queries,
+    data: ImageDataModule,
+    layer: str | None,
+    device: torch.device,
+    seed: int,
+) -> tuple[Panel, int]:
+    """The panel, and what it cost to choose; counting starts here."""
+    model.forwards = model.backwards = 0
+    if panel is not None:
+        return panel, 0
+    panel = Panel()
+    candidates = [panel.explainer, *([GradCAM(layer)] if layer else [])]
+    batch = next(batches(data, "val", _CHOOSING, _CHOOSING))
+    image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
+    return panel.best_of(candidates, model, image, draw), panel.choosing(candidates, len(image))
+
+
+def _units(model: Queries, natural: Tensor, last: str | None, seed: int) -> Units:
+    """The channels of the last layer with weights that still has places, else the classes."""
+    network = network_of(model)
+    layer = head_name(network) if last is None else unit_layer(network, last)
     count = channel_activations(layer_output(model, natural[:1], layer)).shape[1]
     return Units.of(layer, count, seed)
 

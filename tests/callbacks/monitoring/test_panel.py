@@ -167,3 +167,15 @@ def test_all_units_of_a_layer_leave_no_doubt() -> None:
         found = monitorability({**some, "units": units, "failure": perfect}, resamples=50)
         part = next(one for one in found.parts if one.name == "units")
         assert (part.value.high - part.value.low < 1e-9) == certain
+
+
+def test_the_most_faithful_explainer_is_chosen_at_the_predicted_cost() -> None:
+    """On a model that reads its top row only the gradient knows more than a random map."""
+    panel, network, image = top_row()
+    candidates = [RedrawnMap(), Gradient()]
+    model = Queries(network, 16)
+    chosen = panel.best_of(candidates, model, image, draw())
+    assert chosen.explainer == Gradient()
+    assert model.forwards + 2 * model.backwards == panel.choosing(candidates, N)
+    assert panel.best_of(candidates[:1], model, image, draw()).explainer == RedrawnMap()
+    assert panel.choosing(candidates[:1], N) == 0
