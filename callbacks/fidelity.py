@@ -59,6 +59,8 @@ def kept_accuracy(
     own, its = both["correct"].to_numpy(), both["correct_teacher"].to_numpy()
     if not its.sum():
         return NOTHING
+    if not own.sum():  # no resample could show another number than 0
+        return Interval(0.0, 0.0, rate(0, len(own), level).high / float(its.mean()))
     # How often each of the four outcomes of an image is drawn is all that a resample can show.
     counts = np.bincount(2 * own + its, minlength=4)
     generator = np.random.default_rng(seed)

@@ -68,13 +68,13 @@ class Audit:
         """By threat model the step that robust accuracy is compared at, chosen by the teacher.
 
         The usual radius leaves many a teacher nothing that a student could keep; so it is the
-        largest measured one at which the teacher has at least 10 % right, else the smallest.
+        largest measured one at which it has at least half of its accuracy, else the smallest.
         """
         if self.teacher.evaluation is None:
             return {}
-        found = {}
+        found, half = {}, self.teacher.rows["correct"].mean() / 2
         for attacks in self.teacher.evaluation.attacks:
-            steps = [s for s in attacks.values if attacks.worst(s)["correct"].mean() >= FLOOR]
+            steps = [s for s in attacks.values if attacks.worst(s)["correct"].mean() >= half]
             found[attacks.norm] = max(steps, default=min(attacks.values))
         return found
 

@@ -91,6 +91,13 @@ def test_nothing_can_be_kept_of_nothing() -> None:
     assert np.isnan(kept_accuracy(STUDENT, hopeless).value)
 
 
+def test_nothing_kept_has_an_upper_end() -> None:
+    found = kept_accuracy(STUDENT.assign(correct=0), TEACHER)
+    # Clopper & Pearson for 0 of 10: 1 - 0.025^(1/10), in units of the teacher's 8 of 10
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx((1 - 0.025**0.1) / 0.8)
+
+
 def test_divergence_is_scipys() -> None:
     student, teacher = torch.randn(2, 9, 4, dtype=torch.float64)
     expected = entropy(softmax(teacher.numpy(), 1), softmax(student.numpy(), 1), axis=1)

@@ -281,9 +281,9 @@ def test_robust_numbers_are_at_the_radius_the_teacher_stands() -> None:
     from dataclasses import replace
 
     audit = made_up()
-    rates = {75: 0.8, 150: 0.4, 300: 0.02}
+    rates = {75: 0.9, 150: 0.8, 300: 0.02}
     standing = replace(audit.teacher, evaluation=SimpleNamespace(attacks=[attacks(rates)]))  # type: ignore[arg-type]
-    weak = {75: 0.6, 150: 0.1, 300: 0.0}
+    weak = {75: 0.6, 150: 0.2, 300: 0.0}
     student = replace(audit.members[1], evaluation=SimpleNamespace(attacks=[attacks(weak)]))  # type: ignore[arg-type]
     found = replace(audit, members=[standing, student])
     assert found.radii == {"linf": 150}
