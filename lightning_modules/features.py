@@ -77,7 +77,7 @@ def extract(
             part.training = training
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]
     order = columns[3].argsort()
-    return Features(*(column[order].clone() for column in columns))
+    return Features(*(column[order] for column in columns))
 
 
 def cached(file: Path | None, make: Callable[[], Features]) -> Features:

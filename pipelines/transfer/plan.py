@@ -14,7 +14,7 @@ from pipelines.transfer.subject import Subject
 _BACKWARD = 2.0  # forwards that a backward costs
 # Seconds of the Trainer a step, an epoch and a training, measured on a CPU.
 _STEP, _EPOCH, _START = 0.003, 0.012, 0.6
-_SOLVE = 3e-8  # seconds a sample, feature and class of a sweep and refit, measured on one core
+_SOLVE = 3e-7  # seconds a sample, feature and class of a sweep and refit, measured on one core
 _DRIFT_IMAGES = 512
 
 
@@ -74,8 +74,7 @@ def predicted_seconds(
     if cell.mode == "untouched":
         return one * (test + len(subject.pool)) + (robust if subject.own_head else 0)
     if cell.mode == "probe":
-        width = 64 if not subject.model.classifier.classes else 100
-        return _SOLVE * samples * width * len(subject.classes) + 0.2 + robust
+        return _SOLVE * samples * subject.width * len(subject.classes) + 0.1 + robust
     epochs = recipe.epochs_for(max(1, 4 * samples // 5))
     steps = epochs * max(1, samples // recipe.batch_size)
     training = epochs * (samples * one * (1 + _BACKWARD) + _EPOCH) + steps * _STEP + _START

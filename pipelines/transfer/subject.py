@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from callbacks.resume import weights_digest
 from callbacks.shards import fingerprint
@@ -19,7 +19,7 @@ from datamodules.preprocessing import CONVERSIONS, Preprocessing
 from datamodules.splits import limited
 from lightning_modules import Classifier
 from lightning_modules.features import Features, cached, extract
-from lightning_modules.heads import replace_head
+from lightning_modules.heads import head_name, replace_head
 from pipelines.transfer.tasks import Model, Task
 
 _SIDE = 32  # of images of many sizes, for a model that wants none and does not say its data
@@ -74,6 +74,14 @@ class Subject:
     def test_features(self) -> Features:
         """Of the test images."""
         return self.extracted(self.model.classifier, self.test, self.file("test"))
+
+    @property
+    def width(self) -> int:
+        """How many features go into the head."""
+        model = self.model.classifier.model
+        head = model.get_submodule(head_name(model))
+        assert isinstance(head, nn.Linear | nn.Conv2d)
+        return head.in_features if isinstance(head, nn.Linear) else head.in_channels
 
     @cached_property
     def digest(self) -> str:

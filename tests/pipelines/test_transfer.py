@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from datamodules.fractions import Fraction
 from lightning_modules import DivergedError, FineTuning
 from pipelines.transfer import cell as cells
-from pipelines.transfer import command, transfer
+from pipelines.transfer import command, transfer, work
 from pipelines.transfer.matrix import Matrix
 from pipelines.transfer.recipe import MODES, Recipe
 from pipelines.transfer.source import with_head_of
@@ -83,13 +83,13 @@ def test_an_interrupted_matrix_goes_on(
         done.append(str(cell))
         return real(cell, *rest)
 
-    monkeypatch.setattr(command, "measured", watched)
+    monkeypatch.setattr(work, "measured", watched)
     line = words(
         lenet, "--data Digits --modes probe --fractions 1/class 60 --tracking.enabled false"
     )
     code, _, err = assay(*line)
     assert (code, "the same command goes on" in err) == (130, True)
-    monkeypatch.setattr(command, "measured", lambda c, *r: done.append(str(c)) or real(c, *r))
+    monkeypatch.setattr(work, "measured", lambda c, *r: done.append(str(c)) or real(c, *r))
     assert assay(*line)[0] == 0
     assert len(done) == len(set(done)) == 3
     code, out, _ = assay(*line)
