@@ -55,6 +55,11 @@ class Probe(L.Callback, ABC):
     extras: ClassVar[tuple[str, ...]] = ()
     """Columns of its own."""
 
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Those of its columns whose means are numbers for tables and metric keys."""
+        return ()
+
     def __init__(
         self, *, limit: int | None = None, chunk: int = 128, pool: int = 8, seed: int = 0
     ) -> None:

@@ -17,21 +17,22 @@ from callbacks.statistics import (
 )
 
 
-def by_setting(rows: pd.DataFrame) -> pd.DataFrame:
+def by_setting(rows: pd.DataFrame, also: Sequence[str] = ()) -> pd.DataFrame:
     """Reduces the rows of a probe to one line a setting, by growing severity.
 
     Args:
         rows: columns as `Outcomes` makes them.
+        also: columns of the probe's own to reduce, for instance `sdc`.
 
     Returns:
         Columns `setting severity value n`, and each with its interval (`acc acc_low acc_high`):
         `acc`, `loss` (mean), `ece`, `brier`, `error_auroc` (how well low confidence tells errors)
         and `worst_loss`: NaN where an attack only looked for a verdict, the loss itself where
-        nothing was attacked. For damage also `sdc` and `due`, see `DamageProbe`.
+        nothing was attacked.
     """
     keys = ["setting", "severity", "value"]
     lines = [
-        {**part[keys].iloc[0].to_dict(), **_reduced(part)}
+        {**part[keys].iloc[0].to_dict(), **_reduced(part, also)}
         for _, part in rows.groupby(keys, sort=False)
     ]
     columns = [*keys, "n", "acc"]
@@ -54,7 +55,7 @@ def _number(rows: pd.DataFrame, column: str) -> Interval:
     return mean(rows[column])
 
 
-def _reduced(rows: pd.DataFrame) -> dict[str, float]:
+def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float]:
     correct, confidence = rows["correct"].to_numpy(), rows["confidence"].to_numpy()
     loss = mean(rows["loss"])
     numbers: dict[str, Interval] = {
@@ -65,7 +66,7 @@ def _reduced(rows: pd.DataFrame) -> dict[str, float]:
         "brier": mean(rows["brier"]),
         "error_auroc": auroc_interval(-confidence, correct == 0),
     }
-    numbers |= {name: _number(rows, name) for name in ("sdc", "due") if name in rows}
+    numbers |= {name: _number(rows, name) for name in also if name in rows}
     found: dict[str, float] = {"n": len(rows)}
     for name, number in numbers.items():
         found |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}

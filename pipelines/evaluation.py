@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -95,7 +95,7 @@ class Evaluation:
             lines = result.table[["setting", "severity", "value"]].itertuples(index=False)
             check_settings(result.name, lines)
             loss = "worst_loss" if "worst_loss" in result.rows else "loss"
-            found += _points(result.family, result.table, loss)
+            found += _points(result.family, result.table, loss, result.reported)
         for one in self.attacks:
             found += _points("adversarial", one.table, "worst_loss")
             found.append((f"summary/adversarial_{one.norm}_epsilon", one.radius, 0))
@@ -171,7 +171,7 @@ class Evaluation:
         return facts
 
 
-_RESULT_FACTS = ("name", "family", "title", "unit", "algorithm", "headline")
+_RESULT_FACTS = ("name", "family", "title", "unit", "algorithm", "headline", "reported")
 
 
 def _read_results(folder: Path, facts: list[dict[str, Any]]) -> Iterator[ProbeResult]:
@@ -180,13 +180,13 @@ def _read_results(folder: Path, facts: list[dict[str, Any]]) -> Iterator[ProbeRe
         yield ProbeResult(**one, rows=rows)
 
 
-def _points(family: str, table: pd.DataFrame, loss: str) -> list[Metric]:
+def _points(family: str, table: pd.DataFrame, loss: str, also: Sequence[str] = ()) -> list[Metric]:
     """The curves of one table; `loss` is the number that stands for the loss."""
     names = ("acc", "acc_low", "acc_high", loss, "ece")
     return [
         (f"{family}/{line['setting']}_{name}", float(line[name]), int(line["severity"]))
         for line in records(table)
-        for name in (*names, "sdc", "due")
+        for name in (*names, *also)
         if name in line
     ]
 

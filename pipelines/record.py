@@ -46,6 +46,7 @@ def describe(
             unit=probe.unit,
             algorithm=probe.algorithm,
             headline=getattr(probe, "headline", None),
+            reported=tuple(probe.reported),
             rows=probe.rows_so_far() if partial else probe.rows,
         )
         for probe in probes

@@ -28,6 +28,7 @@ class ProbeResult:
         algorithm: everything that was done, with all parameters.
         headline: severity whose number stands for the probe, where there is one.
         rows: one line per sample and setting.
+        reported: columns of its own whose means are numbers too.
     """
 
     name: str
@@ -37,11 +38,12 @@ class ProbeResult:
     algorithm: str
     headline: float | None
     rows: pd.DataFrame = field(repr=False)
+    reported: tuple[str, ...] = ()
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """One line a setting."""
-        return by_setting(self.rows)
+        return by_setting(self.rows, self.reported)
 
     @property
     def values(self) -> dict[int, float]:

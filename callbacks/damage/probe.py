@@ -106,6 +106,11 @@ class DamageProbe(Probe):
         at = f", severity {self.severities[0]:g}" if self.by != "severity" else ""
         return f"{self.damage!r}{at}, {self.draws} draws{grid}"
 
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Rates of silent and of detected errors."""
+        return ("sdc", "due")
+
     def settings(self) -> tuple[Setting, ...]:
         """Every severity (or layer, or bit) with every draw."""
         return tuple(

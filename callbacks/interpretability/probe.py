@@ -81,6 +81,11 @@ class ExplanationProbe(Probe):
         measures = ", ".join(f"{name}={one!r}" for name, one in self.metrics.items())
         return f"{self.explainer!r}; {measures}; controls={self.controls}"
 
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The scores and their controls."""
+        return tuple(self.extras)
+
     def settings(self) -> tuple[Setting, ...]:
         """One: nothing is done to the image."""
         return (Setting(self.name, 0, 0.0),)

@@ -11,8 +11,8 @@ from rich.table import Table
 from callbacks.statistics import Interval
 from pipelines.evaluation import Evaluation
 from pipelines.report.verdict import verdict
-from pipelines.report.words import number, radius, rate_with_ends
-from pipelines.results import records
+from pipelines.report.words import ends, number, radius, rate_with_ends
+from pipelines.results import ProbeResult, records
 
 _COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "forwards/image")
 
@@ -36,6 +36,9 @@ def print_summary(evaluation: Evaluation) -> None:
             table.add_row(*line)
         table.add_section()
     console.print(table)
+    for result in evaluation.results:
+        for line in records(result.table) if result.reported else ():
+            console.print(f"{_own(line, result)}", highlight=False)
     if evaluation.interrupted:
         console.print("Interrupted: these are the rows so far.")
     for sentence in verdict(evaluation):
@@ -52,6 +55,17 @@ def plain_console() -> Console:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110)
+
+
+def _own(line: dict[str, Any], result: ProbeResult) -> str:
+    """The numbers that only this probe has: `Random bit flips 10: sdc 0.12 [0.08, 0.15], ...`."""
+    at = f" {radius(line['value'], result.unit)}" if line["value"] else ""
+    said = [
+        f"{name} {number(line[name])} [{ends(line[f'{name}_low'], line[f'{name}_high'])}]"
+        for name in result.reported
+        if name in line
+    ]
+    return f"{result.title}{at}: {', '.join(said)}"
 
 
 def _sections(evaluation: Evaluation) -> Iterator[list[tuple[str, ...]]]:

@@ -13,16 +13,22 @@ def percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}" if math.isfinite(value) else DASH
 
 
+_HUGE = 1e9
+"""From here on only the order of magnitude says something."""
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number, or a dash for what is none."""
-    return f"{value:,.{digits}f}" if math.isfinite(value) else DASH
+    if not math.isfinite(value):
+        return DASH
+    return f"{value:.1e}" if abs(value) >= _HUGE else f"{value:,.{digits}f}"
 
 
 def ends(low: float, high: float, scale: float = 1, digits: int = 3) -> str:
     """Both ends of an interval, or nothing where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"{scale * low:,.{digits}f}{DASH}{scale * high:,.{digits}f}"
+    return f"{number(scale * low, digits)}{DASH}{number(scale * high, digits)}"
 
 
 def rate_with_ends(rate: Interval) -> str:
