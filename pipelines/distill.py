@@ -97,8 +97,8 @@ def distill(
     perturb = perturb or usual_attack(distillation, data)
     teachers = made_teachers(originals, distillation, first)
     served = largest(first.preprocessing, *(one.preprocessing for one in originals))
+    teachers.native = _native_size(data)
     data.adopt(served)
-    data.setup("fit")
     store, problem = opened(tracking, root)
     own, its = (one.architecture.rpartition(":")[2] for one in (first, originals[0]))
     name = f"{own}-from-{its}-{data.name}".replace("/", "-")
@@ -183,6 +183,13 @@ def _maker(
         )
 
     return make
+
+
+def _native_size(data: ImageDataModule) -> tuple[int, int]:
+    """Height and width of the images by themselves: what models that state no size are shown."""
+    data.adopt(data.native)
+    height, width = data.taken("train", 1).image.shape[-2:]
+    return height, width
 
 
 def _check(seeds: list[int], controls: Sequence[str]) -> None:

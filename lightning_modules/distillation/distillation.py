@@ -125,7 +125,7 @@ class Distillation(FineTuning):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures loss, accuracy and agreement on undisturbed images, and robust accuracy."""
-        image = shown(batch.image, self.classifier.preprocessing)
+        image = self._shown(batch)
         logits, teacher = self(image).float(), self._taught("val", batch).logits
         self.val_loss(LOSSES[self.tuning.loss](logits, batch.label, 0.0), len(batch.label))
         self.val_acc(logits, batch.label)
@@ -139,7 +139,7 @@ class Distillation(FineTuning):
 
     def _lesson(self, batch: Batch) -> Lesson:
         teacher = self._taught("train", batch)
-        image = shown(batch.image, self.classifier.preprocessing)
+        image = self._shown(batch)
         label = self._labels(batch, teacher)
         if self.perturb is None:
             answers = self._asked(image)
@@ -148,6 +148,10 @@ class Distillation(FineTuning):
         student = self._asked(disturbed)
         wanted = self.recipe.is_robust and (self.recipe.hard_weight or self.recipe.loss == "rslad")
         return Lesson(student, self._asked(image) if wanted else student, teacher, label)
+
+    def _shown(self, batch: Batch) -> Tensor:
+        """The images as the student sees them."""
+        return shown(batch.image, self.classifier.preprocessing, self.teachers.native)
 
     def _asked(self, image: Tensor) -> Answers:
         return answered(self, self.classifier.model, image, self._own_layers)

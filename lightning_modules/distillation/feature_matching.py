@@ -42,7 +42,7 @@ class FeatureMatching(nn.Module):
         image = _empty(student) if example is None else example
         with torch.no_grad():
             own = [name for name, _ in layers]
-            seen = shown(image, student.preprocessing)
+            seen = shown(image, student.preprocessing, teachers.native)
             ours = answered(student.eval(), student.model, seen, own)
         theirs = teachers(image)
         self.projections = nn.ModuleList(

@@ -13,18 +13,21 @@ def final_size(preprocessing: Preprocessing) -> tuple[int, int] | None:
     return preprocessing.resize if isinstance(preprocessing.resize, tuple) else None
 
 
-def shown(image: Tensor, preprocessing: Preprocessing) -> Tensor:
+def shown(
+    image: Tensor, preprocessing: Preprocessing, native: tuple[int, int] | None = None
+) -> Tensor:
     """Converts channels and resizes what the loader served for the largest model.
 
     Args:
         image: `(N, C, H, W)` in [0, 1].
         preprocessing: of the model that is to see it.
+        native: size of the data, for a model that takes any; None leaves it what is served.
 
     Returns:
         The images themselves where nothing differs; else bilinearly resized with antialiasing.
     """
     image = converted(image, preprocessing.channels)
-    size = final_size(preprocessing)
+    size = final_size(preprocessing) or native
     if size is None or tuple(image.shape[-2:]) == size:
         return image
     return TF.resize(image, list(size), antialias=True).clamp(0, 1)

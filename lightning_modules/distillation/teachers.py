@@ -24,6 +24,7 @@ class Teachers:
         temperature: at which probabilities of several are averaged.
         layers: whose features are wanted; of one teacher only.
         chunk: images in every call, so that an answer does not depend on its batch.
+        native: size of the data, which models that state none are shown; see `shown`.
 
     Raises:
         UserError: class spaces or numbers that do not fit together.
@@ -36,11 +37,13 @@ class Teachers:
         temperature: float = 1.0,
         layers: Sequence[str] = (),
         chunk: int = 128,
+        native: tuple[int, int] | None = None,
     ) -> None:
         if not classifiers:
             raise UserError("Expected at least one `teacher`, but got none.")
         self.classifiers = tuple(one.eval() for one in classifiers)
         self.temperature, self.layers, self.chunk = temperature, tuple(layers), chunk
+        self.native = native
         self.weights = _normalised(weights, len(self.classifiers))
         self.caches = {"train": AnswerCache(), "val": AnswerCache()}
         self._check()
@@ -88,7 +91,7 @@ class Teachers:
 
     def _asked(self, classifier: Classifier, image: Tensor) -> Answers:
         parts = []
-        for part in shown(image, classifier.preprocessing).split(self.chunk):
+        for part in shown(image, classifier.preprocessing, self.native).split(self.chunk):
             given = padded(part, self.chunk)
             found = answered(classifier, classifier.model, given, self.layers)
             cut = {name: feature[: len(part)] for name, feature in found.features.items()}

@@ -110,7 +110,8 @@ class Auditor:
 
     def _footprint(self, classifiers: tuple[Classifier, ...], wanted: Preprocessing) -> Footprint:
         """Counts, and keeps the network to be timed beside the others."""
-        image = shown(self.plan.data.taken("train", self.chunk).image, wanted).to(self.device)
+        seen = self.plan.data.taken("train", self.chunk).image
+        image = shown(seen, wanted, self.plan.teachers.native).to(self.device)
         model = network(classifiers).eval().to(self.device)
         found = footprint(model, image)
         self._networks.append((model.cpu(), image.cpu()))

@@ -48,7 +48,7 @@ def random_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()  # type: ignore[operator]
     like = plan.teachers
-    teachers = Teachers([teacher], (), like.temperature, like.layers, like.chunk)
+    teachers = Teachers([teacher], (), like.temperature, like.layers, like.chunk, like.native)
     return Control(plan.taught("random teacher", seed, teachers)[0])
 
 
@@ -56,7 +56,7 @@ def pruned_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
     """The teacher without its smallest weights, down to the student's work, then fine-tuned."""
     teacher = copy.deepcopy(plan.teachers.classifiers[0])
     wanted = teacher.preprocessing
-    image = shown(plan.data.taken("train", 1).image, wanted)
+    image = shown(plan.data.taken("train", 1).image, wanted, plan.teachers.native)
     model = teacher.eval().model
     hold_pruned(model, pruning_masks(model, image, macs))
     served = plan.data.preprocessing
@@ -76,7 +76,7 @@ def pruned_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
 def int8_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
     """The teacher with weights rounded to 8 bits, not trained again."""
     teacher = copy.deepcopy(plan.teachers.classifiers[0]).eval()
-    image = shown(plan.data.taken("train", 1).image, teacher.preprocessing)
+    image = shown(plan.data.taken("train", 1).image, teacher.preprocessing, plan.teachers.native)
     made = rounded(teacher.model, image)
     teacher.model = made.model
     note = "Int8 teacher: weights only, a scale a channel; computed in floats, so no faster here."

@@ -252,6 +252,14 @@ def test_models_may_want_other_images(digits: Digits) -> None:
     assert fit(module, digits, 1).callback_metrics["train/loss"] > 0
 
 
+def test_models_that_state_no_size_are_shown_the_datas() -> None:
+    seen: list[tuple[int, ...]] = []
+    teacher = classifier(8)
+    teacher.register_forward_hook(lambda part, given, _: seen.append(tuple(given[0].shape)))
+    Teachers([teacher], chunk=2, native=(8, 8))(torch.rand(2, 3, 16, 16))
+    assert seen == [(2, 1, 8, 8)]
+
+
 def test_projections_are_made_where_shapes_differ(digits: Digits) -> None:
     def made(loss: str, *layers: str) -> list[nn.Module]:
         chosen = recipe(loss, layers=layers)
