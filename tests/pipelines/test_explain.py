@@ -9,11 +9,14 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from callbacks.interpretability.parameter_randomisation import randomised
 from callbacks.monitoring import PARTS, Monitor, OutlierFit
 from callbacks.monitoring.leftovers import hooks_left
+from callbacks.rows import outcome_columns
 from datamodules import Digits
 from lightning_modules import load_classifier
 from pipelines.explain import explain
+from pipelines.explanation.score_stage import run_score
 from pipelines.tracking import Tracking
 
 Assay = Callable[..., tuple[int, str, str]]
@@ -119,3 +122,26 @@ def test_a_budget_too_small_says_what_would_do(assay: Assay, lenet: Path, home: 
     code, _, err = assay(*command(lenet, "--forwards", "5"))
     assert code == 2
     assert "forwards an image as budget" in err
+
+
+@pytest.mark.slow
+def test_the_score_falls_with_the_share_of_randomised_weights(lenet: Path) -> None:
+    """Clearly at first; two networks of noise may differ by what failures they notice."""
+    data = Digits()
+    classifier = load_classifier(
+        f"checkpoint:{lenet}", arch="lenet", data_classes=data.classes,
+        preprocessing=data.preprocessing,
+    ).eval()  # fmt: skip
+    data.adopt(classifier.preprocessing)
+    trained, test = classifier.model, data.taken("test", 540)
+    scores = []
+    for share in (0.0, 0.25, 0.5, 1.0):
+        classifier.model = randomised(trained, seed=1, share=share)
+        with torch.no_grad():
+            columns = outcome_columns(classifier(test.image), test.label)
+        rows = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
+        rows["index"] = test.index.numpy()
+        stage = run_score(classifier, data, rows, 48, 700, torch.device("cpu"), 0)
+        scores.append(stage.score.value.value)
+    assert scores[0] > scores[1] > scores[2] > scores[3] - 0.05
+    assert scores[0] > scores[3] + 0.1
