@@ -188,6 +188,8 @@ class _Sample:
     ) -> float:
         """The part for images drawn `weight` times each, or for its own rows drawn anew."""
         n = len(self.measured)
+        if self.index is None and np.isin(self.measured, (0, 1)).all():
+            return self._rate_drawn(generator)
         if self.index is None:
             own = np.bincount(generator.integers(0, n, n), minlength=n)
         else:
@@ -196,6 +198,14 @@ class _Sample:
             return float("nan")
         whole = self.value()
         return whole + self.doubt * (self.value(own) - whole)
+
+    def _rate_drawn(self, generator: np.random.Generator) -> float:
+        """The part with its rate drawn from Jeffreys' posterior: 12 of 12 still leave a doubt."""
+        n, hits, control = len(self.measured), self.measured.sum(), self.control.mean()
+        span = self.ideal.mean() - control
+        whole, drawn = hits / n, generator.beta(hits + 0.5, n - hits + 0.5)
+        rate = whole + self.doubt * (drawn - whole)
+        return float((rate - control) / span) if span else 0.0
 
     def _auroc(self, weight: np.ndarray | None) -> float:
         """How often an error is less confident than a correct answer, rows counted by weight."""

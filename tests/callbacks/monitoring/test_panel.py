@@ -160,9 +160,10 @@ def test_all_units_of_a_layer_leave_no_doubt() -> None:
     some = {
         name: Evidence(np.full(50, 0.5), np.zeros(50), 1.0, np.arange(50)) for name in PER_IMAGE
     }
-    beats = np.arange(50) % 2
     perfect = FailureEvidence(np.arange(50.0), np.arange(50) > 9, np.arange(50))
-    for population, certain in ((50, True), (None, False), (100, False)):
+    half, all_of_them = np.arange(50) % 2, np.ones(50)
+    cases = [(half, 50, True), (half, None, False), (half, 100, False), (all_of_them, 100, False)]
+    for beats, population, certain in cases:
         units = Evidence(beats, np.zeros(50), np.ones(50), population=population)
         found = monitorability({**some, "units": units, "failure": perfect}, resamples=50)
         part = next(one for one in found.parts if one.name == "units")
