@@ -43,14 +43,17 @@ PRESETS: dict[str, Preset] = {
     ),
     "regular": Preset(
         purpose="numbers to compare models by",
-        probes=("clean", "fgsm", "pgd", "fgsm_l2", "pgd_l2"),
+        probes=("clean", "fgsm", "pgd", "fgsm_l2", "pgd_l2", "zero", "bit_flip"),
         limit=2048,
         steps=40,
         curve=(0.125, 0.25, 0.5, 1.0, 2.0),
     ),
     "full": Preset(
         purpose="numbers to decide by",
-        probes=("clean", "fgsm", "pgd", "pgd_targeted", "fgsm_l2", "pgd_l2"),
+        probes=(
+            *("clean", "fgsm", "pgd", "pgd_targeted", "fgsm_l2", "pgd_l2"),
+            *("zero", "noise", "sign_flip", "bit_flip", "bit_error", "activation_fault"),
+        ),
         limit=None,
         steps=100,
         restarts=5,

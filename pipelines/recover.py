@@ -17,9 +17,10 @@ from pipelines.arguments import parse, typed_command
 from pipelines.evaluate import classifier_for, evaluate, opened, pipeline_run
 from pipelines.recovery.atlas import ATLASES, draw_atlas
 from pipelines.recovery.case import control, repaired
+from pipelines.recovery.injecting import silent_error_rate
 from pipelines.recovery.patient import Effort
 from pipelines.recovery.report import log_recovery, print_recovery, write_recovery
-from pipelines.recovery.strategies import checked_strategies
+from pipelines.recovery.strategies import STRATEGIES, checked_strategies
 from pipelines.recovery.subject import (
     Subject,
     TrainingData,
@@ -51,6 +52,9 @@ def recover(
     effort: Effort = Effort(),  # noqa: B008  (frozen)
     stored_in: Literal["float32", "float16", "bfloat16", "int8", "int4"] = "float32",
     layers: list[str] | None = None,
+    recipes: list[str] | None = None,
+    trainings: int = 1,
+    inject_until: float | None = None,
     judged: int = 2000,
     atlas: Literal["none", "quick", "small"] = "none",
     atlas_root: Path | None = None,
@@ -76,6 +80,9 @@ def recover(
         effort: steps, images and recipe that a repair may spend.
         stored_in: number format of the weights; the model is rounded to it first.
         layers: damage only these modules.
+        recipes: optimizers with learning rates, e.g. [adamw:0.003, sgd:0.03]; default: effort's.
+        trainings: training seeds of every draw.
+        inject_until: also tell the rate of silent errors, to this half-width, e.g. 0.05.
         judged: test images that judge the table of repairs; the runs use all of them.
         atlas: instead: many damages, repairs and severities on MNIST's LeNet and CIFAR's ResNet-20.
         atlas_root: folder with MNIST, cifar10 and weights/resnet20-12fca82f.th; default: the cache.
@@ -100,6 +107,7 @@ def recover(
     if model is None or data is None:
         raise UserError("Expected --model and --data (or --atlas quick): what is to be damaged?")
     chosen = checked_strategies(strategies)
+    efforts = [effort.by(recipe) for recipe in recipes] if recipes else [effort]
     hurting = make_damage(damage, stored_in, tuple(layers or ()))
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle).eval()
@@ -114,13 +122,18 @@ def recover(
     }  # fmt: skip
     with pipeline_run(store, f"recover-{name}", tags, None, root / "mlruns" / "none") as above:
         evaluate(subject.stored.original, parent=above, stage="original", **same)
+        severities = severities or list(hurting.severities)
+        if inject_until is not None:
+            _tell_silent_errors(subject, hurting, severities, inject_until, seed, above)
         rows = [
             *(
                 control(subject, kind, effort, seed + draw, flags)
                 for draw in range(draws)
                 for kind in ("none", "scratch")
             ),
-            *_repaired(subject, hurting, severities, chosen, draws, effort, above, same, seed),
+            *_repaired(
+                subject, hurting, severities, chosen, draws, efforts, trainings, above, same, seed
+            ),
         ]
         table = pd.DataFrame(rows)
         if not getattr(rank_zero_only, "rank", 0):
@@ -142,31 +155,65 @@ def recover(
 def _repaired(
     subject: Subject,
     damage: Damage | TrainingData,
-    severities: Sequence[float] | None,
+    severities: Sequence[float],
     strategies: Sequence[str],
     draws: int,
-    effort: Effort,
+    efforts: Sequence[Effort],
+    trainings: int,
     above: Run,
     same: dict[str, Any],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Yields the rows; the first draw of every severity is evaluated in runs of its own."""
-    for severity in damage.severities if severities is None else severities:
+    for severity in severities:
         for draw in range(draws):
             hurt = damaged_by(subject, damage, severity, seed + draw, same["trainer"])
             at = f"{damage.name} {severity:g}"
             if draw == 0:
                 evaluate(hurt.classifier, parent=above, stage=f"damaged {at}", **same)
-            for name in strategies:
-                classifier, row = repaired(
-                    subject, hurt, name, effort, seed + draw, same["trainer"]
-                )
-                if draw == 0 and name != "nothing" and row["status"] == "ok":
+            for name, effort, training in _ways(strategies, efforts, trainings):
+                again = seed + draw + 1000 * training
+                classifier, row = repaired(subject, hurt, name, effort, again, same["trainer"])
+                first = draw == training == 0 and effort is efforts[0] and name != "nothing"
+                if first and row["status"] == "ok":
                     stage = f"repaired {at} {name}"
                     after = evaluate(classifier, parent=above, stage=stage, **same)
                     _log_curve(Run(above.store, after.run_id), row)
                 rank_zero_only(print)(_line(row), flush=True)
                 yield row
+
+
+def _ways(
+    strategies: Sequence[str], efforts: Sequence[Effort], trainings: int
+) -> Iterator[tuple[str, Effort, int]]:
+    """Every strategy; those that train under every recipe and training seed."""
+    for name in strategies:
+        trains = STRATEGIES[name].trains
+        for effort in efforts if trains else efforts[:1]:
+            for training in range(trainings if trains else 1):
+                yield name, effort, training
+
+
+def _tell_silent_errors(
+    subject: Subject,
+    damage: Damage | TrainingData,
+    severities: Sequence[float],
+    error: float,
+    seed: int,
+    run: Run,
+) -> None:
+    """Prints and logs how often one injection silently changes one answer."""
+    metrics = []
+    for i, severity in enumerate(severities):
+        found = silent_error_rate(subject, damage, severity, error, seed)
+        rank_zero_only(print)(
+            f"{damage.name} {severity:g}: {100 * found['sdc']:.1f} % silent errors "
+            f"[{100 * found['sdc_low']:.1f}, {100 * found['sdc_high']:.1f}] after "
+            f"{found['injections']} injections (a fixed sample would take {found['needed']:,})"
+        )
+        names = ("sdc", "sdc_low", "sdc_high", "injections")
+        metrics += [(f"recovery/{damage.name}_{name}", float(found[name]), i + 1) for name in names]
+    run.log_batch(metrics)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ def repaired(
     row = {
         "subject": subject.label, "damage": damaged.kind, "severity": damaged.severity,
         "seed": damaged.seed, "strategy": strategy, "training_seed": seed,
-        "optimizer": effort.tuning.optimizer if way.trains else "",
+        "optimizer": effort.recipe if way.trains else "",
         "status": status, "seconds": seconds, **asdict(patient.spent),
         "flops": _flops(subject.cost, patient), "memory": _memory(subject.cost, patient),
         "curve": json.dumps(patient.curve),

@@ -1,8 +1,8 @@
 """A damaged classifier and what its repair is allowed to know."""
 
 import copy
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -43,6 +43,30 @@ class Effort:
                 raise UserError(
                     f"Expected `effort.{name}` to be at least 1, but got {getattr(self, name)}."
                 )
+
+    def by(self, recipe: str) -> "Effort":
+        """The same effort with another optimizer: `sgd`, or with its learning rate `sgd:0.03`.
+
+        Raises:
+            UserError: no such optimizer, or no learning rate.
+        """
+        optimizer, _, lr = recipe.partition(":")
+        try:
+            rate = float(lr) if lr else None
+        except ValueError:
+            rate = -1.0
+        known = get_args(get_type_hints(Tuning)["optimizer"])
+        if optimizer not in known or (rate is not None and rate <= 0):
+            raise UserError(
+                f"Expected a recipe like adamw:0.003, of {', '.join(known)}, but got {recipe!r}."
+            )
+        return replace(self, tuning=replace(self.tuning, optimizer=optimizer, lr=rate))
+
+    @property
+    def recipe(self) -> str:
+        """Optimizer and learning rate, for tables."""
+        rate = self.tuning.lr
+        return self.tuning.optimizer if rate is None else f"{self.tuning.optimizer} {rate:g}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from callbacks.damage.assessment import recovery_ratio, resilience_loss, sustained_time
+from callbacks.damage.assessment import (
+    over_seeds,
+    recovery_ratio,
+    resilience_loss,
+    sustained_time,
+)
 from callbacks.statistics import Interval, student
 from pipelines.recovery.strategies import STRATEGIES
 from pipelines.results import records
@@ -121,8 +126,8 @@ def _sustained(steps: list[float], acc: list[float], level: float) -> float:
 
 def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
     bad = part.loc[part["status"] != "ok", "status"]
-    able = part if len(bad) == len(part) else part[part["status"] == "ok"]
-    acc, ratio = student(able["acc_repaired"]), student(able["ratio"])
+    able = part if len(bad) == len(part) else pd.DataFrame(part[part["status"] == "ok"])
+    acc, ratio = _over_seeds(able, "acc_repaired"), _over_seeds(able, "ratio")
     acc = Interval(acc.value, max(acc.low, 0.0), min(acc.high, 1.0))  # a rate, of few draws
     if len(bad) == len(part):
         acc = Interval(math.nan, math.nan, math.nan)
@@ -133,6 +138,14 @@ def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
         "in_noise": bool(part["in_noise"].mean() > 0.5),
         **{name: float(able[name].mean()) for name in _MEANS},
     }  # fmt: skip
+
+
+def _over_seeds(rows: pd.DataFrame, number: str) -> Interval:
+    """Over damage seeds; where each has several trainings, these are nested in them."""
+    nested = [list(part[number]) for _, part in groups(rows, ["seed"])]
+    if max(map(len, nested), default=0) > 1:
+        return over_seeds(nested)
+    return student(rows[number])
 
 
 def _ends(name: str, number: Interval) -> dict[str, float]:

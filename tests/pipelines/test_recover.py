@@ -55,6 +55,21 @@ def test_the_runs_the_table_and_the_page(assay: Assay, home: Path, lenet: Path) 
     assert [point.step for point in curve] == [0, 1, 3]
 
 
+def test_recipes_seeds_and_silent_errors(assay: Assay, home: Path, lenet: Path) -> None:
+    code, out, err = assay(
+        "recover", "--model", f"checkpoint:{lenet}", "--arch", "lenet", *DIGITS, *FEW,
+        "--damage", "bit_flip", "--severities", "[30]", "--strategies", "[retrain_last]",
+        "--recipes", "[sgd:0.01, adamw]", "--trainings", "2", "--inject_until", "0.2",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "% silent errors" in out
+    assert "injections (a fixed sample would take" in out
+    folder = home / "mlruns" / "recoveries" / "lenet-Digits-bit_flip-s0"
+    rows = pd.read_parquet(folder / "rows.parquet").query("strategy == 'retrain_last'")
+    assert sorted(rows["optimizer"]) == ["adamw", "adamw", "sgd 0.01", "sgd 0.01"]
+    assert rows["training_seed"].nunique() == 2
+
+
 MISTAKES = {
     "nothing to damage": ("recover", "Expected --model and --data (or --atlas quick)"),
     "unknown damage": (
@@ -72,6 +87,10 @@ MISTAKES = {
     "no such layer": (
         "recover --model lenet --data Digits --layers [conv9]",
         "The model has no layer 'conv9'. Did you mean 'conv2'?",
+    ),
+    "no recipe": (
+        "recover --model lenet --data Digits --recipes [sgdd:0.1]",
+        "Expected a recipe like adamw:0.003, of sgd, adam, adamw, but got 'sgdd:0.1'.",
     ),
     "no steps": (
         "recover --model lenet --data Digits --effort.steps 0",
