@@ -79,7 +79,7 @@ class DamageProbe(Probe):
         self.layers: list[str] = []
         self.note = ""
         self._made: dict[Setting, Any] = {}
-        self._prefix: Prefix | None = None
+        self._prefix: tuple[tuple[str, ...], Prefix | None] | None = None
         self._example: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -139,11 +139,12 @@ class DamageProbe(Probe):
         seconds = (time.perf_counter() - start) / len(settings) / max(len(samples), 1)
         one = samples.label.new_ones(len(samples))
         assert model.forwards - before == len(samples) * len(settings)
+        errors = SilentErrors(samples.logits)
         for setting in settings:
             logits = answers[setting]
             extras = {
                 "draw": one * setting.draw, "forwards": one, "backwards": 0 * one,
-                **silent_errors(samples.logits, logits), "seconds": one * seconds,
+                **errors(logits), "seconds": one * seconds,
             }  # fmt: skip
             yield Measurement(setting, logits, extras)
 
@@ -175,7 +176,7 @@ class DamageProbe(Probe):
                 states = [one for one in self._made.values() if isinstance(one, dict)]
                 if sum(tensor.nbytes for one in states for tensor in one.values()) > _KEPT:
                     self._made.clear()
-                record = record.damaged(classifier.state_dict())
+                record = _with_aliases(classifier, record.damaged(classifier.state_dict()))
             self._made[setting] = record
         return self._made[setting]
 
@@ -201,9 +202,17 @@ class DamageProbe(Probe):
         """The cached prefix, if the damage leaves one and it is bit-equal."""
         if not all(isinstance(one, dict) for one in variants.values()):
             return None
-        damaged = sorted({name for one in variants.values() for name in one})
+        damaged = tuple(sorted({name for one in variants.values() for name in one}))
         if not damaged:
             return None
+        if self._prefix is None or self._prefix[0] != damaged:
+            self._prefix = damaged, self._verified(model, classifier, damaged, image)
+        return self._prefix[1]
+
+    def _verified(
+        self, model: Queries, classifier: nn.Module, damaged: Sequence[str], image: Tensor
+    ) -> Prefix | None:
+        """A prefix for these parameters, once it is found to change nothing."""
         probe = padded(image[: self.chunk], self.chunk)
         with model.context():
             prefix = Prefix(classifier, damaged, probe[:1])
@@ -247,27 +256,47 @@ def damaged_by(
     return within
 
 
-def silent_errors(clean: Tensor, damaged: Tensor) -> dict[str, Tensor]:
+class SilentErrors:
     """What damage does to single answers (Li et al., SC 2017), over all samples.
 
     Args:
         clean: `(N, K)` logits of the undamaged model.
-        damaged: `(N, K)`.
-
-    Returns:
-        `(N,)`: `sdc` and `sdc5` are 0 where an answer is not finite, which counts as `due`
-        (detected); `confidence_shift` is the change of the undamaged top class's probability.
     """
-    finite = damaged.isfinite().all(1)
-    top = clean.argmax(1)
-    answer = damaged.argmax(1)
-    first = clean.topk(min(5, clean.shape[1]), 1).indices
-    shift = (damaged.softmax(1) - clean.softmax(1)).gather(1, top[:, None])[:, 0]
+
+    def __init__(self, clean: Tensor) -> None:
+        self.first = clean.topk(min(5, clean.shape[1]), 1).indices
+        self.top = clean.argmax(1)
+        self.confidence = clean.softmax(1).gather(1, self.top[:, None])[:, 0]
+
+    def __call__(self, damaged: Tensor) -> dict[str, Tensor]:
+        """Compares the answers of a variant.
+
+        Args:
+            damaged: `(N, K)` logits.
+
+        Returns:
+            `(N,)`: `sdc` and `sdc5` are 0 where an answer is not finite, which counts as `due`
+            (detected); `confidence_shift` is the change of the undamaged top class's probability.
+        """
+        finite, answer = damaged.isfinite().all(1), damaged.argmax(1)
+        confidence = damaged.softmax(1).gather(1, self.top[:, None])[:, 0]
+        return {
+            "sdc": (answer != self.top) & finite,
+            "sdc5": ~(self.first == answer[:, None]).any(1) & finite,
+            "due": ~finite,
+            "confidence_shift": (confidence - self.confidence).nan_to_num(0),
+        }
+
+
+def _with_aliases(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Adds other names of tied parameters, which `functional_call` is too slow to look for."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
     return {
-        "sdc": (answer != top) & finite,
-        "sdc5": ~(first == answer[:, None]).any(1) & finite,
-        "due": ~finite,
-        "confidence_shift": shift.nan_to_num(0),
+        alias: tensor
+        for name, tensor in state.items()
+        for alias in names[id(model.get_parameter(name))]
     }
 
 
@@ -275,4 +304,6 @@ def _asked(model: Queries, variant: Any, classifier: nn.Module) -> AbstractConte
     """Lets queries go to a variant."""
     if isinstance(variant, FaultyNeurons):
         return variant.installed(classifier)
-    return model.answered_by(lambda image: functional_call(classifier, variant, (image,)))
+    return model.answered_by(
+        lambda image: functional_call(classifier, variant, (image,), tie_weights=False)
+    )

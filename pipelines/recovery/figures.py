@@ -15,6 +15,9 @@ from pipelines.report.figures import COLOURS, LOOK
 from pipelines.report.words import DASH
 from pipelines.results import records
 
+_SHOWN = ("nothing", "retrain_all", "retrain_last", "distil", "reestimate_batch_norm")
+"""Repairs in the view of compression: what one would do to a smaller model."""
+
 
 def recovery_figures(rows: pd.DataFrame, lines: pd.DataFrame) -> dict[str, Figure]:
     """Draws, for every model: recovery ratio, cost, and curves over training steps.
@@ -119,8 +122,10 @@ def _compression(lines: pd.DataFrame, subject: str) -> Figure:
         figure = Figure(figsize=(1.2 + 4.2 * len(kinds), 3.2), layout="constrained")
         panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, kind in zip(panels, kinds, strict=True):
-            part = pd.DataFrame(lines[lines["damage"] == kind])
-            for i, (of, found) in enumerate(groups(part, ["strategy"])):
+            chosen = lines["strategy"].isin(_SHOWN) & (lines["damage"] == kind)
+            part = pd.DataFrame(lines[chosen])
+            for of, found in groups(part, ["strategy"]):
+                i = _SHOWN.index(of["strategy"])
                 some = found.sort_values("severity")
                 axes.plot(
                     some["severity"], 100 * some["acc"], color=COLOURS[i % len(COLOURS)],

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from callbacks.damage import Damage, Record
 from callbacks.damage.injections import sample_size, until_known
-from callbacks.damage.probe import silent_errors
+from callbacks.damage.probe import SilentErrors
 from datamodules.errors import UserError
 from pipelines.recovery.subject import Subject, TrainingData
 
@@ -61,5 +61,5 @@ def _outcomes(
         row = order[draw % len(order)]
         image = images[row : row + 1].to(original.device)
         answer = functional_call(original, record.damaged(original.state_dict()), (image,))
-        yield bool(silent_errors(original(image), answer)["sdc"])
+        yield bool(SilentErrors(original(image))(answer)["sdc"])
         draw += 1

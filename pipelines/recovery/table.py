@@ -81,15 +81,22 @@ def recommendations(lines: pd.DataFrame) -> pd.DataFrame:
 
 def _best(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What needs least among the repairs that are within a point of the best."""
-    if all(line["in_noise"] for line in lines):
+    hidden = any(line["asr_damaged"] > 0.5 for line in lines)  # accuracy does not show a backdoor
+    if all(line["in_noise"] for line in lines) and not hidden:
         kept = next((line for line in lines if line["strategy"] == "nothing"), lines[0])
         return {**_worth(kept), "strategy": "nothing", "why": "damage inside the noise"}
     able = [line for line in lines if line["status"] == "ok" and line["strategy"] != "restore_all"]
-    most = max(line["acc"] for line in able)
-    close = [line for line in able if line["acc"] >= most - 0.01]
+    most = max(map(_merit, able))
+    close = [line for line in able if _merit(line) >= most - 0.01]
     best = min(close, key=lambda line: (_needs(line["strategy"]), -line["acc"], line["flops"]))
     knows = ", ".join(sorted(STRATEGIES[best["strategy"]].knows)) or "nothing"
     return {**_worth(best), "strategy": best["strategy"], "why": f"knows {knows}"}
+
+
+def _merit(line: dict[str, Any]) -> float:
+    """Accuracy, less how often a backdoor still works."""
+    success = line["asr_repaired"]
+    return line["acc"] - (0.0 if math.isnan(success) else success)
 
 
 def _worth(line: dict[str, Any]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from callbacks.damage import BitFlip, DamageProbe, Noise, Selection, Zero
 from callbacks.damage.prefix import Prefix
-from callbacks.damage.probe import silent_errors
+from callbacks.damage.probe import SilentErrors
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier
@@ -88,10 +88,19 @@ def test_a_module_that_is_called_again_is_not_cached() -> None:
     assert Prefix(Reused(), ["second.weight"], torch.rand(1, 4)).names == []
 
 
+def test_tied_weights_are_damaged_together(one_pass: Callable, classifier: Classifier) -> None:
+    model = classifier.model
+    model.add_module("again", nn.Linear(10, 10, bias=False))
+    model.add_module("tied", nn.Linear(10, 10, bias=False))
+    model.tied.weight = model.again.weight
+    rows = one_pass(DamageProbe(Zero(Selection(layers=("again",))), (1.0,), draws=1, chunk=16))
+    assert rows["zero"]["prediction"].nunique() == 1, "all logits are zero"
+
+
 def test_silent_errors() -> None:
     clean = torch.tensor([[3.0, 1, 0, 0, 0, 0], [3, 1, 0, 0, 0, -9], [3, 1, 0, 0, 0, 0]])
     damaged = torch.tensor([[1.0, 3, 0, 0, 0, 0], [0, 1, 0, 0, 0, 9], [3, torch.nan, 0, 0, 0, 0]])
-    found = silent_errors(clean, damaged)
+    found = SilentErrors(clean)(damaged)
     assert found["sdc"].tolist() == [True, True, False]
     assert found["sdc5"].tolist() == [False, True, False]
     assert found["due"].tolist() == [False, False, True]
