@@ -12,7 +12,7 @@ run: $(STAMP)  ## digits -> LeNet -> clean, FGSM and PGD -> MLflow, table, repor
 	@$(BIN)/assay fine-tune --model lenet --data Digits --data.batch_size 64 --trainer.max_epochs 20
 
 test: $(STAMP)  ## everything that is fast and offline
-	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m pytest
+	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: $(STAMP)  ## slow and multi-process tests too
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m pytest -m "not gpu and not network and not bench"

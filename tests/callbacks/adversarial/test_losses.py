@@ -69,7 +69,7 @@ def test_few_classes_fall_back_on_the_difference_of_logits(name: str, classes: i
     torch.testing.assert_close(TARGETED_LOSSES[name](logits, label, target), expected)
 
 
-@pytest.mark.parametrize("loss", [*LOSSES.values()], ids=str)
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_gradients_are_finite_where_logits_tie(loss: Callable[..., Tensor]) -> None:
     logits = torch.zeros(3, 5, requires_grad=True)
     value = loss(logits, torch.tensor([0, 1, 4])).sum()

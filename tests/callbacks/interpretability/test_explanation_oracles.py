@@ -107,7 +107,12 @@ PIXELS = [
 ]
 
 
-@pytest.mark.parametrize(("explainer", "truth"), PIXELS, ids=lambda one: repr(one)[:40])
+def named(one: object) -> str:
+    """A short name without an address in memory, on which parallel workers agree."""
+    return getattr(one, "__name__", repr(one)[:40]).strip("<>")
+
+
+@pytest.mark.parametrize(("explainer", "truth"), PIXELS, ids=named)
 def test_pixels_of_a_linear_model(
     explainer: Callable, truth: Callable, linear: nn.Module, image: Tensor
 ) -> None:
@@ -124,7 +129,7 @@ PATCHES = [
 ]
 
 
-@pytest.mark.parametrize(("explainer", "grid", "away"), PATCHES, ids=lambda one: repr(one)[:40])
+@pytest.mark.parametrize(("explainer", "grid", "away"), PATCHES, ids=named)
 def test_patches_of_a_linear_model(
     explainer: Callable, grid: int, away: Callable, linear: nn.Module, image: Tensor
 ) -> None:
@@ -148,7 +153,7 @@ PERFECT = [
 ]
 
 
-@pytest.mark.parametrize(("metric", "value"), PERFECT, ids=lambda one: repr(one)[:40])
+@pytest.mark.parametrize(("metric", "value"), PERFECT, ids=named)
 def test_the_complete_map_of_a_linear_model_is_perfect(
     metric: Callable, value: float, linear: nn.Module, image: Tensor
 ) -> None:
