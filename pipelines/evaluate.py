@@ -116,7 +116,7 @@ def evaluate(
             "trainer": [str((trainer or {}).get(name)) for name in ("accelerator", "precision")],
         }
     )
-    store, problem = opened(tracking, root)
+    store, problem = opened(tracking, root, tell=not stage)
     tags = {"model": classifier.source, "data": data.name, "question": "robustness"}
     name = f"{_short(classifier)}-{data.name}-s{seed}"
     title = f"robustness-{name}"
@@ -218,11 +218,14 @@ def classifier_for(
     return classifier
 
 
-def opened(tracking: Tracking, root: Path) -> tuple[Store | None, TrackingError | None]:
+def opened(
+    tracking: Tracking, root: Path, tell: bool = True
+) -> tuple[Store | None, TrackingError | None]:
     """Opens the store on rank 0; without an answering server the results stay on disk."""
     if not tracking.enabled or getattr(rank_zero_only, "rank", 0):
         return None, None
-    rank_zero_only(print)(f"root     {root.resolve()}")
+    if tell:
+        rank_zero_only(print)(f"root     {root.resolve()}")
     try:
         return open_store(tracking.uri, root, tracking.experiment), None
     except UnreachableError as problem:

@@ -112,7 +112,8 @@ def recover(
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle).eval()
     classifier.chunk = chunk
-    subject = make_subject(classifier, data, stored_in, judged, f"{damage}")
+    label = f"{classifier.architecture.rpartition(':')[2]}/{data.name}"
+    subject = make_subject(classifier, data, stored_in, judged, label)
     store, problem = opened(tracking, root)
     name = f"{classifier.architecture.rpartition(':')[2]}-{data.name}-{damage}-s{seed}"
     tags = {"model": classifier.source, "data": data.name, "question": "recoverability"}
