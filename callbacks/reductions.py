@@ -122,9 +122,11 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `setting value n`, `difference low high` of the accuracies (other - one, paired
-        bootstrap), McNemar's `p`, and `p_holm` corrected for all lines.
+        bootstrap over images, whose random draws are averaged), McNemar's `p` (of the majority),
+        and `p_holm` corrected for all lines.
     """
     keys = ["setting", "value", "index"]
+    one, other = _over_draws(one, keys), _over_draws(other, keys)
     joined = one.merge(other[[*keys, "correct"]], on=keys, suffixes=("", "_other"))
     lines = []
     for _, part in joined.groupby(["setting", "value"]):
@@ -135,8 +137,15 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
                 "value": part["value"].iloc[0],
                 "n": len(part),
                 **dict(zip(("difference", "low", "high"), difference, strict=True)),
-                "p": mcnemar(part["correct"], part["correct_other"]),
+                "p": mcnemar(part["correct"] > 0.5, part["correct_other"] > 0.5),
             }
         )
     table = pd.DataFrame(lines, columns=["setting", "value", "n", "difference", "low", "high", "p"])
     return table.assign(p_holm=holm(table["p"]))
+
+
+def _over_draws(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row an image: how often it is right over the random draws, which no two models share."""
+    if "draw" not in rows:
+        return rows
+    return pd.DataFrame(rows.groupby(keys, sort=False)["correct"].mean()).reset_index()

@@ -16,8 +16,12 @@ from pipelines.distillation.lesson_plan import LessonPlan, device_of
 from pipelines.distillation.member import Answered, Member, answer_test, clean_rows
 from pipelines.evaluate import evaluate
 from pipelines.evaluation import Evaluation
+from pipelines.presets import PRESETS
 from pipelines.tracking import Tracking
 from pipelines.trainer import device_flags
+
+_DAMAGE = ("zero", "bit_flip")
+"""Probes of the audit besides the preset's: what of the teacher's sturdiness survives."""
 
 
 class Auditor:
@@ -138,6 +142,7 @@ class Auditor:
             return evaluate(
                 classifier,
                 plan.data,
+                probes=[*dict.fromkeys((*PRESETS[self.preset].probes, *_DAMAGE))],
                 preset=self.preset,  # type: ignore[arg-type]
                 chunk=self.chunk,
                 tracking=self.tracking,

@@ -76,3 +76,12 @@ def test_compare_joins_on_the_index() -> None:
 def test_no_rows_is_an_empty_table() -> None:
     assert by_setting(rows([])).empty
     assert compare(rows([1]), rows([1], value=0.3)).empty
+
+
+def test_draws_are_averaged_before_models_are_compared() -> None:
+    """Draws of two models are not pairs: image by image, means are."""
+    one = pd.concat([rows([1, 0, 1, 1], 0.2).assign(draw=i) for i in range(3)])
+    other = pd.concat([rows([1, 1, 1, 0], 0.2).assign(draw=i) for i in range(3)])
+    table = compare(one, other)
+    assert table["n"].tolist() == [4]
+    assert table["difference"].tolist() == [0.0]

@@ -54,7 +54,7 @@ def test_everything_from_the_command_line(assay: Assay, lenet: Path, home: Path)
     assert table["robust"].notna().all()
     assert (table["bytes"] > 0).all()
     paired = pd.read_json(folder / "tables" / "paired.json", orient="split")
-    assert {"clean", "fgsm_linf", "pgd_linf"} == set(paired["setting"])
+    assert {"clean", "fgsm_linf", "pgd_linf", "zero", "bit_flip"} == set(paired["setting"])
     assert "The student keeps" in out
     page = (folder / "report.html").read_text()
     assert "<svg" in page
