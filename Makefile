@@ -28,7 +28,7 @@ test-lowest:
 	@$(PYTHON) -m venv .venv-lowest && .venv-lowest/bin/python -m pip install -q "uv>=0.5"
 	@.venv-lowest/bin/python -m uv pip install -q --python .venv-lowest/bin/python --compile-bytecode \
 		--resolution lowest-direct -e ".[dev]"
-	@MLFLOW_DISABLE_TELEMETRY=true .venv-lowest/bin/python -m pytest
+	@MLFLOW_DISABLE_TELEMETRY=true .venv-lowest/bin/python -m pytest -n auto --dist worksteal
 
 # Foolbox and torchattacks live in an environment of their own, never in the project's.
 bench: $(STAMP)

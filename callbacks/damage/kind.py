@@ -48,5 +48,5 @@ def generator(purpose: str, severity: float, seed: int) -> torch.Generator:
         severity: of the damage.
         seed: of the draw.
     """
-    digest = hashlib.sha256(f"{purpose} {severity!r} {seed}".encode()).digest()
+    digest = hashlib.sha256(f"{purpose} {float(severity)!r} {seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

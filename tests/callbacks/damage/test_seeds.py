@@ -13,7 +13,11 @@ def test_one_training_a_damage_is_the_bootstrap_of_scipy() -> None:
     values = np.random.default_rng(0).normal(0.8, 0.05, 40)
     found = over_seeds([[one] for one in values], resamples=10_000)
     expected = stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(1)
+        (values,),
+        np.mean,
+        method="percentile",
+        n_resamples=10_000,
+        random_state=np.random.default_rng(1),
     ).confidence_interval
     # 0.002: two Monte Carlo quantiles of a standard error of 0.008
     assert found[1:] == pytest.approx((expected.low, expected.high), abs=0.002)
