@@ -8,7 +8,13 @@ from torch import Tensor
 from callbacks.interpretability.explainer import scores, target_logit
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.interpretability.least_squares import weighted_ridge
-from callbacks.interpretability.segments import grid_segments, spread, switched
+from callbacks.interpretability.segments import (
+    SegmentsName,
+    areas,
+    segmented,
+    spread,
+    switched,
+)
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -22,15 +28,19 @@ class KernelShap:
     and the full one are constraints, not heavy rows. Exact where all coalitions fit in. Captum
     draws 25 in all.
 
+    An empty superpixel is a dummy player: its value is 0, not merely about 0.
+
     Args:
         draws: coalitions; the package `shap` takes 2·patches + 2,048.
-        grid: patches along each side.
+        grid: patches along each side; grid² is the number of superpixels.
         fill: what a patch is that takes no part.
+        segments: squares, the same for all images, or each image's superpixels.
     """
 
     draws: int = 512
     grid: int = 7
     fill: FillName = "mean"
+    segments: SegmentsName = "grid"
 
     def __post_init__(self) -> None:
         """Refuses too few coalitions for the number of patches."""
@@ -58,11 +68,14 @@ class KernelShap:
         """See `Explainer`."""
         size = model.chunk or 128  # the regressions of no more than a chunk exist at a time
         rows = torch.arange(len(image), device=image.device).split(size)
-        parts = [self._values(model, image[r], target[r], draw.select(r)) for r in rows]
-        return spread(torch.cat(parts), grid_segments(image, self.grid))
+        segment = segmented(self.segments, image, self.grid, size)
+        parts = [self._values(model, image[r], segment[r], target[r], draw.select(r)) for r in rows]
+        return spread(torch.cat(parts), segment)
 
-    def _values(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
-        segment, away = grid_segments(image, self.grid), filled(self.fill, image, draw)
+    def _values(
+        self, model: Queries, image: Tensor, segment: Tensor, target: Tensor, draw: Draw
+    ) -> Tensor:
+        away = filled(self.fill, image, draw)
         if self._exact:
             coalition, weight = all_coalitions(self.grid**2, image)
             coalition = coalition.expand(len(image), *coalition.shape)
@@ -72,18 +85,27 @@ class KernelShap:
             weight = image.new_ones(coalition.shape[:2])
 
         def joined(sample: Tensor, step: Tensor) -> Tensor:
-            there = switched(coalition[sample, step], segment)
+            there = switched(coalition[sample, step], segment[sample])
             return torch.where(there, image[sample], away[sample])
 
         value = scores(model, image, target, coalition.shape[1], joined)
         full, empty = (target_logit(model(one), target) for one in (image, away))
-        return shapley_regression(coalition, value, weight, empty, full)
+        present = areas(segment, self.grid**2) > 0
+        return shapley_regression(coalition, value, weight, empty, full, present)
 
 
 def shapley_regression(
-    coalition: Tensor, value: Tensor, weight: Tensor, empty: Tensor, full: Tensor
+    coalition: Tensor,
+    value: Tensor,
+    weight: Tensor,
+    empty: Tensor,
+    full: Tensor,
+    present: Tensor | None = None,
 ) -> Tensor:
     """Solves for Shapley values, whose sum is exactly full - empty.
+
+    Known dummies leave the regression: their value 0 is its solution for all coalitions, so the
+    others' values are not changed but for the noise of drawn coalitions.
 
     Args:
         coalition: `(N, S, M)` bool, who takes part.
@@ -91,18 +113,25 @@ def shapley_regression(
         weight: `(N, S)` of each coalition.
         empty: `(N,)` value of nobody.
         full: `(N,)` value of everybody.
+        present: `(N, M)` bool, False of dummies; None has none. At least one must be present.
 
     Returns:
         `(N, M)`.
     """
-    z, gain = coalition.double(), (full - empty).double()
+    real = torch.ones_like(coalition[:, 0]) if present is None else present
+    order = real.long().argsort(dim=1, stable=True)  # dummies first: the last is not one
+    z, gain = coalition.gather(2, order[:, None].expand_as(coalition)), (full - empty).double()
+    z, real = z.double(), real.gather(1, order)[:, :-1]
     last = z[:, :, -1:]  # one value follows from the sum: what is left is a free regression
     answer = value.double() - empty.double()[:, None] - last[:, :, 0] * gain[:, None]
     # No intercept: every row meets its mirror image, which makes the weighted means zero.
-    feature = torch.cat([z[:, :, :-1] - last, -(z[:, :, :-1] - last)], 1)
+    others = (z[:, :, :-1] - last) * real[:, None]
+    feature = torch.cat([others, -others], 1)
     mirrored = torch.cat([answer, -answer], 1)
     most, _ = weighted_ridge(feature, mirrored, torch.cat([weight, weight], 1))
-    return torch.cat([most, (gain - most.sum(1))[:, None]], 1).to(value)
+    most = most * real  # exactly 0, where solving leaves a rounding error
+    found = torch.cat([most, (gain - most.sum(1))[:, None]], 1)
+    return torch.zeros_like(found).scatter(1, order, found).to(value)
 
 
 def all_coalitions(players: int, like: Tensor) -> tuple[Tensor, Tensor]:

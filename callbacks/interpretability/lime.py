@@ -9,7 +9,13 @@ from torch import Tensor
 from callbacks.interpretability.explainer import scores
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.interpretability.least_squares import r2, weighted_ridge
-from callbacks.interpretability.segments import grid_segments, spread, switched
+from callbacks.interpretability.segments import (
+    SegmentsName,
+    areas,
+    segmented,
+    spread,
+    switched,
+)
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
@@ -33,16 +39,18 @@ class Lime:
     """Ridge regression on patches switched on and off (LIME; Ribeiro et al. 2016, 1602.04938).
 
     The constants are those of the authors' code: each patch is on with probability 1/2, a row
-    weighs exp(-D²/(2·width²)) where D = 1 - sqrt(share on). Patches are squares, not quickshift
-    segments, and the answer is a logit.
+    weighs exp(-D²/(2·width²)) where D = 1 - sqrt(share on). Patches are squares or SLIC
+    superpixels, not quickshift segments, and the answer is a logit. An empty superpixel weighs 0
+    and does not count in the share.
 
     Args:
         draws: rows fitted; the authors' 1,000.
         held_out: further rows for R².
-        grid: patches along each side.
+        grid: patches along each side; grid² is the number of superpixels.
         fill: what a patch is that is off.
         width: of the kernel.
         penalty: of the ridge.
+        segments: squares, the same for all images, or each image's superpixels.
     """
 
     draws: int = 500
@@ -51,6 +59,7 @@ class Lime:
     fill: FillName = "mean"
     width: float = 0.25
     penalty: float = 1.0
+    segments: SegmentsName = "grid"
 
     @property
     def forwards(self) -> int:
@@ -64,42 +73,58 @@ class Lime:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
-        weight = self.fitted(model, image, target, draw).weight
-        return spread(weight, grid_segments(image, self.grid))
+        segment = segmented(self.segments, image, self.grid, model.chunk or 128)
+        return spread(self._fits(model, image, segment, target, draw).weight, segment)
 
     def fitted(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> LimeFit:
         """Fits the surrogate of every image."""
+        segment = segmented(self.segments, image, self.grid, model.chunk or 128)
+        return self._fits(model, image, segment, target, draw)
+
+    def _fits(
+        self, model: Queries, image: Tensor, segment: Tensor, target: Tensor, draw: Draw
+    ) -> LimeFit:
         rows = torch.arange(len(image), device=image.device).split(model.chunk or 128)
-        parts = [self._fit(model, image[r], target[r], draw.select(r)) for r in rows]
+        parts = [self._fit(model, image[r], segment[r], target[r], draw.select(r)) for r in rows]
         return LimeFit(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _fit(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> LimeFit:
-        segment, away = grid_segments(image, self.grid), filled(self.fill, image, draw)
+    def _fit(
+        self, model: Queries, image: Tensor, segment: Tensor, target: Tensor, draw: Draw
+    ) -> LimeFit:
+        away = filled(self.fill, image, draw)
         on = draw.uniform("lime", 0, (self.forwards, self.grid**2)) < 0.5
         on[:, 0] = True  # the image itself is the first row
 
         def partly(sample: Tensor, step: Tensor) -> Tensor:
-            return torch.where(switched(on[sample, step], segment), image[sample], away[sample])
+            there = switched(on[sample, step], segment[sample])
+            return torch.where(there, image[sample], away[sample])
 
-        value, feature = scores(model, image, target, self.forwards, partly), on.to(image)
-        kernel = lime_kernel(feature, self.width)
+        value = scores(model, image, target, self.forwards, partly)
+        present = areas(segment, self.grid**2) > 0
+        feature = (on & present[:, None]).to(image)
+        kernel = lime_kernel(feature, self.width, present[:, None])
         n = self.draws
         weight, intercept = weighted_ridge(
             feature[:, :n], value[:, :n], kernel[:, :n], self.penalty
         )
+        weight = weight * present  # exactly 0, where solving leaves a rounding error
         guess = (feature[:, n:] * weight[:, None]).sum(2) + intercept[:, None]
         return LimeFit(weight, intercept, r2(value[:, n:], guess))
 
 
-def lime_kernel(on: Tensor, width: float) -> Tensor:
+def lime_kernel(on: Tensor, width: float, present: Tensor | None = None) -> Tensor:
     """Weight of a row by the cosine distance of its switches to all on.
 
     Args:
         on: `(..., S)` switches, 0 or 1.
         width: of the kernel.
+        present: `(..., S)` bool, False of switches without effect, which are 0; None has none.
 
     Returns:
         `(...)` in (0, 1].
     """
-    distance = 1 - on.float().mean(-1).sqrt()
+    share = on.float().mean(-1)
+    if present is not None:
+        share = share / present.float().mean(-1)
+    distance = 1 - share.sqrt()
     return (-distance.square() / (2 * width**2)).exp()

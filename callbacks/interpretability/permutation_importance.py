@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.explainer import scores, target_logit
-from callbacks.interpretability.segments import grid_segments, spread
+from callbacks.interpretability.segments import (
+    SegmentsName,
+    areas,
+    grid_segments,
+    segmented,
+    spread,
+)
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -32,14 +38,17 @@ class PermutationImportance:
 
     Args:
         repeats: other images for every patch; scikit-learn's usual 5, Captum takes 1.
-        grid: patches along each side.
+        grid: patches along each side; grid² is the number of superpixels.
         donors: `(M, C, H, W)` the other images; None takes those explained together, and then a
             map depends on its neighbours.
+        segments: squares, the same for all images, or each image's superpixels, into which comes
+            what the other image has in the same place. An empty one is worth 0.
     """
 
     repeats: int = 5
     grid: int = 7
     donors: Tensor | None = field(default=None, repr=False, compare=False)
+    segments: SegmentsName = "grid"
 
     @property
     def forwards(self) -> int:
@@ -53,25 +62,32 @@ class PermutationImportance:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
-        found = self.measured(model, image, target, draw)
-        return spread(found.mean, grid_segments(image, self.grid))
+        segment = segmented(self.segments, image, self.grid, model.chunk or 128)
+        return spread(self._measured(model, image, segment, target, draw).mean, segment)
 
     def measured(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Importance:
         """Returns the drop `(N, S)` of each image and patch with its standard error."""
-        segment, patches = grid_segments(image, self.grid), self.grid**2
+        segment = segmented(self.segments, image, self.grid, model.chunk or 128)
+        return self._measured(model, image, segment, target, draw)
+
+    def _measured(
+        self, model: Queries, image: Tensor, segment: Tensor, target: Tensor, draw: Draw
+    ) -> Importance:
+        patches = self.grid**2
         donors = image if self.donors is None else self.donors.to(image)
         count = self.repeats * patches
         which = (draw.uniform("donor", 0, (count,)) * len(donors)).long()
 
         def exchanged(sample: Tensor, step: Tensor) -> Tensor:
-            other = (segment == (step % patches)[:, None, None])[:, None]
+            other = (segment[sample] == (step % patches)[:, None, None])[:, None]
             return torch.where(other, donors[which[sample, step]], image[sample])
 
         left = scores(model, image, target, count, exchanged)
         drop = target_logit(model(image), target)[:, None, None] - left.reshape(
             len(image), self.repeats, patches
         )
-        return _over_repeats(drop, 1)
+        present = areas(segment, patches) > 0
+        return _over_repeats(drop.where(present[:, None], 0.0), 1)
 
 
 def patch_importance(
