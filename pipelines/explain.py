@@ -14,6 +14,7 @@ from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from pipelines.arguments import parse
 from pipelines.evaluate import TRAINER, classifier_for, evaluate, opened, pipeline_run
+from pipelines.explanation.changes import changes, others
 from pipelines.explanation.gallery import views_of
 from pipelines.explanation.outlier_stage import OutlierStage, run_outliers
 from pipelines.explanation.page import write_page
@@ -50,6 +51,7 @@ def explain(
     train_images: int = 5000,
     window: int = 64,
     false_alarms: float = 0.01,
+    compare: dict[str, str] | None = None,
     arch: str | None = None,
     seed: int = 0,
     chunk: int = 128,
@@ -74,7 +76,9 @@ def explain(
         train_images: how many training images outlier scores are fitted on, at most.
         window: images that are tested for drift together.
         false_alarms: share of clean windows that may raise an alarm.
-        arch: architecture of a bare checkpoint.
+        compare: models that it became or came from, whose explanations of the same images are
+            compared: --compare.distilled checkpoint:FOLDER --compare.fine_tuned mlflow:runs:/ID.
+        arch: architecture of bare checkpoints.
         seed: of every random number.
         chunk: images in every model call.
         trust_pickle: load checkpoints that can execute code. Only for files of your own.
@@ -90,12 +94,14 @@ def explain(
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle).eval()
     classifier.chunk = chunk
+    beside = others(compare, classifier, arch, trust_pickle)
     store, problem = opened(tracking, root)
     key = fingerprint(
         {
             "weights": weights_digest(classifier),
             "data": data.manifest_digest(),
             "settings": (forwards, images, train_images, window, false_alarms, seed, chunk),
+            "compare": {name: weights_digest(one) for name, one in beside.items()},
         }
     )
     name = f"{classifier.architecture.rpartition(':')[2].replace('/', '-')}-{data.name}-s{seed}"
@@ -127,8 +133,12 @@ def explain(
             assert clean is not None
             score = run_score(classifier, data, clean.rows, images, forwards, device, seed)
             views = views_of(classifier, data, train_images, device, seed)
+            budget = forwards * score.plan.images
+            change = changes(classifier, beside, data, budget, device, seed)
             seconds = time.perf_counter() - start
-            explanation = put_together(data, evaluation, found, watch, score, views, seconds)
+            explanation = put_together(
+                data, evaluation, found, watch, score, views, change, seconds
+            )
             folder = root / "mlruns" / "explanations" / f"{name}-{key[:8]}"
             _keep(explanation, found, watch, folder, config)
             print_explanation(explanation)

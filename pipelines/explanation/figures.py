@@ -158,7 +158,7 @@ def firing_figure(profile: Mapping[str, LayerStatistics]) -> Figure:
 
 def gallery_figure(
     images: np.ndarray, maps: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]],
-    titles: Sequence[str],
+    titles: Sequence[str], width: float = 1.45,
 ) -> Figure:  # fmt: skip
     """Images with the map of every method beside them.
 
@@ -167,10 +167,11 @@ def gallery_figure(
         maps: `(n, H, W)` by method.
         captions: under every map, by method.
         titles: over each image.
+        width: of a picture, in inches.
     """
     columns, n = 1 + len(maps), len(images)
     with mpl.rc_context(LOOK):
-        figure, grid = _sheet(n, columns, 1.45, 1.72)
+        figure, grid = _sheet(n, columns, width, width + 0.27)
     for i, image in enumerate(images):
         look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
         grid[i, 0].imshow(image.squeeze(), **look)

@@ -73,6 +73,9 @@ class Explanation:
         for line in records(self.tables["drift"]):
             key = f"monitoring/drift_{_slug(line['shift'])}_score"
             found.append((key, float(line["score"]), int(line["end"])))
+        for line in records(self.tables["changes"]):
+            key = f"monitoring/agreement_{_slug(line['version'])}"
+            found.append((key, float(line["agreement"]), 0))
         if self.score:
             for part in self.score.parts:
                 found += _with_ends(f"summary/part_{part.name}", part.value)

@@ -8,6 +8,7 @@ from callbacks.statistics import Interval
 from datamodules import ImageDataModule
 from pipelines.arguments import typed_command
 from pipelines.evaluation import Evaluation
+from pipelines.explanation.changes import Changes
 from pipelines.explanation.figures import drift_figure, firing_figure, outlier_figure, risk_figure
 from pipelines.explanation.gallery import Views
 from pipelines.explanation.outlier_stage import OutlierStage
@@ -23,6 +24,7 @@ def put_together(
     watch: WatchStage,
     score: ScoreStage,
     views: Views,
+    change: Changes,
     seconds: float,
 ) -> Explanation:
     """Makes tables, figures, headline and notes of what the stages found."""
@@ -40,6 +42,7 @@ def put_together(
         "parts": score.score.table(),
         "budget": score.plan_table,
         "tree": views.tree,
+        "changes": change.table,
     }
     test = watch.monitor.test
     assert test is not None
@@ -50,6 +53,7 @@ def put_together(
         "firing": firing_figure(watch.monitor.profile),
         **score.figures,
         **views.figures,
+        "changes": change.figure,
     }
     return Explanation(
         model=evaluation.model,
@@ -59,7 +63,7 @@ def put_together(
         tables=tables,
         figures=figures,
         notes=[*data.notes, *score.notes, *views.notes],
-        facts={**_facts(outliers, watch), **score.facts},
+        facts={**_facts(outliers, watch), **score.facts, "before and after": change.note},
         command=typed_command(),
         seconds=seconds,
     )

@@ -11,7 +11,7 @@ from rich.table import Table
 from callbacks.monitoring.outliers import score_title
 from callbacks.statistics import Interval
 from pipelines.explanation.result import Explanation
-from pipelines.report.words import ends, number, percent
+from pipelines.report.words import ends, number, percent, rate_with_ends
 from pipelines.results import records
 
 
@@ -20,7 +20,8 @@ def print_explanation(of: Explanation) -> None:
     plain = not sys.stdout.isatty()
     console = Console(file=sys.stdout, width=110 if plain else None)
     box = rich.box.ASCII2 if plain else rich.box.SIMPLE_HEAD
-    sections = [_score(of), _failures(of), _outliers(of.tables["outliers"]), _drifts(of)]
+    sections = [_score(of), _failures(of), _outliers(of.tables["outliers"]), _drifts(of),
+                _changes(of.tables["changes"])]  # fmt: skip
     for title, columns, lines in sections:
         if lines:
             table = Table(title=title, title_justify="left", box=box)
@@ -83,11 +84,24 @@ def _drifts(of: Explanation) -> Section:
         for line in records(of.tables["drifts"].astype({"delay": float}))
     ]
     title = "Drift: " + "; ".join(
-        f"{one.title.lower()} {one.number.value:.3g} [{ends(one.number.low, one.number.high)}]"
+        f"{one.title.lower()} {rate_with_ends(one.number)} %"
         for name, one in of.headline.items()
         if name in ("false_alarm_rate", "monitor_overhead")
     )
     return title, ("shift", "windows with alarm", "images to first alarm"), lines
+
+
+def _changes(table: pd.DataFrame) -> Section:
+    columns = ("version", "images", "agreement", "95 % interval", "srg", "other answer")
+    lines = [
+        (
+            str(line["version"]), f"{line['n']:,}", number(line["agreement"]),
+            ends(line["agreement_low"], line["agreement_high"]), number(line["srg"]),
+            f"{percent(line['changed'])} %",
+        )
+        for line in records(table)
+    ]  # fmt: skip
+    return "Explanations before and after: rank correlation with before", columns, lines
 
 
 def _with_ends(value: Interval) -> tuple[str, str]:

@@ -1,0 +1,95 @@
+"""The same images explained before and after a change."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from callbacks.resume import weights_digest
+from datamodules import Digits
+from datamodules.errors import UserError
+from lightning_modules import Classifier, load_classifier, save_classifier
+from pipelines.explanation.changes import Changes, changes, others
+
+CPU = torch.device("cpu")
+Assay = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def data() -> Digits:
+    return Digits(limit=300)
+
+
+@pytest.fixture(scope="module")
+def classifier(lenet: Path, data: Digits) -> Classifier:
+    found = load_classifier(
+        f"checkpoint:{lenet}", arch="lenet", data_classes=data.classes,
+        preprocessing=data.preprocessing,
+    ).eval()  # fmt: skip
+    found.chunk = 32
+    data.adopt(found.preprocessing)
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(classifier: Classifier, data: Digits, lenet: Path) -> tuple[Changes, str]:
+    before = weights_digest(classifier)
+    beside = others({"copy": f"checkpoint:{lenet}"}, classifier, "lenet", False)
+    return changes(classifier, beside, data, 0, CPU, 0), before
+
+
+def test_every_change_stands_beside_its_controls(found: tuple[Changes, str]) -> None:
+    table = found[0].table.set_index("version")
+    assert table["kind"].tolist() == ["before", "attack", "control", "damage", "model", "control"]
+    assert (table["agreement_low"] <= table["agreement"]).all()
+    assert (table["n"] == 16).all()
+
+
+def test_nothing_changed_agrees_exactly(found: tuple[Changes, str]) -> None:
+    """The same weights loaded once more are the closed form: 1, and no other answer."""
+    table = found[0].table.set_index("version")
+    for name in ("before", "copy"):
+        assert table.loc[name, "agreement"] == 1
+        assert table.loc[name, "changed"] == 0
+        assert table.loc[name, "srg"] == table.loc["before", "srg"]
+
+
+def test_attack_and_random_weights_change_it(found: tuple[Changes, str]) -> None:
+    table = found[0].table.set_index("version")
+    assert table.loc["attacked", "changed"] > 0.9, "PGD at the usual radius breaks this network"
+    assert table.loc["attacked", "agreement"] < 0.9
+    # 16 maps of 784 pixels: the mean of rank correlations has a standard error below .05.
+    assert abs(table.loc["random weights (control)", "agreement"]) < 0.2
+
+
+def test_the_model_is_left_alone(found: tuple[Changes, str], classifier: Classifier) -> None:
+    assert weights_digest(classifier) == found[1]
+
+
+def test_a_larger_budget_takes_more_images(classifier: Classifier, data: Digits) -> None:
+    assert (changes(classifier, {}, data, 130_000, CPU, 0).table["n"] > 16).all()
+
+
+def test_a_model_that_sees_other_images_is_refused(
+    lenet: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    smaller = replace(classifier.preprocessing, resize=(16, 16))
+    other = Classifier(
+        classifier.model, classes=classifier.classes, preprocessing=smaller, architecture="lenet"
+    )
+    save_classifier(other, tmp_path)
+    with pytest.raises(UserError, match=r"--compare\.mine.*same images"):
+        others({"mine": f"checkpoint:{tmp_path}"}, classifier, "lenet", False)
+
+
+def test_a_missing_model_to_compare_is_told_before_anything_runs(
+    assay: Assay, lenet: Path, home: Path
+) -> None:
+    words = f"explain --model checkpoint:{lenet} --arch lenet --data Digits --compare.b".split()
+    code, out, err = assay(*words, "checkpoint:nowhere.pt")
+    assert code == 2
+    assert "nowhere.pt" in err
+    assert "Traceback" not in err
+    assert "clean" not in out
