@@ -103,7 +103,8 @@ def distill(
     own, its = (one.architecture.rpartition(":")[2] for one in (first, originals[0]))
     name = f"{own}-from-{its}-{data.name}".replace("/", "-")
     tags = {"model": first.source or own, "data": data.name, "question": "distillation"}
-    with started(store, f"distill-{name}", {**tags, "role": "pipeline"}) as parent:
+    about, board = {**tags, "role": "pipeline"}, tracking.board(root)
+    with started(store, f"distill-{name}", about, board=board) as parent:
         parent.log_batch(params=_params(distillation, tuning, perturb, seeds, labelled))
         plan = LessonPlan(
             teachers, fresh, data, distillation, tuning, perturb,

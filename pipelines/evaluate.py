@@ -124,7 +124,7 @@ def evaluate(
         tags, title, name = {**tags, "stage": stage}, stage, f"{name}-{_slug(stage)}"
     keep = root / "mlruns" / "resume" / "runs" / f"{key}.json"
     with (
-        pipeline_run(store, f"evaluate-{name}", tags, parent, keep) as above,
+        pipeline_run(store, f"evaluate-{name}", tags, parent, keep, tracking.board(root)) as above,
         started(store, title, tags, above, keep.with_suffix(".child.json")) as run,
     ):
         start = time.perf_counter()
@@ -222,6 +222,8 @@ def opened(
     tracking: Tracking, root: Path, tell: bool = True
 ) -> tuple[Store | None, TrackingError | None]:
     """Opens the store on rank 0; without an answering server the results stay on disk."""
+    if tell and (board := tracking.board(root)):
+        print(f"board    tensorboard --logdir {board}")
     if not tracking.enabled or getattr(rank_zero_only, "rank", 0):
         return None, None
     if tell:
@@ -234,13 +236,18 @@ def opened(
 
 @contextmanager
 def pipeline_run(
-    store: Store | None, name: str, tags: dict[str, str], parent: Run | None, keep: Path
+    store: Store | None,
+    name: str,
+    tags: dict[str, str],
+    parent: Run | None,
+    keep: Path,
+    board: Path | None = None,
 ) -> Iterator[Run]:
     """The run that a pipeline's other runs are children of: the given one, or a new one."""
     if parent is not None:
         yield parent
         return
-    with started(store, name, {**tags, "role": "pipeline"}, keep=keep) as run:
+    with started(store, name, {**tags, "role": "pipeline"}, keep=keep, board=board) as run:
         yield run
 
 

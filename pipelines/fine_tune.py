@@ -79,7 +79,8 @@ def fine_tune(
     store, problem = opened(tracking, root)
     name = f"{classifier.architecture.rpartition(':')[2]}-{data.name}-s{seed}"
     tags = {"model": classifier.source, "data": data.name}
-    with started(store, f"fine-tune-{name}", {**tags, "role": "pipeline"}) as parent:
+    about, board = {**tags, "role": "pipeline"}, tracking.board(root)
+    with started(store, f"fine-tune-{name}", about, board=board) as parent:
         with started(store, f"training-{name}", {**tags, "question": "training"}, parent) as run:
             module = FineTuning(classifier, tuning, perturb)
             folder = _fit(module, data, run, name, root, trainer or {}, config)

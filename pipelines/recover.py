@@ -121,7 +121,8 @@ def recover(
         "data": data, "probes": probes or ["clean"], "seed": seed, "chunk": chunk,
         "tracking": tracking, "root": root, "trainer": flags, "config": config,
     }  # fmt: skip
-    with pipeline_run(store, f"recover-{name}", tags, None, root / "mlruns" / "none") as above:
+    keep, board = root / "mlruns" / "none", tracking.board(root)
+    with pipeline_run(store, f"recover-{name}", tags, None, keep, board) as above:
         evaluate(subject.stored.original, parent=above, stage="original", **same)
         severities = severities or list(hurting.severities)
         if inject_until is not None:
@@ -178,8 +179,8 @@ def _repaired(
                 first = draw == training == 0 and effort is efforts[0] and name != "nothing"
                 if first and row["status"] == "ok":
                     stage = f"repaired {at} {name}"
-                    after = evaluate(classifier, parent=above, stage=stage, **same)
-                    _log_curve(Run(above.store, after.run_id), row)
+                    evaluate(classifier, parent=above, stage=stage, **same)
+                    _log_curve(above.children[stage], row)
                 rank_zero_only(print)(_line(row), flush=True)
                 yield row
 

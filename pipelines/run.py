@@ -1,4 +1,4 @@
-"""One run in MLflow: everything that can be logged to it, each thing once."""
+"""One run in MLflow and TensorBoard: everything that can be logged to it, each thing once."""
 
 import time
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from datamodules.errors import UserError
 from lightning_modules import Classifier
 from pipelines.logged_models import log_model
 from pipelines.store import Store, store_errors
+from pipelines.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -23,15 +24,21 @@ class Run:
     there already are left alone, so that curves do not double.
 
     Args:
-        store: None logs nothing.
+        store: None logs nothing to MLflow.
         run_id: of MLflow.
         reopened: the run has a past.
+        board: takes the same for TensorBoard; first, because a local file cannot be unreachable.
     """
 
     def __init__(
-        self, store: Store | None = None, run_id: str | None = None, reopened: bool = False
+        self,
+        store: Store | None = None,
+        run_id: str | None = None,
+        reopened: bool = False,
+        board: TensorBoard | None = None,
     ) -> None:
-        self.store, self.run_id, self.reopened = store, run_id, reopened
+        self.store, self.run_id, self.reopened, self.board = store, run_id, reopened, board
+        self.children: dict[str, Run] = {}
 
     def log_batch(
         self,
@@ -54,6 +61,9 @@ class Run:
             UserError: a metric key that MLflow refuses or does not group.
             TrackingError: the store does not take it.
         """
+        if self.board is not None:
+            points = [(checked(key), value, step) for key, value, step in metrics]
+            self.board.log_batch(points, params, tags)
         if self.store is None or self.run_id is None:
             return
         from mlflow.entities import Param, RunTag
@@ -71,7 +81,9 @@ class Run:
             )
 
     def log_folder(self, folder: Path) -> None:
-        """Uploads a folder's files as artifacts."""
+        """Uploads a folder's files as artifacts; TensorBoard shows its pictures."""
+        if self.board is not None:
+            self.board.log_folder(folder)
         if self.store is not None and self.run_id is not None:
             with store_errors(_GONE):
                 self.store.client.log_artifacts(self.run_id, str(folder))
@@ -102,6 +114,8 @@ class Run:
 
     def log_model(self, classifier: Classifier) -> str | None:
         """Ties the run to a LoggedModel that `mlflow:runs:/ID` loads again; returns its id."""
+        if self.board is not None:
+            self.board.log_weights(classifier.model)
         if self.store is None or self.run_id is None:
             return None
         with store_errors(_GONE):
@@ -109,6 +123,8 @@ class Run:
 
     def end(self, status: str) -> None:
         """Sets FINISHED, FAILED or KILLED."""
+        if self.board is not None:
+            self.board.end(status)
         if self.store is not None and self.run_id is not None:
             with store_errors(_GONE):
                 self.store.client.set_terminated(self.run_id, status)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from pipelines.run import Run
 from pipelines.store import TrackingError
@@ -23,7 +24,7 @@ class RunLogger(Logger):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.run, self.lost = run, False
+        self.run = run
 
     @property
     def name(self) -> str:
@@ -38,6 +39,7 @@ class RunLogger(Logger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the pipeline logs what matters."""
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs finite numbers with a key like `train/loss`; `epoch` has none and is left out."""
         points = [
@@ -45,10 +47,8 @@ class RunLogger(Logger):
             for key, value in metrics.items()
             if key.count("/") == 1 and math.isfinite(value)
         ]
-        if self.lost or not points:
-            return
         try:
             self.run.log_batch(points)
         except TrackingError as error:
-            self.lost = True
+            self.run = Run(board=self.run.board)  # TensorBoard's curves, if any, go on
             print(f"assay: {error} The training goes on without curves.", file=sys.stderr)

@@ -193,7 +193,8 @@ def draw_atlas(
     store, problem = opened(tracking, root)
     tags = {"question": "recoverability", "atlas": title}
     tables = []
-    with pipeline_run(store, f"atlas-{title}", tags, None, root / "mlruns" / "none") as above:
+    keep, board = root / "mlruns" / "none", tracking.board(root)
+    with pipeline_run(store, f"atlas-{title}", tags, None, keep, board) as above:
         for subject, part in _subjects(plan, model, data, arch, places, root, flags):
             with started(store, f"atlas-{subject.label}", tags, above) as run:
                 tables.append(_measured(subject, part, root, flags, seed))

@@ -137,7 +137,7 @@ def transfer(
     store, problem = opened(tracking, root)
     keep = work.root / "mlruns" / "resume" / "runs" / f"transfer-{name}.json"
     tags = {"question": "variability", "data": " ".join(t.name for t in tasks)}
-    with pipeline_run(store, f"transfer-{name}", tags, None, keep) as parent:
+    with pipeline_run(store, f"transfer-{name}", tags, None, keep, tracking.board(root)) as parent:
         outcomes = measured_cells(work, plan, console)
         matrix = work.matrix(outcomes)
         save_tables(matrix, folder)
