@@ -1,6 +1,7 @@
 """Superpixels: patches that follow the edges of their own image (SLIC)."""
 
 import math
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ def superpixels(
     so a segment may have several pieces.
 
     An image's labels do not depend on its neighbours in the batch, nor on the order of additions.
-    Memory is about `N·9·H·W` floats; nothing is read back from the device.
+    Memory is a few copies of the image, not one for each centre, and nothing is read back from the
+    device.
 
     Args:
         image: `(N, C, H, W)` in [0, 1]; sRGB if C is 3.
@@ -57,17 +59,16 @@ def superpixels(
         torch.arange(side, device=image.device) * cells // side
         for side, cells in ((height, rows), (width, columns))
     )
-    near = _neighbours(row, rows)[:, None, :, None] * columns
-    near = (near + _neighbours(column, columns)[None, :, None, :]).flatten(0, 1).flatten(1)
-
+    near = _neighbours(row, rows), _neighbours(column, columns)
     whole, weight = _features(image, compactness / math.sqrt(height * width / (rows * columns)))
     point = whole.float() * weight
-    label = (row[:, None] * columns + column).flatten().expand(len(image), -1)
+    label = (row[:, None] * columns + column).expand(len(image), -1, -1)
     centre = torch.zeros(len(image), whole.shape[1], count, device=image.device)
     for _ in range(iterations):
-        centre = _means(whole, label, centre)
-        label = _nearest(point, centre * weight, near)
-    return label.reshape(len(image), height, width)
+        centre = _means(whole.flatten(2), label.flatten(1), centre)
+        cells = centre[:, :, : rows * columns].unflatten(2, (rows, columns))
+        label = _nearest(point, cells * weight, *near)
+    return label
 
 
 def start_grid(height: int, width: int, count: int) -> tuple[int, int]:
@@ -110,14 +111,14 @@ def _neighbours(cell: Tensor, cells: int) -> Tensor:
 
 
 def _features(image: Tensor, pull: float) -> tuple[Tensor, Tensor]:
-    """Colour, row and column of each pixel as whole numbers `(N, C + 2, P)`, and their weights."""
+    """Colour, row and column of pixels as whole numbers `(N, C + 2, H, W)`, and their weights."""
     (n, channels), sides = image.shape[:2], image.shape[2:]
-    colour = (lightness_and_colour(image) * _UNIT).round().long().flatten(2)
+    colour = (lightness_and_colour(image) * _UNIT).round().long()
     axes = [torch.arange(side, device=image.device) for side in sides]
-    place = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-    weight = torch.full((channels + 2, 1), 1 / _UNIT, device=image.device)
+    place = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    weight = torch.full((channels + 2, 1, 1), 1 / _UNIT, device=image.device)
     weight[channels:] = pull
-    return torch.cat([colour, place.expand(n, -1, -1)], 1), weight
+    return torch.cat([colour, place.expand(n, -1, -1, -1)], 1), weight
 
 
 def _means(whole: Tensor, label: Tensor, before: Tensor) -> Tensor:
@@ -130,23 +131,28 @@ def _means(whole: Tensor, label: Tensor, before: Tensor) -> Tensor:
     return torch.where(area > 0, (total.double() / area.clamp(min=1)).float(), before)
 
 
-def _nearest(point: Tensor, centre: Tensor, near: Tensor) -> Tensor:
+def _nearest(point: Tensor, centre: Tensor, near_row: Tensor, near_column: Tensor) -> Tensor:
     """Label of the nearest of nine centres, the first of equal ones.
 
     Args:
-        point: `(N, D, P)`.
-        centre: `(N, D, S)`.
-        near: `(9, P)` labels each pixel may have.
+        point: `(N, D, H, W)`.
+        centre: `(N, D, rows, columns)`.
+        near_row: `(3, H)` rows of cells that a row of pixels compares with.
+        near_column: `(3, W)` columns likewise.
 
     Returns:
-        `(N, P)` int64.
+        `(N, H, W)` int64.
     """
-    distance = torch.zeros(len(point), *near.shape, device=point.device)
-    # One feature after the other: a product of matrices would round by the size of the batch.
-    for feature, middle in zip(point.unbind(1), centre.unbind(1), strict=True):
-        distance += (middle[:, near] - feature[:, None]).square_()
-    best = distance.argmin(1, keepdim=True)
-    return near.expand(len(point), -1, -1).gather(1, best)[:, 0]
+    least = torch.full_like(point[:, 0], torch.inf)
+    label = torch.zeros_like(least, dtype=torch.int64)
+    for down, across in product(near_row, near_column):
+        candidate = centre.index_select(3, across).index_select(2, down)
+        distance = torch.zeros_like(least)
+        for difference in (candidate - point).unbind(1):  # in this order for any batch
+            distance += difference.square()
+        label = torch.where(distance < least, down[:, None] * centre.shape[3] + across, label)
+        least = torch.minimum(least, distance)
+    return label
 
 
 def _check(count: int, compactness: float, iterations: int, pixels: int) -> None:
