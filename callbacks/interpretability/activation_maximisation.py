@@ -14,6 +14,9 @@ from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
 
+_ROUNDING = 1e-5
+"""Relative error of means of float32 numbers, by far."""
+
 
 class Visualised(NamedTuple):
     """What K channels are excited by.
@@ -23,7 +26,7 @@ class Visualised(NamedTuple):
         activation: `(K,)` mean over movements the optimiser has not seen.
         natural: `(K,)` 99.9th percentile over natural images.
         best: `(K,)` largest of any natural image.
-        beats: `(K,)` bool, the verdict: activation > natural.
+        beats: `(K,)` bool, the verdict: activation > natural, by more than rounding makes.
     """
 
     image: Tensor
@@ -97,7 +100,9 @@ class ActivationMaximisation:
         activation = self._judged(model, layer, image, channels)
         common = torch.quantile(usual[:, channels], 0.999, dim=0)
         best = usual[:, channels].amax(0)
-        return Visualised(image, activation, common, best, activation > common)
+        # The mean of equal numbers may be another one: a constant unit must not beat itself.
+        beats = activation - common > _ROUNDING * common.abs()
+        return Visualised(image, activation, common, best, beats)
 
     def _optimised(
         self, model: Queries, layer: str, channel: Tensor, shape: tuple[int, ...]

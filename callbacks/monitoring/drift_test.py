@@ -11,7 +11,7 @@ from datamodules.errors import UserError
 
 _HALVES = 20
 """Random halves of the clean images: one is the reference, windows come from the other."""
-_WINDOWS = 2000
+CLEAN_WINDOWS = 2000
 """Clean windows that the threshold is read from."""
 
 
@@ -125,7 +125,7 @@ def _halves(n: int, window: int, generator: torch.Generator) -> tuple[Tensor, Te
     """Indices of two random halves, and windows `(B, n/2)` of the second as weights of a mean."""
     order = torch.randperm(n, generator=generator)
     one, other = order[: n // 2], order[n // 2 :]
-    drawn = torch.randint(len(other), (_WINDOWS // _HALVES, window), generator=generator)
+    drawn = torch.randint(len(other), (CLEAN_WINDOWS // _HALVES, window), generator=generator)
     weights = torch.zeros(len(drawn), len(other), dtype=torch.float64)
     weights.scatter_add_(1, drawn, torch.full_like(drawn, 1, dtype=torch.float64))
     return one, other, weights / window

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.controls import RandomMap, content
 from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.integrated_gradients import IntegratedGradients
 from callbacks.interpretability.local_linear import LocalLinearity
@@ -25,30 +26,27 @@ _SPREADS = {"faithfulness": 0.25, "stability": 0.1, "randomisation": 0.2, "surro
 
 
 @dataclass(frozen=True)
-class RedrawnMap:
-    """Normal numbers that any change of the image replaces by others: the control of stability.
+class Shuffled:
+    """The values of given maps in an order that any change of the image replaces by another.
 
-    A map drawn once for each image would not change at all, hence pass for perfectly stable.
+    The control of stability: what a map of the same values would score that follows nothing. A
+    constant map has no order; there normal numbers take the place of the values.
+
+    Args:
+        maps: `(N, 1, H, W)`.
     """
 
-    @property
-    def forwards(self) -> int:
-        """None."""
-        return 0
-
-    @property
-    def backwards(self) -> int:
-        """None."""
-        return 0
+    maps: Tensor
+    forwards: int = field(default=0, init=False, repr=False)
+    backwards: int = field(default=0, init=False, repr=False)
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
-        """See `Explainer`."""
-        shape = tuple(image.shape[1:])
-        place = torch.arange(image[0].numel(), device=image.device)
-        weight = (place * 0.6180339887498949).frac().reshape(shape).double()
-        content = (image.double() * (1 + weight)).sum((1, 2, 3))
-        step = (content * 1e6).long() & 0x7FFFFFFF
-        return draw.normal("redrawn map", step, (1, *shape[1:])).to(image)
+        """See `Explainer`; the images belong to the maps, in the same order."""
+        step, flat = content(image), self.maps.flatten(1)
+        varies = (flat != flat[:, :1]).any(1, keepdim=True)
+        normal = draw.normal("redrawn map", step, (flat.shape[1],)).to(flat)
+        mixed = flat.gather(1, normal.argsort(1))
+        return torch.where(varies, mixed, normal).reshape(self.maps.shape)
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,8 @@ class Panel:
         target, gains = model(image).argmax(1), []
         for one in candidates:
             found = one(model, image, target, draw)
-            gains.append(float(self.gain(model, image, target, found, draw).nanmean()))
+            gain = self.gain(model, image, target, found, draw).nanmean()
+            gains.append(float(gain.nan_to_num(nan=-torch.inf)))
         return replace(self, explainer=candidates[int(np.argmax(gains))])
 
     def measure(
@@ -136,7 +135,7 @@ class Panel:
         self, model: Queries, image: Tensor, target: Tensor, draw: Draw
     ) -> tuple[Tensor, Tensor, float]:
         own = self.explainer(model, image, target, draw)
-        random = draw.uniform("random map", 0, (1, *image.shape[2:])).to(image)
+        random = RandomMap()(model, image, target, draw)
         measured, control = (self.gain(model, image, target, one, draw) for one in (own, random))
         # The first step removes all of the score, or the last one does: trapezoids lose 1/steps.
         return measured, control, 1 - 1 / self.gain.steps
@@ -144,17 +143,21 @@ class Panel:
     def _stability(
         self, model: Queries, image: Tensor, target: Tensor, draw: Draw
     ) -> tuple[Tensor, Tensor, float]:
-        found = []
-        for explainer in (self.explainer, RedrawnMap()):
-            own = explainer(model, image, target, draw)
-            found.append(self._sensitivity(explainer)(model, image, target, own, draw))
-        return found[0], found[1], 0.0
+        own = self.explainer(model, image, target, draw)
+        measured = self._sensitivity(self.explainer)(model, image, target, own, draw)
+        random = Shuffled(own)
+        first = random(model, image, target, draw)
+        control = self._sensitivity(random)(model, image, target, first, draw)
+        return measured, control, 0.0
 
     def _randomisation(
         self, model: Queries, image: Tensor, target: Tensor, draw: Draw
     ) -> tuple[Tensor, Tensor, float]:
         own = self.explainer(model, image, target, draw)
         measured = ParameterRandomisation(self.explainer)(model, image, target, own, draw)
+        # A map that has become constant has no ranks any more, but also nothing of what it was.
+        varied = (own != own[:, :, :1, :1]).flatten(1).any(1)
+        measured = torch.where(varied, measured.nan_to_num(nan=0.0), torch.nan)
         return measured, torch.ones_like(measured), 0.0
 
     def _surrogate(

@@ -13,7 +13,8 @@ from datamodules.errors import UserError
 
 PARTS: dict[str, str] = {
     "faithfulness": "symmetric relevance gain; 0: a random map, 1: one patch decides everything",
-    "stability": "max-sensitivity; 0: a map redrawn at random for every image, 1: it never changes",
+    "stability": "max-sensitivity; 0: the map's values in an order redrawn for every image, 1: it "
+    "never changes",
     "randomisation": "1 - rank correlation of the maps before and after all parameters are "
     "randomised; 0: a map that ignores the model, 1: nothing is left of it",
     "surrogate": "held-out R² of the local linear surrogate, negative ones as 0; 0: no better than "
@@ -69,7 +70,7 @@ class ScoredPart:
 
     Args:
         name: key of `PARTS`.
-        value: in [0, 1] with its 95 % interval.
+        value: in [0, 1] with its 95 % interval; not a number where it is undefined.
         measured: mean, on its own scale.
         control: mean of the random control, on the same scale.
         ideal: on the same scale.
@@ -89,7 +90,8 @@ class MonitorabilityScore:
     """The plain mean of the parts, which are never shown apart from it.
 
     Args:
-        value: in [0, 1], with its 95 % bootstrap interval over images and units.
+        value: in [0, 1], with its 95 % bootstrap interval over images and units; not a number where
+            a part is undefined.
         parts: all six.
     """
 
@@ -122,7 +124,9 @@ def monitorability(
     """Scales the parts, takes their mean and bootstraps both.
 
     Images are resampled once for all parts, as the parts were measured on the same ones; units are
-    resampled on their own. What is not finite is left out.
+    resampled on their own. What is not finite is left out; where nothing is left of a part, for
+    instance because the model makes no error that could be detected, that part and the score are
+    not a number: a mean of the other parts would not be comparable.
 
     Args:
         evidence: for every key of `PARTS`.
@@ -131,7 +135,7 @@ def monitorability(
         resamples: how many.
 
     Raises:
-        UserError: a part is missing or empty.
+        UserError: a part is missing.
     """
     _check(evidence)
     made = {name: _Sample(evidence[name]) for name in PARTS}
@@ -151,6 +155,7 @@ def monitorability(
         for name, one in made.items()
     )
     total = np.mean([part.value.value for part in parts])
+    # A resample in which one part is undefined says nothing about the score.
     means = np.mean([np.clip(values, 0, 1) for values in drawn.values()], axis=0)
     return MonitorabilityScore(_interval(float(total), means, level), parts)
 
@@ -178,6 +183,8 @@ class _Sample:
         """The part, unclipped; weights count how often each row was drawn."""
         if self.failure:
             return 2 * self._auroc(weight) - 1
+        if not len(self.measured):
+            return float("nan")
         means = [np.average(part, weights=weight) for part in
                  (self.measured, self.control, self.ideal)]  # fmt: skip
         span = means[2] - means[1]
@@ -188,6 +195,10 @@ class _Sample:
     ) -> float:
         """The part for images drawn `weight` times each, or for its own rows drawn anew."""
         n = len(self.measured)
+        if not n:
+            return float("nan")
+        if self.failure and abs(self.value()) == 1:
+            return self._separation_drawn(generator)
         if self.index is None and np.isin(self.measured, (0, 1)).all():
             return self._rate_drawn(generator)
         if self.index is None:
@@ -207,6 +218,11 @@ class _Sample:
         rate = whole + self.doubt * (drawn - whole)
         return float((rate - control) / span) if span else 0.0
 
+    def _separation_drawn(self, generator: np.random.Generator) -> float:
+        """The same for errors and correct answers that do not overlap, the fewer as trials."""
+        few = min(self.control.sum(), (1 - self.control).sum())
+        return float(self.value() * (2 * generator.beta(few + 0.5, 0.5) - 1))
+
     def _auroc(self, weight: np.ndarray | None) -> float:
         """How often an error is less confident than a correct answer, rows counted by weight."""
         times = np.ones(len(self.place)) if weight is None else weight
@@ -219,6 +235,8 @@ class _Sample:
         """Measured, control and ideal, on the part's own scale."""
         if self.failure:
             return self._auroc(None), 0.5, 1.0
+        if not len(self.measured):
+            return float("nan"), float("nan"), float("nan")
         return float(self.measured.mean()), float(self.control.mean()), float(self.ideal.mean())
 
 
@@ -228,7 +246,7 @@ def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
     The normal one, because percentiles of few draws would need thousands of resamples.
     """
     if not np.isfinite(value):
-        return Interval(0.0, float("nan"), float("nan"))
+        return Interval(*[float("nan")] * 3)
     half = stats.norm.ppf((1 + level) / 2) * np.nanstd(drawn, ddof=1)
     return Interval(*(float(np.clip(x, 0, 1)) for x in (value, value - half, value + half)))
 
@@ -239,7 +257,3 @@ def _check(evidence: Mapping[str, Evidence | FailureEvidence]) -> None:
             f"Expected evidence for every part of the score, but {', '.join(missing)} is missing: "
             "a mean of other parts would not be comparable."
         )
-    for name, one in evidence.items():
-        first = one.confidence if isinstance(one, FailureEvidence) else one.measured
-        if not np.isfinite(np.asarray(first, dtype=float)).any():
-            raise UserError(f"Expected at least one finite measurement of {name!r}, but got none.")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from callbacks.interpretability import GradCAM
+from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.feature_maps import channel_activations, layer_output
 from callbacks.interpretability.layers import last_grid_layer, network_of
 from callbacks.leave_no_trace import leave_no_trace
@@ -29,10 +30,9 @@ from datamodules import Batch, ImageDataModule
 from datamodules.errors import UserError
 from datamodules.preprocessing import in_unit_range
 from lightning_modules import Classifier
-from lightning_modules.heads import head_name
 from pipelines.explanation.features import batches
 from pipelines.explanation.figures import score_figure
-from pipelines.explanation.units import NATURAL, Units, unit_layer
+from pipelines.explanation.units import ANSWER, NATURAL, Units, unit_layer
 
 _CHOOSING = 32
 """Validation images that the explainer is chosen on."""
@@ -130,6 +130,50 @@ def run_score(
     )
 
 
+def check_budget(
+    classifier: Classifier, data: ImageDataModule, images: int, forwards: float, seed: int
+) -> None:
+    """Refuses a budget too small for the score at the price of one image.
+
+    The dearest of the explainers that may be chosen counts, as the choice comes later.
+
+    Args:
+        classifier: on any device, in evaluation mode.
+        data: whose test images would be explained.
+        images: explained at most.
+        forwards: budget for an image.
+        seed: of every random number.
+
+    Raises:
+        UserError: not even the smallest panel fits, or the model has no gradient.
+    """
+    test, val = data.images("test"), data.images("val")
+    count = min(images, len(test))
+    with leave_no_trace(classifier):
+        model = Queries(classifier, 1)
+        one = _images(data, test.index[:1].numpy()).image.to(classifier.device)
+        _check_gradient(model, one)
+        layer = _layer(model, one)
+        units = _units(model, one, layer, seed)
+    candidates = _candidates(layer)
+    fixed = Panel().choosing(candidates, min(_CHOOSING, len(val))) + 2 * min(NATURAL, count)
+    for explainer in candidates:
+        panel = Panel(explainer=explainer)
+        best_panel([*panel.items(count), units.item()], count, forwards, fixed)
+
+
+def _check_gradient(model: Queries, image: Tensor) -> None:
+    """Asks for one gradient, which may be zero but has to be there."""
+    try:
+        model.gradient(image, lambda logits: logits.amax(1))
+    except RuntimeError as error:
+        first = str(error).partition("\n")[0]
+        raise UserError(
+            "Expected a model whose answer can be differentiated by the image, as explanations "
+            f"follow its gradient, but: {first.rstrip('.')}."
+        ) from error
+
+
 def _some(clean: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
     """At most `images` rows in an order that only (seed, index) decides: fewer are a prefix."""
     index = torch.tensor(clean["index"].to_numpy())
@@ -166,17 +210,20 @@ def _panel(
     model.forwards = model.backwards = 0
     if panel is not None:
         return panel, 0
-    panel = Panel()
-    candidates = [panel.explainer, *([GradCAM(layer)] if layer else [])]
+    panel, candidates = Panel(), _candidates(layer)
     batch = next(batches(data, "val", _CHOOSING, _CHOOSING))
     image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
     return panel.best_of(candidates, model, image, draw), panel.choosing(candidates, len(image))
 
 
+def _candidates(layer: str | None) -> list[Explainer]:
+    """The explainers that the most faithful one is chosen of."""
+    return [Panel().explainer, *([GradCAM(layer)] if layer else [])]
+
+
 def _units(model: Queries, natural: Tensor, last: str | None, seed: int) -> Units:
     """The channels of the last layer with weights that still has places, else the classes."""
-    network = network_of(model)
-    layer = head_name(network) if last is None else unit_layer(network, last)
+    layer = ANSWER if last is None else unit_layer(network_of(model), last)
     count = channel_activations(layer_output(model, natural[:1], layer)).shape[1]
     return Units.of(layer, count, seed)
 
@@ -204,23 +251,47 @@ def _measured(
     )
 
 
+_UNDEFINED = {
+    "faithfulness": "the model's answers are not finite",
+    "stability": "every map is zero, of which no change can be a share",
+    "randomisation": "every map is constant and has no ranks",
+    "surrogate": "the answer is the same all round every image",
+    "units": "the activations are not finite",
+}
+"""Why a part is not a number."""
+
+
 def _notes(
     score: MonitorabilityScore, evidence: Mapping[str, Evidence | FailureEvidence]
 ) -> list[str]:
-    notes = []
+    notes, undefined = [], []
     for part in score.parts:
         one = evidence[part.name]
         n = len(np.asarray(one.measured if isinstance(one, Evidence) else one.confidence))
-        if n > part.n:
+        if np.isnan(part.value.value):
+            why = _one_sided(one) if isinstance(one, FailureEvidence) else _UNDEFINED[part.name]
+            undefined.append(f"{part.name} is undefined, because {why}")
+        elif n > part.n:
             notes.append(f"{part.name}: undefined for {n - part.n:,} of {n:,}, which are left out.")
+    if undefined:
+        notes.insert(0, f"There is no monitorability score: {'; '.join(undefined)}.")
     return notes
+
+
+def _one_sided(rows: FailureEvidence) -> str:
+    """Why there is nothing that errors could be told from."""
+    correct = np.asarray(rows.correct, dtype=bool)
+    if not np.isfinite(np.asarray(rows.confidence, dtype=float)).any():
+        return "the model's answers are not finite"
+    which = "none is misclassified: give more or harder ones" if correct.all() else "all are wrong"
+    return f"of {len(correct):,} test images {which}"
 
 
 def _facts(panel: Panel, units: Units, plan: Plan, spent: tuple[int, int]) -> dict[str, str]:
     counts = ", ".join(f"{name} {count:,}" for name, count in plan.counts.items())
     return {
         "score": f"{panel.explainer!r}; {panel.gain!r}; max-sensitivity at {panel.radius:g}; "
-        f"{panel.surrogate!r}; {units.method!r} on {units.layer}",
+        f"{panel.surrogate!r}; {units.method!r} on {units.title}",
         "budget": f"{plan.forwards:g} forwards an image allowed, {plan.predicted_per_image:.1f} "
         f"predicted, {(spent[0] + 2 * spent[1]) / plan.images:.1f} counted, a backward as two; "
         f"measured on {counts}",

@@ -14,6 +14,8 @@ from callbacks.randomness import Draw
 from pipelines.explanation.figures import unit_figure
 
 _WEIGHTED = (nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+ANSWER = ""
+"""Name of the whole network as a layer, whose units are the classes."""
 NATURAL = 256
 """Test images whose activations a maximised image has to beat."""
 _MOST = 256
@@ -42,6 +44,11 @@ class Units:
         draw = Draw(seed, torch.arange(count)).uniform("units", 0, ())
         channels = draw.argsort()[:_MOST]
         return cls(layer, channels, count, ActivationMaximisation(seed=seed))
+
+    @property
+    def title(self) -> str:
+        """The layer's name, for a reader."""
+        return self.layer or "the answer"
 
     @property
     def untried(self) -> ActivationMaximisation:
@@ -73,7 +80,7 @@ class Units:
         images = seen.image.movedim(1, -1).cpu().numpy()
         pairs = list(zip(seen.activation.tolist(), seen.natural.tolist(), strict=True))
         channels = self.channels[: len(images)].tolist()
-        return unit_figure(self.layer, images, channels, pairs, seen.beats.tolist())
+        return unit_figure(self.title, images, channels, pairs, seen.beats.tolist())
 
 
 def unit_layer(network: nn.Module, last: str) -> str:

@@ -22,6 +22,8 @@ _CLEAN_WINDOWS = 200
 """At most, to measure the false-alarm rate on."""
 _AFFORDABLE = 0.05
 """Share of the forward that the saved monitor may take; it watches fewer batches if need be."""
+LEAST_IMAGES = 16
+"""A monitor cannot learn from fewer: four windows of four."""
 _SHOWN_WINDOWS = 12
 """Clean ones before a drift, and drifted ones, in the timeline."""
 
@@ -75,7 +77,7 @@ def run_watch(
         seed: of noise and windows.
     """
     split = "val" if len(data.images("val")) >= 8 * window else "train"
-    window = max(4, min(window, len(data.images(split)) // 8))
+    window = max(4, min(window, min(images, len(data.images(split))) // 8))
     size = min(classifier.chunk, window)
 
     def images_of(name: str, count: int | None) -> Iterator[Tensor]:

@@ -55,7 +55,8 @@ def test_every_metric_has_its_controls(one_pass: Callable) -> None:
     assert rows["deletion"].mean() < rows["deletion_random"].mean()
     assert rows["parameter_randomisation"].mean() < 0.9
     assert (rows["parameter_randomisation_edges"] > 0.999).all()
-    assert (rows["max_sensitivity_random"] == 0).all()
+    # two uniform maps: √(2/12) over √(1/3); the largest of eight is a little above
+    assert (rows["max_sensitivity_random"] > 0.65).all(), "redrawn, hence not stable"
 
 
 def test_the_clean_answer_is_kept(one_pass: Callable, classifier: Classifier) -> None:

@@ -146,9 +146,32 @@ def test_missing_parts_are_refused() -> None:
     part = evidence(0.5)
     with pytest.raises(UserError, match="units is missing"):
         monitorability({name: one for name, one in part.items() if name != "units"})
-    empty = {**part, "units": Evidence([np.nan], [0.0], 1.0)}
-    with pytest.raises(UserError, match="finite measurement of 'units'"):
-        monitorability(empty)
+
+
+def test_an_undefined_part_makes_no_score() -> None:
+    """Neither 0 nor 1 nor a mean of the others, which stay readable."""
+    part = evidence(0.5)
+    faultless = FailureEvidence(np.arange(N) / N, np.ones(N), np.arange(N))
+    for name, one in {
+        "units": Evidence([np.nan], [0.0], 1.0),
+        "stability": Evidence(np.full(N, np.nan), np.ones(N), 0.0, np.arange(N)),
+        "failure": faultless,
+    }.items():
+        found = monitorability({**part, name: one}, resamples=20)
+        assert np.isnan(found.value).all()
+        for other in found.parts:
+            assert np.isnan(other.value).all() == (other.name == name)
+
+
+def test_one_error_leaves_a_doubt() -> None:
+    """An AUROC of 1 from one error or a hundred: what is seen is the same, what is known not."""
+    widths = []
+    for errors in (1, 10, 100):
+        sure = FailureEvidence(np.arange(N), np.arange(N) >= errors, np.arange(N))
+        found = monitorability({**evidence(0.5), "failure": sure}, resamples=400).parts[-1].value
+        assert found.value == 1
+        widths.append(1 - found.low)
+    assert widths[0] > 0.5 > 0.3 > widths[1] > 0.1 > widths[2] > 0
 
 
 def test_not_finite_rows_are_left_out() -> None:

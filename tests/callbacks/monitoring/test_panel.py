@@ -8,10 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from callbacks.interpretability import Gradient, IntegratedGradients, SymmetricRelevanceGain
+from callbacks.interpretability import (
+    Gradient,
+    IntegratedGradients,
+    RandomMap,
+    SymmetricRelevanceGain,
+)
 from callbacks.interpretability.explainer import Explainer
 from callbacks.monitoring import Evidence, FailureEvidence, best_panel, check_count, monitorability
-from callbacks.monitoring.panel import PER_IMAGE, Panel, RedrawnMap
+from callbacks.monitoring.panel import PER_IMAGE, Panel
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from lightning_modules import Classifier
@@ -104,7 +109,7 @@ def test_random_maps_are_zero(part: str, classifier: Classifier) -> None:
     classifier.requires_grad_(False)
     model = Queries(classifier, 64)
     target = model(image).argmax(1)
-    found = Panel(explainer=RedrawnMap()).measure(part, model, image, target, draw(n))
+    found = Panel(explainer=RandomMap()).measure(part, model, image, target, draw(n))
     assert value(found) == pytest.approx(0, abs=0.05), "the bar of the issue"
 
 
@@ -119,13 +124,13 @@ def test_costs_are_as_predicted(part: str, explainer: Explainer, classifier: Cla
     check_count(plan, model.forwards, model.backwards)
 
 
-def test_redrawn_maps_depend_on_the_image_alone() -> None:
+def test_random_maps_depend_on_the_image_alone() -> None:
     one, model = images(), Queries(Linear())
     target = torch.zeros(N, dtype=torch.long)
-    first, again = (RedrawnMap()(model, one, target, draw()) for _ in range(2))
-    moved = RedrawnMap()(model, one + 1e-3, target, draw())
+    first, again = (RandomMap()(model, one, target, draw()) for _ in range(2))
+    moved = RandomMap()(model, one + 1e-3, target, draw())
     assert torch.equal(first, again)
-    assert abs(np.corrcoef(first.flatten(), moved.flatten())[0, 1]) < 0.1  # 2,560 normals: sd .02
+    assert abs(np.corrcoef(first.flatten(), moved.flatten())[0, 1]) < 0.1  # 2,560 numbers: sd .02
 
 
 def test_smaller_budgets_keep_the_estimate(classifier: Classifier) -> None:
@@ -173,10 +178,10 @@ def test_all_units_of_a_layer_leave_no_doubt() -> None:
 def test_the_most_faithful_explainer_is_chosen_at_the_predicted_cost() -> None:
     """On a model that reads its top row only the gradient knows more than a random map."""
     panel, network, image = top_row()
-    candidates = [RedrawnMap(), Gradient()]
+    candidates = [RandomMap(), Gradient()]
     model = Queries(network, 16)
     chosen = panel.best_of(candidates, model, image, draw())
     assert chosen.explainer == Gradient()
     assert model.forwards + 2 * model.backwards == panel.choosing(candidates, N)
-    assert panel.best_of(candidates[:1], model, image, draw()).explainer == RedrawnMap()
+    assert panel.best_of(candidates[:1], model, image, draw()).explainer == RandomMap()
     assert panel.choosing(candidates[:1], N) == 0
