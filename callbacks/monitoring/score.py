@@ -248,7 +248,7 @@ def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
     if not np.isfinite(value):
         return Interval(*[float("nan")] * 3)
     half = stats.norm.ppf((1 + level) / 2) * np.nanstd(drawn, ddof=1)
-    return Interval(*(float(np.clip(x, 0, 1)) for x in (value, value - half, value + half)))
+    return Interval(*(float(np.clip(x, 0, 1)) + 0.0 for x in (value, value - half, value + half)))
 
 
 def _check(evidence: Mapping[str, Evidence | FailureEvidence]) -> None:

@@ -38,7 +38,7 @@ class Explanation:
     Args:
         model: name, source, architecture, parameters, digest, classes.
         data: the data module's manifest.
-        score: with its parts; None where a part could not be measured.
+        score: with its parts; not a number where a part could not be measured.
         headline: the numbers that come first, by the name of their metric.
         tables: by name.
         figures: by name.
@@ -97,9 +97,18 @@ class Explanation:
             "seconds": self.seconds,
         }  # fmt: skip
         unfinished = folder / "explanation.json.part"
-        unfinished.write_text(json.dumps(facts, indent=1, default=str))
+        unfinished.write_text(json.dumps(_strict(facts), indent=1, default=str))
         unfinished.replace(folder / "explanation.json")
         return folder
+
+
+def _strict(value: Any) -> Any:
+    """What is not finite as None: JSON has no word for it, and strict readers refuse Python's."""
+    if isinstance(value, dict):
+        return {key: _strict(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _with_ends(key: str, number: Interval) -> list[Metric]:
