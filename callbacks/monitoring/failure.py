@@ -53,12 +53,30 @@ def aurc_interval(
     return Interval(aurc(confidences, hits), float(low), float(high))
 
 
+def certainty(rows: pd.DataFrame) -> np.ndarray:
+    """Ranks rows by confidence; where float32 has rounded it to 1, by the logsumexp behind it.
+
+    A network with large logits is surer of nearly everything than seven digits can say: there its
+    softmax ties, hence cannot tell errors, although the logits can.
+
+    Args:
+        rows: columns `confidence` and `logsumexp`.
+
+    Returns:
+        `(N,)` float, equal where nothing tells rows apart; not a number where confidence is none.
+    """
+    confidence = rows["confidence"].to_numpy(dtype=float)
+    behind = np.where(confidence >= 1, rows["logsumexp"].to_numpy(dtype=float), 0.0)
+    place = np.unique(np.stack([confidence, behind], 1), axis=0, return_inverse=True)[1]
+    return np.where(np.isfinite(confidence), place.reshape(-1), np.nan)
+
+
 def failure_table(rows: pd.DataFrame, score: str = "confidence") -> pd.DataFrame:
     """One line a setting of a probe: how well a score tells errors from correct answers.
 
     Args:
         rows: of any probe, columns as `Outcomes` makes them.
-        score: column to rank by, `confidence` or `logsumexp` (minus the energy).
+        score: column to rank by, `confidence` (see `certainty`) or `logsumexp` (minus the energy).
 
     Returns:
         `setting severity value n errors`, `error_auroc aurc ece` with their intervals,
@@ -73,7 +91,8 @@ def failure_table(rows: pd.DataFrame, score: str = "confidence") -> pd.DataFrame
 
 
 def _reduced(rows: pd.DataFrame, score: str) -> dict[str, float]:
-    correct, ranked = rows["correct"].to_numpy(), rows[score].to_numpy()
+    correct = rows["correct"].to_numpy()
+    ranked = certainty(rows) if score == "confidence" else rows[score].to_numpy()
     intervals = {
         "error_auroc": auroc_interval(-ranked, correct == 0),
         "aurc": aurc_interval(ranked, correct),

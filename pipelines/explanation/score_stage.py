@@ -23,6 +23,7 @@ from callbacks.monitoring import (
     check_count,
     monitorability,
 )
+from callbacks.monitoring.failure import certainty
 from callbacks.monitoring.panel import PER_IMAGE, Panel
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
@@ -116,7 +117,7 @@ def run_score(
         # As many at a time as there are units: a padded chunk would compute for nothing.
         narrow = Queries(classifier, min(classifier.chunk, plan.counts["units"]))
         evidence["units"], seen = units.measure(narrow, natural, plan.counts["units"])
-    evidence["failure"] = FailureEvidence(clean["confidence"], clean["correct"], clean["index"])
+    evidence["failure"] = FailureEvidence(certainty(clean), clean["correct"], clean["index"])
     spent = (model.forwards + narrow.forwards, model.backwards + narrow.backwards)
     check_count(plan, *spent)
     score = monitorability(evidence, seed=seed)

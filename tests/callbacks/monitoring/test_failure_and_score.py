@@ -8,7 +8,13 @@ import pytest
 from scipy.stats import norm
 
 from callbacks.monitoring.budget import BUDGETS, Item, best_panel, check_count
-from callbacks.monitoring.failure import augrc, aurc_interval, excess_aurc, failure_table
+from callbacks.monitoring.failure import (
+    augrc,
+    aurc_interval,
+    certainty,
+    excess_aurc,
+    failure_table,
+)
 from callbacks.monitoring.score import PARTS, Evidence, FailureEvidence, monitorability
 from callbacks.statistics import aurc
 from datamodules import UserError
@@ -62,6 +68,32 @@ def test_table_of_rows() -> None:
     assert (failure_table(rows, "logsumexp")["error_auroc"] < 0.2).all()
     low, high = aurc_interval(confidence, correct)[1:]
     assert low < high
+
+
+def test_logits_beyond_float32_still_tell_errors() -> None:
+    """Softmax of logits 40 times as large is 1.0 for nearly all; ranks are those of the logits."""
+    random = np.random.default_rng(0)
+    n = 4000
+    margin = np.abs(random.normal(2, 1, n))
+    correct = random.random(n) < 1 / (1 + np.exp(-2 * margin))
+    tables = []
+    for scale in (1, 40):
+        confidence = np.float32(1) / (1 + np.exp(np.float32(-scale) * margin.astype(np.float32)))
+        rows = {"setting": "clean", "severity": 0, "value": 0.0, "confidence": confidence,
+                "correct": correct, "logsumexp": scale * margin}  # fmt: skip
+        tables.append(failure_table(pd.DataFrame(rows))["error_auroc"][0])
+    assert (confidence == 1).mean() > 0.9
+    assert tables[0] > 0.7
+    assert tables[1] == pytest.approx(tables[0], abs=0.01), "just below 1 some ties are left"
+
+
+def test_certainty_keeps_real_ties_and_gaps() -> None:
+    rows = pd.DataFrame(
+        {"confidence": [0.5, 0.5, 1.0, 1.0, np.nan, 1.0], "logsumexp": [1, 2, 9, 8, 3, 9.0]}
+    )
+    assert certainty(rows).tolist()[:4] == [0, 0, 2, 1]
+    assert np.isnan(certainty(rows)[4])
+    assert certainty(rows)[5] == 2
 
 
 # -- the score -----------------------------------------------------------------------------------
