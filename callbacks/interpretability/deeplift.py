@@ -1,39 +1,50 @@
-"""DeepLIFT by Captum, on a copy of the model that Captum can read."""
+"""DeepLIFT: differences from a baseline, carried back from the logit to the pixels."""
 
-import copy
-import warnings
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from callbacks.interpretability.explainer import target_logit
 from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.layers import network_of
-from callbacks.queries import Queries, padded
+from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
 
-# What bends and what Captum has no rule for unless one of its modules does it.
-_BENT = {
-    "relu", "relu_", "relu6", "elu", "elu_", "selu", "celu", "gelu", "silu", "mish", "hardswish",
-    "hardsigmoid", "hardtanh", "sigmoid", "sigmoid_", "tanh", "tanh_", "softmax", "log_softmax",
-    "softplus", "leaky_relu", "leaky_relu_", "prelu", "max_pool2d", "adaptive_max_pool2d",
-    "layer_norm", "group_norm", "instance_norm", "multi_head_attention_forward",
-    "scaled_dot_product_attention",
+_ELEMENTWISE = {
+    "relu", "relu6", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
+    "hardtanh", "sigmoid", "tanh", "softplus", "leaky_relu", "logsigmoid", "softsign",
 }  # fmt: skip
+_POOLS: dict[str, Callable[..., Any]] = {
+    "max_pool1d": F.max_pool1d,
+    "max_pool2d": F.max_pool2d,
+    "max_pool3d": F.max_pool3d,
+}
+_NO_RULE = {
+    "softmax", "log_softmax", "prelu", "rrelu", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "layer_norm", "group_norm", "instance_norm", "rms_norm", "multi_head_attention_forward",
+    "scaled_dot_product_attention", "max_pool2d_with_indices",
+}  # fmt: skip
+_TINY = 1e-10
+"""A difference below which the ordinary derivative takes the place of the slope; Captum's."""
 
 
 @dataclass(frozen=True)
 class DeepLift:
-    """Differences carried back from logit to pixels, rescale rule (DeepLIFT, 1704.02685, 2017).
+    """Slopes between image and baseline in the place of derivatives (1704.02685, 2017).
 
-    Captum's, on a deep copy in which activations are not in place and each is called once; always
-    in the precision of the weights, because its hooks cannot mix two.
+    The rescale rule: an activation a passes on (a(x) - a(x0)) / (x - x0); of a maximum, what it
+    rises is its largest pixel's, what it falls the baseline's largest pixel's. Captum 0.9 agrees,
+    but its hooks meet on the tensor between two activations (a maximum after a ReLU), its maximum
+    uses the first image's gradient for the whole batch and keeps one share of a pixel where
+    windows overlap; then its contributions do not add up to f(x) - f(x0), as these always do.
+    Activations in place, reused or plain functions need no copy of the model here, and the
+    baseline is not differentiated.
 
     Args:
         baseline: what the image is compared with.
@@ -41,118 +52,123 @@ class DeepLift:
 
     baseline: FillName = "black"
     forwards: int = field(default=2, init=False, repr=False)
-    backwards: int = field(default=2, init=False, repr=False)
+    backwards: int = field(default=1, init=False, repr=False)
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`.
 
         Raises:
-            UserError: the model bends in a way for which Captum has no rule.
+            UserError: the model bends in a way for which there is no rule.
         """
-        from captum.attr import DeepLift as Captum
-
-        start, twin = filled(self.baseline, image, draw), readable_copy(network_of(model), image)
-        method, size = Captum(twin), max((model.chunk or 128) // 2, 1)
-        parts = []
-        for one, zero, label in zip(
-            image.split(size), start.split(size), target.split(size), strict=True
-        ):
-            inputs = [padded(part, size) for part in (one, zero, label)]
-            with warnings.catch_warnings(), torch.enable_grad():
-                warnings.simplefilter("ignore")  # that hooks are set, and taken away again
-                value = method.attribute(inputs[0], baselines=inputs[1], target=inputs[2])
-            parts.append(value[: len(one)].detach().sum(1, keepdim=True))
-            model.forwards += 2 * len(one)
-            model.backwards += 2 * len(one)
-        return torch.cat(parts).to(image)
+        found = differences(model, image, filled(self.baseline, image, draw), target)
+        return found.sum(1, keepdim=True).to(image)
 
 
-def readable_copy(network: nn.Module, image: Tensor) -> nn.Module:
-    """Copies a network so that Captum sees each activation once and before it is overwritten.
+def differences(model: Queries, image: Tensor, start: Tensor, target: Tensor) -> Tensor:
+    """Contributions of every pixel and channel.
 
     Args:
-        network: left as it is.
-        image: `(N, C, H, W)`; the first one is sent through the copy, once.
+        model: asked for `start`, and for `image` with a gradient.
+        image: `(N, C, H, W)`.
+        start: `(N, C, H, W)` baselines.
+        target: `(N,)`.
 
-    Raises:
-        UserError: something bends outside the modules that Captum has rules for.
+    Returns:
+        `(N, C, H, W)` in logits; sums over an image are f(x) - f(x0).
     """
-    from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
-
-    twin, rules = copy.deepcopy(network).eval(), tuple(SUPPORTED_NON_LINEAR)
-    for part in twin.modules():
-        if hasattr(part, "inplace"):
-            part.inplace = False  # type: ignore[assignment]
-    with _watched(twin, rules) as (calls, bent):
-        twin(image[:1])
-    if bent:
-        raise UserError(
-            f"DeepLift has no rule for {', '.join(sorted(bent))} as this model uses it: explain it "
-            "by integrated_gradients, which needs none."
-        )
-    again = {part for part in calls if calls[part] > 1}
-    for parent in list(twin.modules()):
-        for name, child in list(parent.named_children()):
-            if child in again:
-                setattr(parent, name, _EachCallItsOwn(child, calls[child]))
-    return twin
+    parts, size = [], model.chunk or 128
+    for one, zero, label in zip(
+        image.split(size), start.split(size), target.split(size), strict=True
+    ):
+        rules = _Rescale()
+        with rules:
+            model(zero)
+        with rules.slopes():
+            _, _, slope = model.gradient(one, target_logit, label)
+        parts.append((one - zero) * slope)
+    return torch.cat(parts)
 
 
-class _EachCallItsOwn(nn.Module):
-    """As many copies of an activation as it is called in one forward, taken in turn."""
+class _Seen(NamedTuple):
+    """What an activation was given by the baseline and answered."""
 
-    def __init__(self, activation: nn.Module, calls: int) -> None:
-        super().__init__()
-        self.copies = nn.ModuleList(copy.deepcopy(activation) for _ in range(calls))
-        self.turn = 0
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Answers with the next copy."""
-        activation = self.copies[self.turn]
-        self.turn = (self.turn + 1) % len(self.copies)
-        return activation(*inputs)
+    name: str
+    value: Tensor
+    answer: Tensor
+    place: Tensor | None
 
 
-@contextmanager
-def _watched(
-    network: nn.Module, rules: tuple[type, ...]
-) -> Iterator[tuple[Counter[nn.Module], set[str]]]:
-    """Counts calls of modules with a rule and collects what bends outside of them."""
-    calls: Counter[nn.Module] = Counter()
-    watch = _Watch()
+class _Rescale(TorchFunctionMode):
+    """Notes what activations do to baselines, then answers images with slopes for derivatives.
 
-    def enter(part: nn.Module, _: Any) -> None:
-        calls[part] += 1
-        watch.inside += 1
-
-    def leave(*_: Any) -> None:
-        watch.inside -= 1
-
-    handles = []
-    for part in network.modules():
-        if type(part) in rules:
-            handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
-    try:
-        with watch, torch.no_grad():
-            yield calls, watch.bent
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class _Watch(TorchFunctionMode):
-    """Notes the names of functions that bend, unless a module with a rule is at work."""
+    Activations are told by the order of their calls, which is that of the network's code.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.inside = 0
-        self.bent: set[str] = set()
+        self._seen: list[_Seen] = []
+        self._turn: Iterator[_Seen] | None = None
+
+    @contextmanager
+    def slopes(self) -> Iterator[None]:
+        """Answers with slopes as long as the context is entered."""
+        self._turn = iter(self._seen)
+        with self:
+            yield
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """Looks at a call and lets it through."""
-        name = getattr(func, "__name__", "").removeprefix("boolean_dispatch")
-        if not self.inside and name in _BENT:
-            self.bent.add(name)
-        return func(*args, **(kwargs or {}))
+        """Answers in the place of an activation and lets everything else through."""
+        name = getattr(func, "__name__", "").rstrip("_")
+        if name in _NO_RULE:
+            raise UserError(
+                f"DeepLift has no rule for {name}, which this model uses: explain it by "
+                "integrated_gradients, which needs none."
+            )
+        if name not in _ELEMENTWISE and name not in _POOLS:
+            return func(*args, **(kwargs or {}))
+        value, rest = args[0], args[1:]
+
+        def bend(one: Tensor) -> tuple[Tensor, Tensor | None]:
+            if name in _POOLS:
+                return _POOLS[name](one, *rest, **{**(kwargs or {}), "return_indices": True})
+            # A copy, because an activation in place would overwrite what the slope is made of.
+            return func(one.clone(), *rest, **(kwargs or {})), None
+
+        if self._turn is None:
+            answer, place = bend(value)
+            self._seen.append(_Seen(name, value.clone(), answer, place))
+            return answer
+        return _with_slope(value, bend, next(self._turn))
+
+
+def _with_slope(
+    value: Tensor, bend: Callable[[Tensor], tuple[Tensor, Tensor | None]], before: _Seen
+) -> Tensor:
+    """What the activation answers, as a function of its input with the slope for derivative."""
+    with torch.enable_grad():
+        leaf = value.detach().requires_grad_()
+        answer, place = bend(leaf)
+    step = value.detach() - before.value
+    still = step.abs() < _TINY
+    step = torch.where(still, 1, step)  # never divided by: what is still has no slope
+    change = value - value.detach()  # zero, but it has a gradient
+    if place is None or before.place is None:
+        (derivative,) = torch.autograd.grad(answer.sum(), leaf)
+        slope = torch.where(still, derivative, (answer.detach() - before.answer) / step)
+        return answer.detach() + slope * change
+    answer = answer.detach()
+    share, moved = torch.where(still, 0, change / step), torch.where(still, change, 0)
+    most = answer.maximum(before.answer)
+    return (
+        answer
+        + (most - before.answer) * _taken(share, place)
+        + (answer - most) * _taken(share, before.place)
+        + _taken(moved, place)
+    )
+
+
+def _taken(value: Tensor, place: Tensor) -> Tensor:
+    """Values `(N, C, ...)` at flat places of each channel, `(N, C, ...)` of another size."""
+    return value.flatten(2).gather(2, place.flatten(2)).reshape(place.shape)

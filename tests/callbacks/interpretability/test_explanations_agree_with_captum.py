@@ -20,6 +20,8 @@ from callbacks.interpretability import (
     KernelShap,
     Occlusion,
 )
+from callbacks.interpretability.deeplift import differences
+from callbacks.interpretability.fill import filled
 from callbacks.interpretability.infidelity import infidelity
 from callbacks.interpretability.segments import grid_segments
 from callbacks.interpretability.subsets import subset_drops
@@ -66,7 +68,6 @@ SAME = {
     "gradient": (Gradient(), lambda m, x: theirs(peer.Saliency(m), x)),
     "input x gradient": (InputXGradient(), lambda m, x: theirs(peer.InputXGradient(m), x)),
     "integrated gradients": (IntegratedGradients(16), integrated),
-    "deeplift": (DeepLift(), lambda m, x: theirs(peer.DeepLift(m), x)),
     "occlusion": (Occlusion(7, "black"), occlusion),
     "grad cam": (GradCAM(), cam),
     "exact kernel shap": (KernelShap(14, 2, "black"), shapley),
@@ -137,17 +138,63 @@ def test_deeplift_of_activations_in_place_and_reused(picture: Tensor) -> None:
     assert not model.relu._forward_hooks
 
 
-class Bent(nn.Module):
-    """Bends by a function that no hook sees."""
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+def test_deeplift_of_a_maximum_between_convolutions(picture: Tensor) -> None:
+    """One image at a time: of a batch, Captum's maximum uses the first image's gradient."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5),
+    ]  # fmt: skip
+    model, image = nn.Sequential(*layers).double().eval(), picture.double()
+    # A flat baseline has no largest pixel in a window: any would do.
+    start = filled("blur", image, Draw(0, torch.arange(6)))
+    parts = zip(image.split(1), start.split(1), LABEL.split(1), strict=True)
+    truth = torch.cat([peer.DeepLift(model).attribute(*part).detach() for part in parts])
+    torch.testing.assert_close(ours(DeepLift("blur"), model, image), truth, rtol=1e-9, atol=1e-12)
 
-    def __init__(self) -> None:
+
+def test_deeplift_of_a_maximum_by_hand() -> None:
+    """Of (3, 1) against (1, 2): 3 - 2 = 1 is all the first pixel's, through two activations.
+
+    Captum's hooks on the tensor between them meet, and its contributions do not add up.
+    """
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d((1, 2)), nn.ReLU(), nn.Flatten()).double()
+    image = torch.tensor([[[[3.0, 1.0]]], [[[1.0, 3.0]]], [[[0.5, 1.0]]]]).double()
+    start = torch.tensor([1.0, 2.0]).double().expand_as(image)
+    label = torch.zeros(3, dtype=torch.long)
+    found = differences(Queries(model), image, start, label)
+    # Of (1, 3): the second pixel, 3 - 2. Of (.5, 1): it falls by 1, which is the second's as well.
+    truth = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[0.0, -1.0]]]]).double()
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-12)
+
+
+class Functional(nn.Module):
+    """Activations and a pool with overlapping windows that no hook sees."""
+
+    def __init__(self, last: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.conv, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 5)
+        self.conv, self.head, self.last = nn.Conv2d(1, 4, 3), nn.Linear(4, 5), last
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.head(F.gelu(self.conv(image)).mean((2, 3)))
+        hidden = F.max_pool2d(F.silu(self.conv(image)), 3, stride=2, padding=1)
+        return self.head(self.last(hidden).mean((2, 3)))
+
+
+@pytest.mark.parametrize("last", [F.gelu, torch.relu_, torch.sigmoid, F.hardswish])
+def test_deeplift_of_functions_is_complete(last: Callable, picture: Tensor) -> None:
+    """The rescale rule's own theorem: contributions add up to f(x) - f(x0)."""
+    torch.manual_seed(0)
+    model = Functional(last).double().eval()
+    found = ours(DeepLift(), model, picture.double())
+    with torch.no_grad():
+        gain = (model(picture.double()) - model(torch.zeros_like(picture).double())).gather(
+            1, LABEL[:, None]
+        )[:, 0]
+    torch.testing.assert_close(found.sum((1, 2, 3)), gain, rtol=1e-9, atol=1e-9)
 
 
 def test_deeplift_refuses_what_it_has_no_rule_for(picture: Tensor) -> None:
-    with pytest.raises(UserError, match="no rule for gelu"):
-        ours(DeepLift(), Bent(), picture)
+    model = Functional(lambda hidden: F.layer_norm(hidden, hidden.shape[1:]))
+    with pytest.raises(UserError, match="no rule for layer_norm"):
+        ours(DeepLift(), model, picture)
