@@ -1,6 +1,7 @@
 """Explanations, and how far each can be believed."""
 
 from callbacks.interpretability.activation_maximisation import ActivationMaximisation, Visualised
+from callbacks.interpretability.captum_method import CaptumMethod
 from callbacks.interpretability.completeness import Completeness
 from callbacks.interpretability.complexity import Complexity
 from callbacks.interpretability.controls import EdgeFilter, Inverse, RandomMap
@@ -37,6 +38,7 @@ __all__ = [
     "EXPLAINERS",
     "METRICS",
     "ActivationMaximisation",
+    "CaptumMethod",
     "Completeness",
     "Complexity",
     "DeepLift",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from callbacks import Draw, Queries
 from callbacks.interpretability import (
+    CaptumMethod,
     Completeness,
     DeepLift,
     GradCAM,
@@ -198,3 +199,35 @@ def test_deeplift_refuses_what_it_has_no_rule_for(picture: Tensor) -> None:
     model = Functional(lambda hidden: F.layer_norm(hidden, hidden.shape[1:]))
     with pytest.raises(UserError, match="no rule for layer_norm"):
         ours(DeepLift(), model, picture)
+
+
+def test_any_method_of_captum_is_an_explainer(network: nn.Module, picture: Tensor) -> None:
+    """In chunks, padded, and with its price."""
+    explainer, model = CaptumMethod("InputXGradient"), Queries(network, 4)
+    found = explainer(model, picture, LABEL, Draw(0, torch.arange(6)))
+    torch.testing.assert_close(found, ours(InputXGradient(), network, picture), rtol=0, atol=1e-6)
+    assert (model.forwards, model.backwards) == (6, 6)
+
+
+@pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
+def test_captum_meets_activations_in_place(picture: Tensor) -> None:
+    torch.manual_seed(0)
+    parts = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 5))
+    model, plain = (Reused(parts, in_place).eval() for in_place in (True, False))
+    truth = theirs(peer.GuidedBackprop(plain), picture)
+    found = ours(CaptumMethod("GuidedBackprop"), model, picture)
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-7)
+    assert model.relu.inplace
+    assert not any(part._forward_hooks or part._backward_hooks for part in model.modules())
+
+
+REFUSED = {
+    "GuidedBackpropp": "Did you mean 'GuidedBackprop'",
+    "LayerActivation": "LayerActivation does not explain this model",
+}
+
+
+@pytest.mark.parametrize("method", REFUSED)
+def test_captums_mistakes_are_explained(method: str, network: nn.Module, picture: Tensor) -> None:
+    with pytest.raises(UserError, match=REFUSED[method]):
+        ours(CaptumMethod(method), network, picture)
