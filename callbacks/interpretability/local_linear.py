@@ -48,41 +48,59 @@ class LocalLinearity:
     draws: int = 160
     held_out: int = 40
     higher_is_better: ClassVar[bool | None] = True
-    backwards: int = field(default=1, init=False, repr=False)
+    backwards: int = field(default=0, init=False, repr=False)
 
     @property
     def forwards(self) -> int:
-        """One for each row and one for the gradient."""
-        return self.draws + self.held_out + 1
+        """One for each row."""
+        return self.draws + self.held_out
 
     def __call__(
         self, model: Queries, image: Tensor, target: Tensor, saliency: Tensor, draw: Draw
     ) -> Tensor:
-        """See `Metric`; the map is not used."""
-        return self.fitted(model, image, target, draw).r2
+        """See `Metric`; the map is not used, and no gradient: a model without any can be judged."""
+        parts = [
+            self._fit(*self._rows(model, image[r], target[r], draw.select(r)))[2]
+            for r in self._chunks(model, image)
+        ]
+        return torch.cat(parts)
 
     def fitted(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> LinearFit:
-        """Fits the surrogate of every image."""
-        rows = torch.arange(len(image), device=image.device).split(model.chunk or 128)
-        parts = [self._fit(model, image[r], target[r], draw.select(r)) for r in rows]
+        """Fits the surrogate of every image; asks for one gradient each beside the rows."""
+        parts = [
+            self._fitted(model, image[r], target[r], draw.select(r))
+            for r in self._chunks(model, image)
+        ]
         return LinearFit(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _fit(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> LinearFit:
+    def _chunks(self, model: Queries, image: Tensor) -> tuple[Tensor, ...]:
+        return torch.arange(len(image), device=image.device).split(model.chunk or 128)
+
+    def _rows(
+        self, model: Queries, image: Tensor, target: Tensor, draw: Draw
+    ) -> tuple[Tensor, Tensor]:
+        """Disturbances `(N, R, S)` and the logits they make `(N, R)`, held out ones last."""
         segment, count = grid_segments(image, self.grid), self.draws + self.held_out
-        normal = draw.normal("local linear", 0, (count, self.grid**2)).to(image)
-        delta = self.radius * normal
+        delta = self.radius * draw.normal("local linear", 0, (count, self.grid**2)).to(image)
 
         def moved(sample: Tensor, step: Tensor) -> Tensor:
             return image[sample] + delta[sample, step][:, segment][:, None]
 
-        value = scores(model, image, target, count, moved)
-        logits, _, gradient = model.gradient(image, target_logit, target)
-        slope = sum_by_segment(gradient.sum(1, keepdim=True), segment)
+        return delta, scores(model, image, target, count, moved)
+
+    def _fit(self, delta: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights `(N, S)`, intercepts `(N,)` and R² `(N,)` on the rows held out."""
         n = self.draws
         weight, intercept = weighted_ridge(
             delta[:, :n], value[:, :n], torch.ones_like(value[:, :n])
         )
-        fresh, truth = delta[:, n:], value[:, n:]
-        guess = (fresh * weight[:, None]).sum(2) + intercept[:, None]
-        promised = (fresh * slope[:, None]).sum(2) + target_logit(logits, target)[:, None]
-        return LinearFit(weight, intercept, r2(truth, guess), r2(truth, promised))
+        guess = (delta[:, n:] * weight[:, None]).sum(2) + intercept[:, None]
+        return weight, intercept, r2(value[:, n:], guess)
+
+    def _fitted(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> LinearFit:
+        delta, value = self._rows(model, image, target, draw)
+        logits, _, gradient = model.gradient(image, target_logit, target)
+        slope = sum_by_segment(gradient.sum(1, keepdim=True), grid_segments(image, self.grid))
+        n = self.draws
+        promised = (delta[:, n:] * slope[:, None]).sum(2) + target_logit(logits, target)[:, None]
+        return LinearFit(*self._fit(delta, value), r2(value[:, n:], promised))

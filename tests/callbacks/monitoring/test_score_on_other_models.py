@@ -160,8 +160,17 @@ def test_random_maps_score_zero(part: str, which: str, network: str) -> None:
     assert value == 0 or which != "ours"
 
 
-def test_white_noise_has_no_surrogate() -> None:
-    noise = UNITS["white noise"][0]
+def unseen(x: Tensor) -> Tensor:
+    """White noise that does not even look at the image, hence has no gradient."""
+    return torch.randn(len(x), 4, generator=GENERATOR)
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("which", ["white noise", "unseen"])
+def test_white_noise_has_no_surrogate(which: str) -> None:
+    noise = unseen if which == "unseen" else UNITS["white noise"][0]
     found = measured(Panel(), "surrogate", Function(noise), IMAGES.grey)
     assert np.isfinite(np.asarray(found.measured)).all()
     assert part_of("surrogate", found)[0] <= RANDOM
