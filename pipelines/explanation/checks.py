@@ -17,6 +17,7 @@ _LEAST_TEST = 4
 def check_request(
     classifier: Classifier,
     data: ImageDataModule,
+    outliers: ImageDataModule | None = None,
     *,
     images: int,
     train_images: int,
@@ -30,6 +31,7 @@ def check_request(
     Args:
         classifier: in evaluation mode, asked about one image.
         data: whose splits are counted.
+        outliers: whose test split has to be there.
         images: how many test images are explained, at most.
         train_images: how many training images are fitted on, at most.
         forwards: budget of the score for an image.
@@ -63,4 +65,9 @@ def check_request(
             f"Expected `train_images` to be at least {LEAST_IMAGES}, but got {train_images}: "
             "outlier scores and the monitor are learnt from them."
         )
+    if outliers is not None:
+        try:
+            outliers.images("test")
+        except UserError as error:
+            raise UserError(f"The outliers: {error}") from error
     check_budget(classifier, data, images, forwards, seed)

@@ -43,6 +43,7 @@ class WatchStage:
         cost: share of the forward that watching every batch takes.
         report: after the clean test images.
         profile_split: where the profile comes from.
+        notes: what a reader must know.
     """
 
     monitor: Monitor
@@ -54,6 +55,7 @@ class WatchStage:
     cost: Interval
     report: MonitorReport
     profile_split: str
+    notes: list[str]
 
 
 def run_watch(
@@ -77,7 +79,13 @@ def run_watch(
         seed: of noise and windows.
     """
     split = "val" if len(data.images("val")) >= 8 * window else "train"
-    window = max(4, min(window, min(images, len(data.images(split))) // 8))
+    wanted, learnt = window, min(images, len(data.images(split)))
+    window = max(4, min(wanted, learnt // 8))
+    short = (
+        f"Drift is tested in windows of {window} images, not {wanted:,}, as there are only "
+        f"{learnt:,} {split} images to learn from."
+    )
+    notes = [short] if window < wanted else []
     size = min(classifier.chunk, window)
 
     def images_of(name: str, count: int | None) -> Iterator[Tensor]:
@@ -114,7 +122,7 @@ def run_watch(
     table["delay"] *= monitor.every
     return WatchStage(
         monitor, layers, dead, pd.concat(timelines, ignore_index=True), table,
-        alarms, cost, clean, split,
+        alarms, cost, clean, split, notes,
     )  # fmt: skip
 
 

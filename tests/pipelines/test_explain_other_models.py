@@ -9,17 +9,19 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from callbacks.monitoring import PARTS
 from callbacks.rows import outcome_columns
-from datamodules import Digits, Preprocessing, UserError
+from datamodules import Digits, ImageFolder, Preprocessing, UserError
 from lightning_modules import Classifier
 from pipelines.explanation.checks import check_request
 from pipelines.explanation.features import batches, features_of, head_of
 from pipelines.explanation.outlier_stage import run_outliers
 from pipelines.explanation.score_stage import run_score
+from pipelines.explanation.watch_stage import run_watch
 
 CPU = torch.device("cpu")
 GREY = Preprocessing(channels=1, mean=(0.3,), std=(0.4,))
@@ -173,10 +175,6 @@ def test_features_without_a_head_are_the_answers() -> None:
 
 
 def test_outliers_of_another_size_are_shown_in_the_datas(tmp_path: Path) -> None:
-    from PIL import Image
-
-    from datamodules import ImageFolder
-
     for label in "ab":
         (tmp_path / label).mkdir()
         for i in range(5):
@@ -213,6 +211,18 @@ def test_too_few_images_and_no_gradient_are_refused_first() -> None:
         check_request(classifier_of(mlp()), Digits(limit=8), **USUAL)
     with pytest.raises(UserError, match="can be differentiated by the image"):
         check_request(classifier_of(NoGradient()), Digits(limit=60), **USUAL)
+
+
+def test_outliers_that_are_not_there_are_refused_first(tmp_path: Path) -> None:
+    away = ImageFolder(root=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="The outliers: There is no folder"):
+        check_request(classifier_of(mlp()), Digits(limit=60), away, **USUAL)
+
+
+def test_a_window_too_large_is_shortened_and_said_to_be() -> None:
+    stage = run_watch(classifier_of(mlp()), Digits(limit=60), 60, 64, 0.05, CPU, 0)
+    assert stage.monitor.window == 7
+    assert "windows of 7 images, not 64" in stage.notes[0]
 
 
 def test_the_budget_is_known_before() -> None:
