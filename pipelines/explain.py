@@ -11,10 +11,12 @@ from callbacks import PROBES, Probe
 from callbacks.resume import weights_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
+from datamodules.errors import UserError
 from lightning_modules import Classifier
 from pipelines.arguments import parse
 from pipelines.evaluate import TRAINER, classifier_for, evaluate, opened, pipeline_run
 from pipelines.explanation.changes import changes, others
+from pipelines.explanation.checks import check_request
 from pipelines.explanation.gallery import views_of
 from pipelines.explanation.outlier_stage import OutlierStage, run_outliers
 from pipelines.explanation.page import write_page
@@ -94,6 +96,11 @@ def explain(
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle).eval()
     classifier.chunk = chunk
+    device = _device(trainer or {})
+    check_request(
+        classifier, data, images=images, train_images=train_images, forwards=forwards,
+        window=window, false_alarms=false_alarms, seed=seed,
+    )  # fmt: skip
     beside = others(compare, classifier, arch, trust_pickle)
     store, problem = opened(tracking, root)
     key = fingerprint(
@@ -107,9 +114,8 @@ def explain(
     name = f"{classifier.architecture.rpartition(':')[2].replace('/', '-')}-{data.name}-s{seed}"
     tags = {"model": classifier.source, "data": data.name, "question": "monitorability"}
     keep = root / "mlruns" / "resume" / "runs" / f"{key}.json"
-    with pipeline_run(store, f"explain-{name}", tags, parent, keep) as above:
+    with pipeline_run(store, f"explain-{name}", tags, parent, keep, tracking.board(root)) as above:
         start = time.perf_counter()
-        device = _device(trainer or {})
         evaluation = evaluate(
             classifier,
             data,
@@ -150,9 +156,18 @@ def explain(
 
 
 def _device(flags: dict[str, Any]) -> torch.device:
-    """The one device that the Trainer's flags choose."""
-    quiet = {**TRAINER, **device_flags(flags), "logger": False, "devices": 1, "strategy": "auto"}
-    return made_trainer(quiet, []).strategy.root_device
+    """The one device that the Trainer's flags choose.
+
+    Raises:
+        UserError: they choose several.
+    """
+    made = made_trainer({**TRAINER, **device_flags(flags), "logger": False}, [])
+    if made.world_size > 1:
+        raise UserError(
+            "Expected `trainer.devices` 1: fits and the monitor live on one device. Explanation "
+            "probes run on many in `assay evaluate --probes explain_gradient ...`."
+        )
+    return made.strategy.root_device
 
 
 def _keep(

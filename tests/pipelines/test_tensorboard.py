@@ -137,7 +137,7 @@ def test_a_recovery_has_its_curve(assay: Assay, lenet: Path, home: Path) -> None
     "file",
     [
         "evaluate", "fine_tune", "recover", "recovery/atlas", "transfer/command", "distill",
-        pytest.param("explain", marks=pytest.mark.xfail(reason="its line is still to come")),
+        "explain",
     ],
 )  # fmt: skip
 def test_every_pipeline_hands_the_board_to_its_run(file: str) -> None:
