@@ -10,6 +10,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.damage import Damage
+from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
@@ -121,7 +122,8 @@ def recover(
         "data": data, "probes": probes or ["clean"], "seed": seed, "chunk": chunk,
         "tracking": tracking, "root": root, "trainer": flags, "config": config,
     }  # fmt: skip
-    keep, board = root / "mlruns" / "none", tracking.board(root)
+    key = fingerprint({"run": f"recover-{name}", "command": config})
+    keep, board = root / "mlruns" / "resume" / "runs" / f"{key}.json", tracking.board(root)
     with pipeline_run(store, f"recover-{name}", tags, None, keep, board) as above:
         evaluate(subject.stored.original, parent=above, stage="original", **same)
         severities = severities or list(hurting.severities)

@@ -193,7 +193,8 @@ def draw_atlas(
     store, problem = opened(tracking, root)
     tags = {"question": "recoverability", "atlas": title}
     tables = []
-    keep, board = root / "mlruns" / "none", tracking.board(root)
+    key = fingerprint({"run": f"atlas-{title}", "command": config})
+    keep, board = root / "mlruns" / "resume" / "runs" / f"{key}.json", tracking.board(root)
     with pipeline_run(store, f"atlas-{title}", tags, None, keep, board) as above:
         for subject, part in _subjects(plan, model, data, arch, places, root, flags):
             with started(store, f"atlas-{subject.label}", tags, above) as run:
