@@ -13,6 +13,7 @@ from callbacks.interpretability.integrated_gradients import IntegratedGradients
 from callbacks.interpretability.local_linear import LocalLinearity
 from callbacks.interpretability.max_sensitivity import MaxSensitivity
 from callbacks.interpretability.parameter_randomisation import ParameterRandomisation
+from callbacks.interpretability.rank_correlation import spearman
 from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
 from callbacks.monitoring.budget import Item
 from callbacks.monitoring.score import Evidence
@@ -74,7 +75,7 @@ class Panel:
         costs = {
             "faithfulness": explain + 2 * self.gain.forwards,
             "stability": explain + again.forwards + 2 * again.backwards,
-            "randomisation": 2 * explain,
+            "randomisation": 3 * explain,
             "surrogate": self.surrogate.forwards + 2 * self.surrogate.backwards,
         }
         return [Item(name, costs[name], images, _SPREADS[name]) for name in PER_IMAGE]
@@ -154,10 +155,13 @@ class Panel:
         self, model: Queries, image: Tensor, target: Tensor, draw: Draw
     ) -> tuple[Tensor, Tensor, float]:
         own = self.explainer(model, image, target, draw)
-        measured = ParameterRandomisation(self.explainer)(model, image, target, own, draw)
-        # A map that has become constant has no ranks any more, but also nothing of what it was.
-        varied = (own != own[:, :, :1, :1]).flatten(1).any(1)
-        measured = torch.where(varied, measured.nan_to_num(nan=0.0), torch.nan)
+        again = self.explainer(model, image, target, draw)
+        left = ParameterRandomisation(self.explainer)(model, image, target, own, draw)
+        kept = spearman(own.flatten(1), again.flatten(1))
+        # A map that has become constant has no ranks any more, but also nothing of what it was. And
+        # what changes by itself whenever it is asked for has not noticed the parameters.
+        measured = 1 - kept.nan_to_num(nan=0.0) + left.nan_to_num(nan=0.0)
+        measured = measured.where((own != own[:, :, :1, :1]).flatten(1).any(1), torch.nan)
         return measured, torch.ones_like(measured), 0.0
 
     def _surrogate(

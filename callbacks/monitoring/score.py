@@ -16,7 +16,8 @@ PARTS: dict[str, str] = {
     "stability": "max-sensitivity; 0: the map's values in an order redrawn for every image, 1: it "
     "never changes",
     "randomisation": "1 - rank correlation of the maps before and after all parameters are "
-    "randomised; 0: a map that ignores the model, 1: nothing is left of it",
+    "randomised, less what changes when it is asked for again; 0: a map that ignores the model, 1: "
+    "nothing is left of it",
     "surrogate": "held-out R² of the local linear surrogate, negative ones as 0; 0: no better than "
     "the mean, 1: exact",
     "units": "share of units whose maximised image beats the 99.9th percentile of natural "

@@ -28,6 +28,8 @@ N, SIDE = 128, 12
 RANDOM, IDEAL = 0.05, 1e-3
 """The issue's two bars."""
 
+GENERATOR = torch.Generator().manual_seed(0)
+
 
 class Images(NamedTuple):
     """Grey and colour images."""
@@ -119,6 +121,9 @@ MAPS: dict[str, Explainer] = {
     "ours": RandomMap(),
     "uniform": Foreign(lambda draw, step, shape: draw.uniform("foreign", step, shape)),
     "normal": Foreign(lambda draw, step, shape: draw.normal("foreign", step, shape)),
+    "anew whenever asked": Foreign(
+        lambda draw, step, shape: torch.rand(len(draw), *shape, generator=GENERATOR)
+    ),
     "rare": Foreign(lambda draw, step, shape: draw.uniform("foreign", step, shape) ** 20),
 }
 MODELS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
@@ -163,9 +168,6 @@ def test_random_maps_score_zero(part: str, which: str, network: str) -> None:
 def unseen(x: Tensor) -> Tensor:
     """White noise that does not even look at the image, hence has no gradient."""
     return torch.randn(len(x), 4, generator=GENERATOR)
-
-
-GENERATOR = torch.Generator().manual_seed(0)
 
 
 @pytest.mark.parametrize("which", ["white noise", "unseen"])
