@@ -15,15 +15,15 @@ from datamodules.errors import UserError
 from lightning_modules import Classifier
 from pipelines.arguments import parse
 from pipelines.evaluate import TRAINER, classifier_for, evaluate, opened, pipeline_run
-from pipelines.explanation.changes import changes, others
+from pipelines.explanation.changes import others
 from pipelines.explanation.checks import check_request
-from pipelines.explanation.gallery import views_of
 from pipelines.explanation.outlier_stage import OutlierStage, run_outliers
 from pipelines.explanation.page import write_page
 from pipelines.explanation.result import Explanation
 from pipelines.explanation.score_stage import run_score
 from pipelines.explanation.summary import put_together
 from pipelines.explanation.table import print_explanation
+from pipelines.explanation.views import views_of
 from pipelines.explanation.watch_stage import WatchStage, run_watch
 from pipelines.tracking import Run, Tracking, TrackingError, started
 from pipelines.trainer import device_flags, made_trainer
@@ -138,13 +138,12 @@ def explain(
             clean = evaluation.result("clean")
             assert clean is not None
             score = run_score(classifier, data, clean.rows, images, forwards, device, seed)
-            views = views_of(classifier, data, train_images, device, seed)
-            budget = forwards * score.plan.images
-            change = changes(classifier, beside, data, budget, device, seed)
-            seconds = time.perf_counter() - start
-            explanation = put_together(
-                data, evaluation, found, watch, score, views, change, seconds
+            print("Explaining by every method, before and after changes ...", flush=True)
+            views = views_of(
+                classifier, beside, data, forwards * score.plan.images, train_images, device, seed
             )
+            seconds = time.perf_counter() - start
+            explanation = put_together(data, evaluation, found, watch, score, views, seconds)
             folder = root / "mlruns" / "explanations" / f"{name}-{key[:8]}"
             _keep(explanation, found, watch, folder, config)
             print_explanation(explanation)

@@ -191,6 +191,35 @@ def gallery_figure(
     return figure
 
 
+def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
+    """Rank correlation of the maps of any two methods.
+
+    Args:
+        names: of the methods.
+        same: `(M, M)` in [-1, 1].
+    """
+    n = len(names)
+    figure, axes = drawn(2.2 + 0.36 * n, 1.6 + 0.34 * n)
+    axes.imshow(same, cmap="RdBu_r", vmin=-1, vmax=1)
+    labels = [name.replace("_", " ") for name in names]
+    axes.set_xticks(range(n), labels, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(n), labels, fontsize=8)
+    for i, row in enumerate(same):
+        for j, value in enumerate(row):
+            ink = "white" if abs(value) > 0.6 else _INK
+            axes.annotate(
+                f"{round(value, 1) + 0:.1f}",
+                (j, i),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=ink,
+            )
+    axes.grid(False)
+    axes.set_title("Rank correlation of methods")
+    return figure
+
+
 def unit_figure(
     layer: str, images: np.ndarray, channels: Sequence[int], pairs: Sequence[tuple[float, float]],
     beats: Sequence[bool],

@@ -73,6 +73,8 @@ class Explanation:
         for line in records(self.tables["drift"]):
             key = f"monitoring/drift_{_slug(line['shift'])}_score"
             found.append((key, float(line["score"]), int(line["end"])))
+        for line in records(self.tables["methods"]):
+            found.append((f"monitoring/srg_{line['method']}", float(line["srg"]), 0))
         for line in records(self.tables["changes"]):
             key = f"monitoring/agreement_{_slug(line['version'])}"
             found.append((key, float(line["agreement"]), 0))

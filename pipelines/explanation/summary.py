@@ -8,12 +8,11 @@ from callbacks.statistics import Interval
 from datamodules import ImageDataModule
 from pipelines.arguments import typed_command
 from pipelines.evaluation import Evaluation
-from pipelines.explanation.changes import Changes
 from pipelines.explanation.figures import drift_figure, firing_figure, outlier_figure, risk_figure
-from pipelines.explanation.gallery import Views
 from pipelines.explanation.outlier_stage import OutlierStage
 from pipelines.explanation.result import Explanation, Headline
 from pipelines.explanation.score_stage import ScoreStage
+from pipelines.explanation.views import Views
 from pipelines.explanation.watch_stage import WatchStage
 
 
@@ -24,7 +23,6 @@ def put_together(
     watch: WatchStage,
     score: ScoreStage,
     views: Views,
-    change: Changes,
     seconds: float,
 ) -> Explanation:
     """Makes tables, figures, headline and notes of what the stages found."""
@@ -41,8 +39,7 @@ def put_together(
         "layers": dead.merge(watch.layers, on="layer"),
         "parts": score.score.table(),
         "budget": score.plan_table,
-        "tree": views.tree,
-        "changes": change.table,
+        **views.tables,
     }
     test = watch.monitor.test
     assert test is not None
@@ -53,7 +50,6 @@ def put_together(
         "firing": firing_figure(watch.monitor.profile),
         **score.figures,
         **views.figures,
-        "changes": change.figure,
     }
     return Explanation(
         model=evaluation.model,
@@ -63,7 +59,7 @@ def put_together(
         tables=tables,
         figures=figures,
         notes=[*data.notes, *score.notes, *views.notes],
-        facts={**_facts(outliers, watch), **score.facts, "before and after": change.note},
+        facts={**_facts(outliers, watch), **score.facts, **views.facts},
         command=typed_command(),
         seconds=seconds,
     )

@@ -20,8 +20,14 @@ def print_explanation(of: Explanation) -> None:
     plain = not sys.stdout.isatty()
     console = Console(file=sys.stdout, width=110 if plain else None)
     box = rich.box.ASCII2 if plain else rich.box.SIMPLE_HEAD
-    sections = [_score(of), _failures(of), _outliers(of.tables["outliers"]), _drifts(of),
-                _changes(of.tables["changes"])]  # fmt: skip
+    sections = [
+        _score(of),
+        _methods(of.tables["methods"]),
+        _changes(of.tables["changes"]),
+        _failures(of),
+        _outliers(of.tables["outliers"]),
+        _drifts(of),
+    ]
     for title, columns, lines in sections:
         if lines:
             table = Table(title=title, title_justify="left", box=box)
@@ -89,6 +95,19 @@ def _drifts(of: Explanation) -> Section:
         if name in ("false_alarm_rate", "monitor_overhead")
     )
     return title, ("shift", "windows with alarm", "images to first alarm"), lines
+
+
+def _methods(table: pd.DataFrame) -> Section:
+    columns = ("method", "forwards", "srg", "95 % interval", "most first", "least first", "Gini")
+    lines = [
+        (
+            f"{line['method']}{' (control)' if line['control'] else ''}", f"{line['forwards']:,}",
+            number(line["srg"]), ends(line["srg_low"], line["srg_high"]), number(line["most"]),
+            number(line["least"]), number(line["sparseness"]),
+        )
+        for line in records(table)
+    ]  # fmt: skip
+    return "Methods: symmetric relevance gain, removal curves, sparseness", columns, lines
 
 
 def _changes(table: pd.DataFrame) -> Section:

@@ -1,4 +1,4 @@
-"""The same images explained before and after a change."""
+"""Every method on the same images, and the same images before and after a change."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from callbacks.interpretability import CONTROLS, EXPLAINERS
 from callbacks.resume import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier, load_classifier, save_classifier
 from pipelines.explanation.changes import Changes, changes, others
+from pipelines.explanation.methods import methods
 
 CPU = torch.device("cpu")
 Assay = Callable[..., tuple[int, str, str]]
@@ -93,3 +95,22 @@ def test_a_missing_model_to_compare_is_told_before_anything_runs(
     assert "nowhere.pt" in err
     assert "Traceback" not in err
     assert "clean" not in out
+
+
+def test_every_method_stands_beside_its_controls(classifier: Classifier, data: Digits) -> None:
+    found = methods(classifier, data, 10**7 / 8, CPU, 0)
+    table = found.table.set_index("method")
+    assert set(table.index) == {*EXPLAINERS, *CONTROLS}
+    assert found.notes == []
+    assert table["srg"].is_monotonic_decreasing
+    assert table.loc["random", "srg_low"] < 0.05 < 0.2 < table.loc["integrated_gradients", "srg"]
+    assert table["srg"].to_numpy() == pytest.approx(table["least"] - table["most"], abs=1e-6)
+    assert set(found.figures) == {"gallery", "agreement"}
+    assert "Kendall's tau" in found.fact
+
+
+def test_a_small_budget_names_what_it_leaves_out(classifier: Classifier, data: Digits) -> None:
+    found = methods(classifier, data, 6 * 4 * 300, CPU, 0)
+    assert (found.table["n"] == 6).all()
+    assert "rise: left out, raise --forwards." in found.notes
+    assert {"gradient", "random"} <= set(found.table["method"]), "the cheap ones are always there"
