@@ -67,7 +67,7 @@ def parse(
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
     parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
     parsed = parser.parse_args(list(words))
-    config = parser.dump(parsed, skip_none=True)
+    config = parser.dump(parsed, skip_unset=True)
     made = _instantiated(parser, parsed)
     made.pop("config", None)
     arguments = {name: _plain(value) for name, value in vars(made).items()}
