@@ -98,7 +98,7 @@ def explain(
     classifier.chunk = chunk
     device = _device(trainer or {})
     check_request(
-        classifier, data, images=images, train_images=train_images, forwards=forwards,
+        classifier, data, outliers, images=images, train_images=train_images, forwards=forwards,
         window=window, false_alarms=false_alarms, seed=seed,
     )  # fmt: skip
     beside = others(compare, classifier, arch, trust_pickle)

@@ -14,6 +14,7 @@ from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
 
+_TOP = 3
 _ROUNDING = 1e-5
 """Relative error of means of float32 numbers, by far."""
 
@@ -27,6 +28,7 @@ class Visualised(NamedTuple):
         natural: `(K,)` 99.9th percentile over natural images.
         best: `(K,)` largest of any natural image.
         beats: `(K,)` bool, the verdict: activation > natural, by more than rounding makes.
+        top: `(K, T)` the natural images of largest activation, at most three.
     """
 
     image: Tensor
@@ -34,6 +36,7 @@ class Visualised(NamedTuple):
     natural: Tensor
     best: Tensor
     beats: Tensor
+    top: Tensor
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class ActivationMaximisation:
         best = usual[:, channels].amax(0)
         # The mean of equal numbers may be another one: a constant unit must not beat itself.
         beats = activation - common > _ROUNDING * common.abs()
-        return Visualised(image, activation, common, best, beats)
+        top = usual[:, channels].T.argsort(dim=1, descending=True, stable=True)[:, :_TOP]
+        return Visualised(image, activation, common, best, beats, top)
 
     def _optimised(
         self, model: Queries, layer: str, channel: Tensor, shape: tuple[int, ...]

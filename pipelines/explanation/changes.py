@@ -1,5 +1,6 @@
 """The same image's explanation before and after: attack, damage, fine-tuning, distillation."""
 
+import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, load_classifier
 from pipelines.explanation.features import batches
-from pipelines.explanation.figures import gallery_figure
+from pipelines.explanation.picture_figures import gallery_figure
 
 _SHARE = 0.1
 """Of the budget of the score, which this view may spend once more."""
@@ -161,8 +162,9 @@ def _versions(
     noisy = (image + radius * corner.sign()).clamp(0, 1)
     yield Version("noise (control)", "control", classifier, noisy)
     damaged = copy.deepcopy(classifier)
-    Zero()(damaged, _ZEROED, draw.seed).apply(damaged)
-    yield Version("damaged", "damage", damaged, image)
+    with contextlib.suppress(UserError):  # without a layer of weights there is nothing to damage
+        Zero()(damaged, _ZEROED, draw.seed).apply(damaged)
+        yield Version("damaged", "damage", damaged, image)
     for name, other in compare.items():
         yield Version(name, "model", other.to(image.device), image)
     yield Version("random weights (control)", "control", randomised(classifier, draw.seed), image)

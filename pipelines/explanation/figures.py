@@ -1,7 +1,6 @@
 """Figures of `assay explain`: the score's parts, outliers, failures, drift, firing rates."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 
 from callbacks.monitoring import LayerStatistics
 from callbacks.monitoring.outliers import score_title
-from pipelines.report.figures import _GRID, _INK, _SOFT, COLOURS, LOOK
+from pipelines.report.figures import _INK, _SOFT, COLOURS, LOOK
 
 
 def drawn(width: float = 5.6, height: float = 3.5) -> tuple[Figure, Axes]:
@@ -32,6 +31,9 @@ def score_figure(table: pd.DataFrame) -> Figure:
     for i, line in zip(place, table.to_dict("records"), strict=True):
         total = line["part"] == "monitorability"
         colour = _INK if total else COLOURS[0]
+        if not np.isfinite(line["value"]):
+            axes.annotate("undefined", (0, i), va="center", fontsize=9, color=_SOFT)
+            continue
         low, high = (line[end] if np.isfinite(line[end]) else line["value"] for end in _ENDS)
         axes.plot([low, high], [i, i], color=colour, linewidth=7, alpha=0.25, solid_capstyle="butt")
         axes.plot(line["value"], i, "o", color=colour, markersize=7 if total else 5)
@@ -154,123 +156,3 @@ def firing_figure(profile: Mapping[str, LayerStatistics]) -> Figure:
     axes.set(xlim=(-0.02, 1.01), xlabel="share of places where the unit is not zero")
     axes.set_title("Firing rates of units")
     return figure
-
-
-def gallery_figure(
-    images: np.ndarray, maps: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]],
-    titles: Sequence[str], width: float = 1.45,
-) -> Figure:  # fmt: skip
-    """Images with the map of every method beside them.
-
-    Args:
-        images: `(n, H, W, C)` in [0, 1].
-        maps: `(n, H, W)` by method.
-        captions: under every map, by method.
-        titles: over each image.
-        width: of a picture, in inches.
-    """
-    columns, n = 1 + len(maps), len(images)
-    with mpl.rc_context(LOOK):
-        figure, grid = _sheet(n, columns, width, width + 0.27)
-    for i, image in enumerate(images):
-        look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
-        grid[i, 0].imshow(image.squeeze(), **look)
-        grid[i, 0].set_title(titles[i], fontsize=8, loc="center", fontweight="normal")
-        for j, (name, found) in enumerate(maps.items(), 1):
-            top = float(np.quantile(np.abs(found[i]), 0.99)) or 1.0
-            grid[i, j].imshow(found[i], cmap="RdBu_r", vmin=-top, vmax=top)
-            grid[i, j].set_xlabel(captions[name][i], fontsize=7.5, color=_SOFT)
-            if i == 0:
-                grid[i, j].set_title(name, fontsize=8, loc="center", fontweight="normal")
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
-        for side in axes.spines.values():
-            side.set_visible(True)
-            side.set_color(_GRID)
-    return figure
-
-
-def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
-    """Rank correlation of the maps of any two methods.
-
-    Args:
-        names: of the methods.
-        same: `(M, M)` in [-1, 1].
-    """
-    n = len(names)
-    figure, axes = drawn(2.2 + 0.36 * n, 1.6 + 0.34 * n)
-    axes.imshow(same, cmap="RdBu_r", vmin=-1, vmax=1)
-    labels = [name.replace("_", " ") for name in names]
-    axes.set_xticks(range(n), labels, rotation=45, ha="right", fontsize=8)
-    axes.set_yticks(range(n), labels, fontsize=8)
-    for i, row in enumerate(same):
-        for j, value in enumerate(row):
-            ink = "white" if abs(value) > 0.6 else _INK
-            axes.annotate(
-                f"{round(value, 1) + 0:.1f}",
-                (j, i),
-                ha="center",
-                va="center",
-                fontsize=7,
-                color=ink,
-            )
-    axes.grid(False)
-    axes.set_title("Rank correlation of methods")
-    return figure
-
-
-def unit_figure(
-    layer: str, images: np.ndarray, channels: Sequence[int], pairs: Sequence[tuple[float, float]],
-    beats: Sequence[bool],
-) -> Figure:  # fmt: skip
-    """The image of each unit; under it its activation : that of natural images.
-
-    Args:
-        layer: name.
-        images: `(n, H, W, C)` in [0, 1].
-        channels: numbers of the units.
-        pairs: activation, and the 99.9th percentile of natural ones.
-        beats: the verdict.
-    """
-    shown = min(len(images), 32)
-    columns = min(8, shown)
-    lines = -(-shown // columns)
-    with mpl.rc_context(LOOK):
-        figure, grid = _sheet(lines, columns, 1.25, 1.55)
-    figure.suptitle(f"Units of {layer.removeprefix('model.')}", fontsize=11, x=0.01, ha="left")
-    for i, axes in enumerate(grid.flat):
-        axes.set(xticks=[], yticks=[])
-        axes.set_axis_on() if i < shown else axes.set_axis_off()
-        if i < shown:
-            look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if images.shape[-1] == 1 else {}
-            axes.imshow(images[i].squeeze(), **look)
-            axes.grid(False)
-            sign = "✓" if beats[i] else "✗"
-            axes.set_title(f"{channels[i]}", fontsize=8, loc="center", fontweight="normal", pad=2)
-            colour = COLOURS[2] if beats[i] else COLOURS[1]
-            axes.set_xlabel(
-                "{} {:.2g} : {:.2g}".format(sign, *pairs[i]), fontsize=8, color=colour, labelpad=2
-            )
-    return figure
-
-
-def _sheet(lines: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A grid of pictures at fixed places: a solver for the layout would take seconds.
-
-    Args:
-        lines: of the grid.
-        columns: of the grid.
-        width: of a cell, in inches.
-        height: of a cell with what is written over and under it.
-    """
-    top = 0.35
-    figure = Figure(figsize=(width * columns, height * lines + top))
-    room = {"left": 0.01, "right": 0.99, "top": 1 - 1.5 * top / figure.get_figheight()}
-    free = 1 - (width - 0.1) / height
-    grid = figure.subplots(
-        lines, columns, squeeze=False,
-        gridspec_kw={**room, "bottom": 0.25 / figure.get_figheight(), "wspace": 0.06,
-                     "hspace": free / (1 - free)},
-    )  # fmt: skip
-    return figure, grid

@@ -23,7 +23,7 @@ from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
 from pipelines.explanation.features import batches
-from pipelines.explanation.figures import agreement_figure, gallery_figure
+from pipelines.explanation.picture_figures import agreement_figure, gallery_figure
 
 _SHARE = 0.25
 """Of the budget of the score, which this view may spend once more."""

@@ -14,7 +14,7 @@ from pipelines.report.html import bar
 from pipelines.report.words import ends, number, percent
 from pipelines.results import records
 
-_PHOTOGRAPHS = ("gallery", "units", "tree", "changes")
+_PHOTOGRAPHS = ("gallery", "units", "tree", "changes", "features")
 """Figures that hold pictures or hundreds of boxes: smaller and quicker as they are on disk."""
 _HERE = Path(__file__).resolve().parents[1] / "report"
 

@@ -125,7 +125,7 @@ def run_score(
         score,
         plan,
         spent[0] + 2 * spent[1],
-        {"score": score_figure(score.table()), "units": units.figure(seen)},
+        {"score": score_figure(score.table()), "units": units.figure(seen, natural)},
         _notes(score, evidence),
         _facts(panel, units, plan, spent),
     )

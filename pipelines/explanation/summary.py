@@ -58,7 +58,7 @@ def put_together(
         headline=_headline(score, outliers.table, tables["failure"], watch),
         tables=tables,
         figures=figures,
-        notes=[*data.notes, *score.notes, *views.notes],
+        notes=[*data.notes, *outliers.notes, *watch.notes, *score.notes, *views.notes],
         facts={**_facts(outliers, watch), **score.facts, **views.facts},
         command=typed_command(),
         seconds=seconds,

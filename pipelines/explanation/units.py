@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from callbacks.interpretability import ActivationMaximisation, Visualised
 from callbacks.monitoring import Evidence, Item
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
-from pipelines.explanation.figures import unit_figure
+from pipelines.explanation.picture_figures import unit_figure
 
 _WEIGHTED = (nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 ANSWER = ""
@@ -75,9 +76,11 @@ class Units:
         beats, control = (one.beats.double().cpu().numpy() for one in (seen, blank))
         return Evidence(beats, control, np.ones(len(beats)), population=self.population), seen
 
-    def figure(self, seen: Visualised) -> Figure:
-        """The unit sheet: the image of each unit with its verdict."""
-        images = seen.image.movedim(1, -1).cpu().numpy()
+    def figure(self, seen: Visualised, natural: Tensor) -> Figure:
+        """The unit sheet: the image of each unit beside its top images, with its verdict."""
+        row = torch.cat([seen.image[:, None], natural[seen.top]], 1)
+        strips = pad(row, (0, 2), value=1.0).movedim(1, 3).flatten(3)[..., :-2]
+        images = strips.movedim(1, -1).cpu().numpy()
         pairs = list(zip(seen.activation.tolist(), seen.natural.tolist(), strict=True))
         channels = self.channels[: len(images)].tolist()
         return unit_figure(self.title, images, channels, pairs, seen.beats.tolist())

@@ -14,6 +14,7 @@ from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from pipelines.explanation.changes import changes
 from pipelines.explanation.features import batches
+from pipelines.explanation.layer_views import layer_maps
 from pipelines.explanation.methods import methods
 
 
@@ -76,10 +77,16 @@ def views_of(
     """
     each = methods(classifier, data, budget, device, seed)
     change = changes(classifier, compare, data, budget, device, seed)
+    maps = layer_maps(classifier, data, device)
     fidelity, surrogate, names = tree(classifier, data, count, device, seed)
     drawing = surrogate.figure(names, classifier.classes)
     return Views(
-        {**each.figures, "changes": change.figure, "tree": drawing},
+        {
+            **each.figures,
+            **({} if maps is None else {"features": maps}),
+            "changes": change.figure,
+            "tree": drawing,
+        },
         {"methods": each.table, "changes": change.table, "tree": fidelity},
         each.notes,
         {"methods": each.fact, "before and after": change.note},
