@@ -162,6 +162,7 @@ def _read(path: Path, trust_pickle: bool) -> Any:
         ValueError,
         EOFError,
         OSError,
+        LookupError,  # torch pops from an empty stack
     ) as error:
         raise UserError(_cut_off(path)) from error
 

@@ -71,6 +71,7 @@ def parse(
     made = _instantiated(parser, parsed)
     made.pop("config", None)
     arguments = {name: _plain(value) for name, value in vars(made).items()}
+    _check_seeds(arguments)
     return {**arguments, "config": config}
 
 
@@ -94,8 +95,18 @@ def _plain(value: Any) -> Any:
 def _check_names(words: Sequence[str]) -> None:
     """Answers a misspelt data set before the parser does, which would speak of paths."""
     for flag, word in pairwise(words):
-        if flag == "--data" and word not in DATA and "." not in word and "{" not in word:
+        named = flag in ("--data", "--outliers") and "." not in word and "{" not in word
+        if named and word not in DATA:
             raise UserError(f"There is no data set {word!r}.{suggestion(word, DATA)}")
+
+
+def _check_seeds(arguments: dict[str, Any]) -> None:
+    """Refuses what numpy takes for no seed."""
+    for name in ("seed", "seeds"):
+        given = arguments.get(name)
+        for seed in given if isinstance(given, list | tuple) else [given]:
+            if seed is not None and not 0 <= seed < 2**32:
+                raise UserError(f"Expected `{name}` between 0 and 2**32 - 1, but got {seed}.")
 
 
 def typed_command() -> str:

@@ -40,6 +40,7 @@ def things(home: Path) -> Path:
     state["fc3.bias"][2] = torch.nan
     torch.save(state, home / "nan.pt")
     torch.save({"state_dict": Malicious()}, home / "malicious.pt")
+    (home / "three.pt").write_bytes(b"abc")
     (home / "locked").write_text("a file where a folder should be")
     return home
 
@@ -52,6 +53,15 @@ CASES = {
         "evaluate --model lenet --data Digitss",
         "There is no data set 'Digitss'. Did you mean 'Digits'?",
     ),
+    "unknown outliers": (
+        "explain --model lenet --data Digits --outliers Digitz",
+        "There is no data set 'Digitz'. Did you mean 'Digits'?",
+    ),
+    "negative seed": (
+        f"evaluate {LENET} --seed -1",
+        "Expected `seed` between 0 and 2**32 - 1, but got -1.",
+    ),
+    "three bytes for weights": (f"evaluate {BARE}three.pt", "three.pt"),
     "unknown probe": (
         f"evaluate {LENET} --probes fgsm pgdd",
         "There is no probe 'pgdd'. Did you mean 'pgd'?",
