@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from callbacks.adversarial import PGD, Linf
 from callbacks.damage import Zero
-from callbacks.interpretability import IntegratedGradients, SymmetricRelevanceGain
+from callbacks.interpretability import SymmetricRelevanceGain
 from callbacks.interpretability.explainer import Explainer, target_probability
 from callbacks.interpretability.parameter_randomisation import randomised
 from callbacks.interpretability.rank_correlation import spearman
@@ -100,6 +100,7 @@ def changes(
     classifier: Classifier,
     compare: Mapping[str, Classifier],
     data: ImageDataModule,
+    explainer: Explainer,
     budget: float,
     device: torch.device,
     seed: int,
@@ -113,11 +114,12 @@ def changes(
         classifier: on `device`, in evaluation mode.
         compare: other models by name.
         data: whose test images are explained.
+        explainer: of every version, for instance the most faithful one.
         budget: forwards of the score, of which a tenth is spent here once more.
         device: of the models.
         seed: of attack, damage and noise.
     """
-    explainer, gain, attack = IntegratedGradients(points=16), SymmetricRelevanceGain(), PGD(20)
+    gain, attack = SymmetricRelevanceGain(), PGD(20)
     cost = explainer.forwards + 2 * explainer.backwards + gain.forwards + 1
     count = int(_SHARE * budget / (cost * (5 + len(compare)) + 3 * attack.steps))
     batch = next(batches(data, "test", min(_MOST, max(_FEWEST, count)), _MOST))

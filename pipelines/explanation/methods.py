@@ -33,6 +33,8 @@ _PICTURED = (
     "gradient", "integrated_gradients", "smoothgrad", "deeplift", "grad_cam", "rise", "kernel_shap",
     "edges", "random",
 )  # fmt: skip
+_CHEAP = 100
+"""Forwards of an explanation, a backward as two, that can be asked for version after version."""
 _SETTINGS = 12
 """Fills times sizes of patches that the ranking is tried with."""
 
@@ -54,6 +56,11 @@ class Methods:
     figures: dict[str, Figure] = field(repr=False)
     notes: list[str]
     fact: str
+
+    def best(self) -> Explainer:
+        """The most faithful of the methods that are cheap enough to be asked often."""
+        cheap = self.table.loc[~self.table["control"] & (self.table["forwards"] <= _CHEAP)]
+        return EXPLAINERS[cheap["method"].iloc[0]]()
 
 
 def methods(

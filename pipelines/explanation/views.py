@@ -76,7 +76,7 @@ def views_of(
         seed: of every random number.
     """
     each = methods(classifier, data, budget, device, seed)
-    change = changes(classifier, compare, data, budget, device, seed)
+    change = changes(classifier, compare, data, each.best(), budget, device, seed)
     maps = layer_maps(classifier, data, device)
     fidelity, surrogate, names = tree(classifier, data, count, device, seed)
     drawing = surrogate.figure(names, classifier.classes)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.interpretability import CONTROLS, EXPLAINERS
+from callbacks.interpretability import CONTROLS, EXPLAINERS, IntegratedGradients
 from callbacks.resume import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
@@ -15,6 +15,7 @@ from lightning_modules import Classifier, load_classifier, save_classifier
 from pipelines.explanation.changes import Changes, changes, others
 from pipelines.explanation.methods import methods
 
+EXPLAINERS_BY_CLASS = {kind: name for name, kind in EXPLAINERS.items()}
 CPU = torch.device("cpu")
 Assay = Callable[..., tuple[int, str, str]]
 
@@ -39,7 +40,7 @@ def classifier(lenet: Path, data: Digits) -> Classifier:
 def found(classifier: Classifier, data: Digits, lenet: Path) -> tuple[Changes, str]:
     before = weights_digest(classifier)
     beside = others({"copy": f"checkpoint:{lenet}"}, classifier, "lenet", False)
-    return changes(classifier, beside, data, 0, CPU, 0), before
+    return changes(classifier, beside, data, IntegratedGradients(8), 0, CPU, 0), before
 
 
 def test_every_change_stands_beside_its_controls(found: tuple[Changes, str]) -> None:
@@ -71,7 +72,9 @@ def test_the_model_is_left_alone(found: tuple[Changes, str], classifier: Classif
 
 
 def test_a_larger_budget_takes_more_images(classifier: Classifier, data: Digits) -> None:
-    assert (changes(classifier, {}, data, 130_000, CPU, 0).table["n"] > 16).all()
+    assert (
+        changes(classifier, {}, data, IntegratedGradients(8), 130_000, CPU, 0).table["n"] > 16
+    ).all()
 
 
 def test_a_model_that_sees_other_images_is_refused(
@@ -107,6 +110,7 @@ def test_every_method_stands_beside_its_controls(classifier: Classifier, data: D
     assert table["srg"].to_numpy() == pytest.approx(table["least"] - table["most"], abs=1e-6)
     assert set(found.figures) == {"gallery", "agreement"}
     assert "Kendall's tau" in found.fact
+    assert table.loc[EXPLAINERS_BY_CLASS[type(found.best())], "forwards"] <= 100
 
 
 def test_a_small_budget_names_what_it_leaves_out(classifier: Classifier, data: Digits) -> None:
