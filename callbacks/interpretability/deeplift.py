@@ -30,6 +30,7 @@ _NO_RULE = {
     "layer_norm", "group_norm", "instance_norm", "rms_norm", "multi_head_attention_forward",
     "scaled_dot_product_attention", "max_pool2d_with_indices",
 }  # fmt: skip
+Bend = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 _TINY = 1e-10
 """A difference below which the ordinary derivative takes the place of the slope; Captum's."""
 
@@ -92,10 +93,9 @@ def differences(model: Queries, image: Tensor, start: Tensor, target: Tensor) ->
 class _Seen(NamedTuple):
     """What an activation was given by the baseline and answered."""
 
-    name: str
     value: Tensor
     answer: Tensor
-    place: Tensor | None
+    place: Any
 
 
 class _Rescale(TorchFunctionMode):
@@ -128,47 +128,58 @@ class _Rescale(TorchFunctionMode):
             )
         if name not in _ELEMENTWISE and name not in _POOLS:
             return func(*args, **(kwargs or {}))
-        value, rest = args[0], args[1:]
-
-        def bend(one: Tensor) -> tuple[Tensor, Tensor | None]:
-            if name in _POOLS:
-                return _POOLS[name](one, *rest, **{**(kwargs or {}), "return_indices": True})
-            # A copy, because an activation in place would overwrite what the slope is made of.
-            return func(one.clone(), *rest, **(kwargs or {})), None
-
+        value, bend = args[0], _out_of_place(name, args[1:], kwargs or {})
         if self._turn is None:
             answer, place = bend(value)
-            self._seen.append(_Seen(name, value.clone(), answer, place))
+            self._seen.append(_Seen(value.clone(), answer, place))
             return answer
-        return _with_slope(value, bend, next(self._turn))
+        return _Slope.apply(value, bend, next(self._turn))
 
 
-def _with_slope(
-    value: Tensor, bend: Callable[[Tensor], tuple[Tensor, Tensor | None]], before: _Seen
-) -> Tensor:
-    """What the activation answers, as a function of its input with the slope for derivative."""
-    with torch.enable_grad():
-        leaf = value.detach().requires_grad_()
-        answer, place = bend(leaf)
-    step = value.detach() - before.value
-    still = step.abs() < _TINY
-    step = torch.where(still, 1, step)  # never divided by: what is still has no slope
-    change = value - value.detach()  # zero, but it has a gradient
-    if place is None or before.place is None:
-        (derivative,) = torch.autograd.grad(answer.sum(), leaf)
-        slope = torch.where(still, derivative, (answer.detach() - before.answer) / step)
-        return answer.detach() + slope * change
-    answer = answer.detach()
-    share, moved = torch.where(still, 0, change / step), torch.where(still, change, 0)
-    most = answer.maximum(before.answer)
-    return (
-        answer
-        + (most - before.answer) * _taken(share, place)
-        + (answer - most) * _taken(share, before.place)
-        + _taken(moved, place)
-    )
+def _out_of_place(name: str, rest: tuple, options: dict[str, Any]) -> Bend:
+    """The activation, which overwrites nothing; of a maximum with the places it was found at."""
+    if name in _POOLS:
+        options = {**options, "return_indices": True}
+        return lambda value: _POOLS[name](value, *rest, **options)
+    function = getattr(F, name)
+    rest = tuple(False if one is True else one for one in rest)  # `inplace` without its name
+    options = {**options, "inplace": False} if "inplace" in options else options
+    return lambda value: (function(value, *rest, **options), None)
 
 
-def _taken(value: Tensor, place: Tensor) -> Tensor:
-    """Values `(N, C, ...)` at flat places of each channel, `(N, C, ...)` of another size."""
-    return value.flatten(2).gather(2, place.flatten(2)).reshape(place.shape)
+class _Slope(torch.autograd.Function):
+    """An activation whose derivative is its slope from what the baseline gave it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, bend: Bend, before: _Seen) -> Tensor:
+        """Answers as the activation does."""
+        with torch.enable_grad():
+            ctx.value = value.detach().requires_grad_()
+            ctx.answer, ctx.place = bend(ctx.value)
+        ctx.before = before
+        return ctx.answer.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Multiplies by the slope; where nothing changed, by the derivative.
+
+        In place as far as it goes: fresh memory for large maps costs a CPU more than arithmetic.
+        """
+        (gradient,), (start, low, place) = gradients, ctx.before
+        value, answer = ctx.value.detach(), ctx.answer.detach()
+        (derived,) = torch.autograd.grad(ctx.answer, ctx.value, gradient)
+        step = start.sub_(value)  # both differences are negative: their ratio is the slope
+        if ctx.place is None:
+            rise = low.sub_(answer).mul_(gradient)
+        else:  # what it rises is the image's largest pixel's, what it falls the baseline's
+            most = answer.maximum(low)
+            rise = _put(gradient * (low - most), ctx.place, value)
+            rise += _put(gradient * (most - answer), place, value)
+        rise.div_(step)
+        return torch.where(step.abs_() < _TINY, derived, rise, out=derived), None, None
+
+
+def _put(value: Tensor, place: Tensor, like: Tensor) -> Tensor:
+    """Adds values `(N, C, ...)` up at flat places of each channel of zeros shaped as `like`."""
+    empty = torch.zeros_like(like).flatten(2)
+    return empty.scatter_add_(2, place.flatten(2), value.flatten(2)).reshape(like.shape)
