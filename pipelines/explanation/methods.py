@@ -174,9 +174,13 @@ def _gallery(
     return gallery_figure(
         image[:_SHOWN].movedim(1, -1).cpu().numpy(),
         {_title(name): maps[name][:_SHOWN, 0].cpu().numpy() for name in names},
-        {_title(name): [f"{one:+.2f}" for one in gains[name][:_SHOWN]] for name in names},
+        {_title(name): [_signed(one) for one in gains[name][:_SHOWN]] for name in names},
         titles,
     )
+
+
+def _signed(gain: float) -> str:
+    return f"{round(gain, 2) + 0:+.2f}"  # never "-0.00"
 
 
 def _title(name: str) -> str:

@@ -88,14 +88,15 @@ def unit_figure(
         pairs: activation, and the 99.9th percentile of natural ones.
         beats: the verdict.
     """
-    shown = min(len(strips), 32)
-    columns = min(2, shown)
+    shown = min(len(strips), 24)
+    columns = min(3, shown)
     lines = -(-shown // columns)
     with mpl.rc_context(LOOK):
         ratio = strips.shape[2] / strips.shape[1]
-        figure, grid = _sheet(lines, columns, 1.2 * ratio, 1.5, 1.2)
+        figure, grid = _sheet(lines, columns, ratio, 1.28, 1)
     title = f"Units of {layer.removeprefix('model.')}: maximised, and the images that excite most"
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    top = 1 - 0.12 / figure.get_figheight()
+    figure.suptitle(title, fontsize=11, x=0.01, y=top, ha="left", va="top")
     for i, axes in enumerate(grid.flat):
         axes.set(xticks=[], yticks=[])
         axes.set_axis_on() if i < shown else axes.set_axis_off()

@@ -31,7 +31,15 @@ def command(lenet: Path, *more: str) -> list[str]:
 def test_the_whole_command(assay: Assay, lenet: Path, home: Path) -> None:
     code, out, err = assay(*command(lenet))
     assert code == 0, err
-    for word in ("monitorability", *PARTS, "Mahalanobis", "uniform noise", "explain.html"):
+    for word in (
+        "monitorability",
+        *PARTS,
+        "grad_cam",
+        "damaged",
+        "Mahalanobis",
+        "uniform noise",
+        "explain.html",
+    ):
         assert word in out
     (folder,) = (home / "mlruns" / "explanations").iterdir()
     names = {file.name for file in folder.iterdir()}
@@ -42,6 +50,7 @@ def test_the_whole_command(assay: Assay, lenet: Path, home: Path) -> None:
     assert all(name in page for name in PARTS), "the score is never shown without its parts"
     figures = {file.stem for file in (folder / "figures").iterdir()}
     assert {"score", "outliers", "risk", "drift", "firing", "gallery", "units", "tree"} <= figures
+    assert {"agreement", "features", "changes"} <= figures
     _check_budget(folder)
     _check_store(home)
     _check_files(folder, lenet)

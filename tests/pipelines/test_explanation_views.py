@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from callbacks.interpretability import CONTROLS, EXPLAINERS, IntegratedGradients
 from callbacks.resume import weights_digest
@@ -13,6 +14,7 @@ from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier, load_classifier, save_classifier
 from pipelines.explanation.changes import Changes, changes, others
+from pipelines.explanation.layer_views import layer_maps
 from pipelines.explanation.methods import methods
 
 EXPLAINERS_BY_CLASS = {kind: name for name, kind in EXPLAINERS.items()}
@@ -118,3 +120,18 @@ def test_a_small_budget_names_what_it_leaves_out(classifier: Classifier, data: D
     assert (found.table["n"] == 6).all()
     assert "rise: left out, raise --forwards." in found.notes
     assert {"gradient", "random"} <= set(found.table["method"]), "the cheap ones are always there"
+
+
+def test_layers_are_pictured_where_they_answer_in_maps(
+    classifier: Classifier, data: Digits
+) -> None:
+    figure = layer_maps(classifier, data, CPU)
+    assert figure is not None
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) > 8, "the image and its busiest channels, layer by layer"
+
+
+def test_a_network_without_maps_has_no_such_picture(data: Digits) -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10))
+    mlp = Classifier(flat, classes=10, preprocessing=data.preprocessing, architecture="mlp")
+    assert layer_maps(mlp.eval(), data, CPU) is None
