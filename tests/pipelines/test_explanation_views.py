@@ -132,6 +132,7 @@ def test_layers_are_pictured_where_they_answer_in_maps(
 
 
 def test_a_network_without_maps_has_no_such_picture(data: Digits) -> None:
-    flat = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 10))
+    pixels = data.taken("test", 1).image.numel()
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU(), nn.Linear(8, 10))
     mlp = Classifier(flat, classes=10, preprocessing=data.preprocessing, architecture="mlp")
     assert layer_maps(mlp.eval(), data, CPU) is None
