@@ -21,11 +21,18 @@ from callbacks.damage import (
     damaged_by,
 )
 from callbacks.interpretability import (
+    DeepLift,
     ExplanationProbe,
     GradCAM,
     Gradient,
+    GradientShap,
+    InputXGradient,
     IntegratedGradients,
+    KernelShap,
+    Lime,
     Occlusion,
+    PermutationImportance,
+    Rise,
     SmoothGrad,
     explained_by,
 )
@@ -56,6 +63,13 @@ PROBES: dict[str, Callable[[Budget], Probe]] = {
     "explain_smoothgrad": explained_by(SmoothGrad),
     "explain_grad_cam": explained_by(GradCAM),
     "explain_occlusion": explained_by(Occlusion),
+    "explain_input_x_gradient": explained_by(InputXGradient),
+    "explain_gradient_shap": explained_by(GradientShap),
+    "explain_deeplift": explained_by(DeepLift),
+    "explain_rise": explained_by(Rise),
+    "explain_permutation": explained_by(PermutationImportance),
+    "explain_kernel_shap": explained_by(KernelShap),
+    "explain_lime": explained_by(Lime),
 }
 
 __all__ = [

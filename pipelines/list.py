@@ -29,6 +29,16 @@ _TABLES = {
         "assay recover --strategies NAME ...",
     ),
     "probes": ("callbacks/__init__.py", "PROBES", "--probes NAME ..."),
+    "explainers": (
+        "callbacks/interpretability/registry.py",
+        "EXPLAINERS",
+        "callbacks.interpretability.ExplanationProbe, in YAML: explainer: NAME",
+    ),
+    "explanation_metrics": (
+        "callbacks/interpretability/registry.py",
+        "METRICS",
+        "the same: metrics: [NAME, ...]",
+    ),
 }
 """Section: file, name of its dictionary, how to use an entry."""
 

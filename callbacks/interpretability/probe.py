@@ -10,7 +10,7 @@ from torch import Tensor
 from callbacks.budget import Budget
 from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.metric import Metric
-from callbacks.interpretability.registry import CONTROLS, EXPLAINERS, metric
+from callbacks.interpretability.registry import CONTROLS, EXPLAINERS, metric, named_explainer
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
@@ -24,17 +24,18 @@ _DEAR = 64
 class ExplanationProbe(Probe):
     """How far an explanation of the predicted class can be believed, image by image.
 
-    A column for each metric and, beside it, the same of a random map (`_random`), of an edge
-    filter (`_edges`) and of the inverse map (`_inverse`), which are what it has to beat. The other
-    columns are those of the undisturbed image.
+    A column for each metric (and its standard error `_se`, where it draws) and, beside it, the same
+    of a random map (`_random`), of an edge filter (`_edges`) and of the inverse map (`_inverse`),
+    which are what it has to beat. The other columns are those of the undisturbed image.
 
     Args:
-        explainer: what explains.
+        explainer: what explains, or its name in `EXPLAINERS`.
         metrics: by the name of their columns; a sequence names entries of `METRICS`. By default
             the symmetric relevance gain, sparseness and, where the explanation costs no more than
             64 forwards, max-sensitivity.
         controls: measure the three controls too.
         label: name in tables and metric keys; default: that of the explainer.
+        options: of an explainer given by name.
         limit, chunk, pool, seed: see `Probe`.
     """
 
@@ -43,10 +44,11 @@ class ExplanationProbe(Probe):
 
     def __init__(
         self,
-        explainer: Explainer,
+        explainer: Explainer | str,
         metrics: Mapping[str, Metric] | Sequence[str] | None = None,
         controls: bool = True,
         label: str | None = None,
+        options: Mapping[str, Any] | None = None,
         *,
         limit: int | None = None,
         chunk: int = 128,
@@ -54,6 +56,8 @@ class ExplanationProbe(Probe):
         seed: int = 0,
     ) -> None:
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
+        if isinstance(explainer, str):
+            explainer = named_explainer(explainer, **(options or {}))
         if metrics is None:
             again = ("max_sensitivity",) if explainer.forwards <= _DEAR else ()
             metrics = ("srg", "sparseness", *again)
@@ -113,10 +117,14 @@ class ExplanationProbe(Probe):
                 maps |= {
                     name: one(model, image, target, draw) for name, one in CONTROLS.items()
                 } | {"inverse": -maps[""]}
-            extras: dict[str, Tensor] = {
-                column: measured(model, image, target, maps[of], draw).float()
-                for column, measured, of in self._panel()
-            }
+            extras: dict[str, Tensor] = {}
+            for column, measured, of in self._panel():
+                if of or not hasattr(measured, "estimated"):
+                    found = measured(model, image, target, maps[of], draw)
+                else:  # it knows how far it is to be trusted
+                    found, error = measured.estimated(model, image, target, maps[of], draw)  # type: ignore[attr-defined]
+                    extras[f"{column}_se"] = error.float()
+                extras[column] = found.float()
             yield Measurement(setting, samples.logits, extras)
 
     def _panel(self) -> Iterator[tuple[str, Metric, str]]:
@@ -131,7 +139,10 @@ class ExplanationProbe(Probe):
                 yield f"{name}_inverse", one, "inverse"
 
     def _columns(self) -> Iterator[str]:
-        return (column for column, _, _ in self._panel())
+        for column, measured, of in self._panel():
+            yield column
+            if not of and hasattr(measured, "estimated"):
+                yield f"{column}_se"
 
 
 def explained_by(explainer: Callable[..., Explainer], **options: Any) -> Callable[[Budget], Probe]:

@@ -65,6 +65,21 @@ METRICS: dict[str, type] = {
 CONTROLS: dict[str, Explainer] = {"random": RandomMap(), "edges": EdgeFilter()}
 
 
+def named_explainer(name: str, **options: Any) -> Explainer:
+    """Makes an explainer by name.
+
+    Raises:
+        UserError: there is no such explainer, or it has no such option.
+    """
+    if name not in EXPLAINERS:
+        raise UserError(f"There is no explainer {name!r}.{suggestion(name, EXPLAINERS)}")
+    known = [field.name for field in fields(EXPLAINERS[name]) if field.init]
+    for option in options:
+        if option not in known:
+            raise UserError(f"{name} has no option {option!r}.{suggestion(option, known)}")
+    return EXPLAINERS[name](**options)
+
+
 def metric(name: str, explainer: Explainer, **options: Any) -> Metric:
     """Makes a metric by name; one that explains again is given the explainer.
 

@@ -86,3 +86,24 @@ def test_metrics_may_be_given_as_objects(one_pass: Callable) -> None:
     assert "grid=2" in probe.algorithm
     with pytest.raises(UserError, match="no explanation metric"):
         ExplanationProbe(Gradient(), ("nonsense",))
+
+
+def test_an_explainer_by_name_with_its_options(one_pass: Callable) -> None:
+    options = {"segments": "superpixels", "grid": 3, "draws": 40}
+    probe = ExplanationProbe("kernel_shap", ("infidelity",), options=options, chunk=16)
+    (rows,) = one_pass(probe).values()
+    assert "segments='superpixels'" in probe.algorithm
+    assert {"infidelity", "infidelity_se", "infidelity_random", "infidelity_edges"} <= set(rows)
+    assert (rows["infidelity_se"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("explainer", "options", "message"),
+    [
+        ("kernel_shapp", {}, "Did you mean 'kernel_shap'"),
+        ("lime", {"drawz": 3}, "lime has no option 'drawz'. Did you mean 'draws'"),
+    ],
+)
+def test_a_misspelt_explainer(explainer: str, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ExplanationProbe(explainer, options=options)
