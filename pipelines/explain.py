@@ -7,7 +7,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 
-from callbacks import PROBES, Probe
+from callbacks import Probe
 from callbacks.resume import weights_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
@@ -31,7 +31,10 @@ from pipelines.trainer import device_flags, made_trainer
 _PROBES: dict[str, list[str | Probe]] = {
     "quick": ["clean", "explain_gradient"],
     "regular": ["clean", "explain_gradient", "explain_integrated_gradients"],
-    "full": ["clean", *(name for name in PROBES if name.startswith("explain_"))],
+    "full": [
+        *("clean", "explain_gradient", "explain_integrated_gradients", "explain_smoothgrad"),
+        *("explain_grad_cam", "explain_occlusion", "explain_deeplift"),
+    ],
 }
 """Of the pass over the test data, by preset."""
 
@@ -109,6 +112,8 @@ def explain(
             "data": data.manifest_digest(),
             "settings": (forwards, images, train_images, window, false_alarms, seed, chunk),
             "compare": {name: weights_digest(one) for name, one in beside.items()},
+            "outliers": outliers and outliers.manifest_digest(),
+            "probes": (preset, [_label(one) for one in probes or ()]),
         }
     )
     name = f"{classifier.architecture.rpartition(':')[2].replace('/', '-')}-{data.name}-s{seed}"
@@ -154,6 +159,10 @@ def explain(
     return explanation
 
 
+def _label(probe: str | Probe) -> str:
+    return probe if isinstance(probe, str) else f"{probe.name} {probe.algorithm}"
+
+
 def _device(flags: dict[str, Any]) -> torch.device:
     """The one device that the Trainer's flags choose.
 
@@ -161,6 +170,11 @@ def _device(flags: dict[str, Any]) -> torch.device:
         UserError: they choose several.
     """
     made = made_trainer({**TRAINER, **device_flags(flags), "logger": False}, [])
+    if made.precision != "32-true":
+        raise UserError(
+            f"Expected `trainer.precision` 32-true, but got {made.precision}: fits and maps would "
+            "be of another model than the pass. `assay evaluate` has explanation probes, too."
+        )
     if made.world_size > 1:
         raise UserError(
             "Expected `trainer.devices` 1: fits and the monitor live on one device. Explanation "

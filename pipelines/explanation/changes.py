@@ -58,11 +58,13 @@ class Changes:
             before), `srg` and `changed` (share of predictions) with their intervals.
         figure: the first images with the map of every version.
         note: how it was measured.
+        notes: versions that could not be explained.
     """
 
     table: pd.DataFrame
     figure: Figure = field(repr=False)
     note: str
+    notes: list[str]
 
 
 def others(
@@ -125,11 +127,15 @@ def changes(
     batch = next(batches(data, "test", min(_MOST, max(_FEWEST, count)), _MOST))
     image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
     radius = data.epsilon["Linf"]
-    lines, maps, captions = [], {}, {}
+    lines, maps, captions, notes = [], {}, {}, []
     with leave_no_trace(classifier):
         before = Queries(classifier, classifier.chunk)(image).argmax(1)
         for one in _versions(classifier, compare, image, before, radius, attack, draw):
-            found, line = _explained(one, classifier.chunk, before, explainer, gain, draw)
+            try:
+                found, line = _explained(one, classifier.chunk, before, explainer, gain, draw)
+            except UserError as error:  # another network may have a part that it has no rule for
+                notes.append(f"{one.name}: {error}")
+                continue
             maps[one.name] = found
             line["agreement"] = spearman(found.flatten(1), maps["before"].flatten(1))
             lines.append(_summed(one, line))
@@ -143,7 +149,7 @@ def changes(
         f"{len(image)} test images; {explainer!r} of the class predicted before; {attack!r} at "
         f"{radius:.3g}, {_ZEROED:.0%} of the weights set to zero"
     )
-    return Changes(pd.DataFrame(lines), picture, note)
+    return Changes(pd.DataFrame(lines), picture, note, notes)
 
 
 def _versions(

@@ -156,3 +156,24 @@ def firing_figure(profile: Mapping[str, LayerStatistics]) -> Figure:
     axes.set(xlim=(-0.02, 1.01), xlabel="share of places where the unit is not zero")
     axes.set_title("Firing rates of units")
     return figure
+
+
+def linearity_figure(table: pd.DataFrame) -> Figure:
+    """Held-out R² of a fitted linear function, and of the gradient, against the radius.
+
+    Args:
+        table: `radius`, and `r2 first_order` with their intervals.
+    """
+    figure, axes = drawn()
+    names = {"r2": "fitted on 160 rows", "first_order": "the gradient, not fitted"}
+    for colour, (name, title) in zip(COLOURS, names.items(), strict=False):
+        value = table[name].clip(lower=-1)
+        axes.plot(table["radius"], value, "o-", color=colour, ms=4, lw=1.4, label=title)
+        low, high = (table[f"{name}_{end}"].clip(lower=-1) for end in _ENDS)
+        axes.fill_between(table["radius"], low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.axhline(0, color=_SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.set_xscale("log")
+    axes.set(xlabel="radius of the disturbance (standard deviation, pixels in [0, 1])")
+    axes.set(ylabel="held-out R²", title="Linear round an image", ylim=(-1.05, 1.05))
+    axes.legend(fontsize=8)
+    return figure

@@ -30,7 +30,7 @@ def layer_maps(
     with leave_no_trace(classifier):
         for name in watchable(classifier):
             try:
-                maps = feature_maps(Queries(classifier, classifier.chunk), image, name)[0]
+                maps = feature_maps(Queries(classifier), image, name)[0]
             except UserError:  # it answers in numbers
                 continue
             busiest = maps.mean((1, 2)).argsort(descending=True)[:_CHANNELS]

@@ -50,17 +50,19 @@ class Methods:
         figures: the gallery and the agreement of methods.
         notes: what was left out.
         fact: how it was measured.
+        known: the methods by name, as they were measured.
     """
 
     table: pd.DataFrame
     figures: dict[str, Figure] = field(repr=False)
     notes: list[str]
     fact: str
+    known: dict[str, Explainer] = field(repr=False)
 
     def best(self) -> Explainer:
         """The most faithful of the methods that are cheap enough to be asked often."""
         cheap = self.table.loc[~self.table["control"] & (self.table["forwards"] <= _CHEAP)]
-        return EXPLAINERS[cheap["method"].iloc[0]]()
+        return self.known[cheap["method"].iloc[0]]
 
 
 def methods(
@@ -101,7 +103,7 @@ def methods(
     captions = {name: (area(least) - area(most)).tolist() for name, (most, least) in curves.items()}
     gallery = _gallery(classifier, image, batch.label, probability, maps, captions)
     figures = {"gallery": gallery, "agreement": agreement_figure(list(maps), same)}
-    return Methods(table, figures, notes, fact)
+    return Methods(table, figures, notes, fact, known)
 
 
 def _known(data: ImageDataModule, device: torch.device) -> dict[str, Explainer]:

@@ -16,6 +16,7 @@ from pipelines.explanation.changes import changes
 from pipelines.explanation.features import batches
 from pipelines.explanation.layer_views import layer_maps
 from pipelines.explanation.methods import methods
+from pipelines.explanation.surrogates import surrogates
 
 
 @torch.no_grad()
@@ -44,7 +45,7 @@ class Views(NamedTuple):
 
     Args:
         figures: by name.
-        tables: fidelity of the `tree` by depth, the `methods`, and the `changes`.
+        tables: fidelity of the `tree` by depth, the `methods`, the `changes`, and the `linearity`.
         notes: what a reader must know.
         facts: how it was measured.
     """
@@ -70,13 +71,15 @@ def views_of(
         classifier: on `device`, in evaluation mode.
         compare: other models by name.
         data: any.
-        budget: forwards of the score; methods and changes take a quarter and a tenth once more.
+        budget: forwards of the score; methods take a quarter of it once more, changes and linear
+            surrogates a tenth each.
         count: training images of the tree.
         device: of the models.
         seed: of every random number.
     """
     each = methods(classifier, data, budget, device, seed)
     change = changes(classifier, compare, data, each.best(), budget, device, seed)
+    linear = surrogates(classifier, data, budget, device, seed)
     maps = layer_maps(classifier, data, device)
     fidelity, surrogate, names = tree(classifier, data, count, device, seed)
     drawing = surrogate.figure(names, classifier.classes)
@@ -85,9 +88,15 @@ def views_of(
             **each.figures,
             **({} if maps is None else {"features": maps}),
             "changes": change.figure,
+            "linearity": linear.figure,
             "tree": drawing,
         },
-        {"methods": each.table, "changes": change.table, "tree": fidelity},
-        each.notes,
-        {"methods": each.fact, "before and after": change.note},
+        {
+            "methods": each.table,
+            "changes": change.table,
+            "linearity": linear.table,
+            "tree": fidelity,
+        },
+        [*each.notes, *change.notes],
+        {"methods": each.fact, "before and after": change.note, "linear surrogates": linear.fact},
     )
