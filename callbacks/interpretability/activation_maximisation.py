@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from callbacks.interpretability.feature_maps import channel_activations, layer_output
+from callbacks.interpretability.feature_maps import channel_activations, layer_activations
 from callbacks.interpretability.fourier_image import fourier_image, fourier_start, moved
 from callbacks.interpretability.layers import outputs_of
 from callbacks.queries import Queries
@@ -92,7 +92,7 @@ class ActivationMaximisation:
         Raises:
             UserError: there is no such layer or channel.
         """
-        usual = channel_activations(layer_output(model, natural, layer))
+        usual = layer_activations(model, natural, layer)
         channels = _checked(channels, usual, layer)
         shape = tuple(natural.shape[1:])
         parts = [
@@ -128,8 +128,8 @@ class ActivationMaximisation:
         """Mean activation `(K,)` under movements of their own."""
         draw, found = Draw(self.seed, channel), []
         for step in range(self.held_out):
-            output = layer_output(model, self._moved(image, draw, -1 - step), layer)
-            found.append(channel_activations(output).gather(1, channel[:, None])[:, 0])
+            seen = layer_activations(model, self._moved(image, draw, -1 - step), layer)
+            found.append(seen.gather(1, channel[:, None])[:, 0])
         return torch.stack(found).mean(0)
 
     def _moved(self, image: Tensor, draw: Draw, step: int) -> Tensor:

@@ -1,5 +1,7 @@
 """What a layer answers to images: its maps, and one number for each channel."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -34,13 +36,21 @@ def feature_maps(model: Queries, image: Tensor, layer: str) -> Tensor:
 
 def layer_output(model: Queries, image: Tensor, layer: str) -> Tensor:
     """A layer's output `(N, ...)`, the last one where a forward calls it several times."""
-    parts = []
+    return torch.cat([output.clone() for output in _outputs(model, image, layer)])
+
+
+def layer_activations(model: Queries, image: Tensor, layer: str) -> Tensor:
+    """One number `(N, K)` for each channel; no more than a chunk of maps exists at a time."""
+    return torch.cat([channel_activations(output) for output in _outputs(model, image, layer)])
+
+
+def _outputs(model: Queries, image: Tensor, layer: str) -> Iterator[Tensor]:
+    """Yields a layer's output chunk by chunk."""
     with outputs_of(model, layer) as found:
         for part in image.split(model.chunk or max(len(image), 1)):
             model(part)
-            parts.append(found[-1][: len(part)].clone())
+            yield found[-1][: len(part)]
             found.clear()
-    return torch.cat(parts)
 
 
 def channel_activations(output: Tensor) -> Tensor:

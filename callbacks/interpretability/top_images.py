@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from callbacks.interpretability.feature_maps import channel_activations, layer_output
+from callbacks.interpretability.feature_maps import layer_activations
 from callbacks.queries import Queries
 
 
@@ -33,7 +33,7 @@ class TopImages:
             image: `(N, C, H, W)`.
             index: `(N,)` their positions in the data set.
         """
-        value = channel_activations(layer_output(model, image, self.layer)).T
+        value = layer_activations(model, image, self.layer).T
         place = index.expand_as(value)
         if self.activation is not None and self.index is not None:
             value, place = torch.cat([self.activation, value], 1), torch.cat([self.index, place], 1)
