@@ -1,9 +1,10 @@
 """Watching: learns a monitor, then tries it on clean test images and on drift."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, cycle, islice
+from functools import partial
+from itertools import chain, cycle
 
 import pandas as pd
 import torch
@@ -36,9 +37,10 @@ class WatchStage:
         monitor: learnt, not attached.
         layers: clean statistics by layer.
         dead: dead units by layer.
-        timeline: `shift end score alarm layer onset`, clean windows first.
-        drifts: `shift power delay images` of each drift; the delay in images that are served to
-            the monitor as it is saved.
+        timeline: `shift end score alarm layer onset`, clean windows first; ends and onset in
+            images, every batch of which was watched.
+        drifts: `shift power delay images` of each drift; delay and drifted images as served to the
+            monitor as it is saved, of which it watches each k-th batch.
         alarms: measured false-alarm rate on the test images.
         cost: share of the forward that watching every batch takes.
         report: after the clean test images.
@@ -100,11 +102,8 @@ def run_watch(
     timelines, drifts = [], []
     for name, make in SHIFTS.items():
         generator = torch.Generator().manual_seed(seed)
-        onset = _SHOWN_WINDOWS * window
         looped = chain.from_iterable(images_of("test", None) for _ in cycle([0]))
-        before = islice(looped, -(-onset // size))
-        after = (make(one, generator) for one in islice(looped, -(-onset // size)))
-        report = _watched(monitor, chain(before, after))
+        report, onset = _drifting(monitor, looped, partial(make, generator=generator))
         timelines.append(report.timeline().assign(shift=name, onset=onset))
         late = [one.alarm for one in report.windows if one.end > onset + window - 1]
         drifts.append(
@@ -112,14 +111,14 @@ def run_watch(
                 "shift": name,
                 "power": sum(late) / len(late) if late else float("nan"),
                 "delay": report.detection_delay(onset),
-                "images": onset,
+                "images": report.served - onset,
             }
         )
     batch = next(images_of("test", size))
     cost = overhead(monitor, batch, repeats=7)
     monitor.every = max(1, math.ceil(cost.value / _AFFORDABLE))
     table = pd.DataFrame(drifts).astype({"delay": float})
-    table["delay"] *= monitor.every
+    table[["delay", "images"]] *= monitor.every
     return WatchStage(
         monitor, layers, dead, pd.concat(timelines, ignore_index=True), table,
         alarms, cost, clean, split, notes,
@@ -133,3 +132,28 @@ def _watched(monitor: Monitor, images: Iterator[Tensor]) -> MonitorReport:
         for image in images:
             monitor.model(image)
     return monitor.report()
+
+
+@torch.no_grad()
+def _drifting(
+    monitor: Monitor, images: Iterator[Tensor], shift: Callable[[Tensor], Tensor]
+) -> tuple[MonitorReport, int]:
+    """Serves twelve windows or a little more as they are, then as many shifted.
+
+    Args:
+        monitor: learnt, not attached.
+        images: batches without end, of any sizes.
+        shift: of a batch.
+
+    Returns:
+        The report, and how many images had been served when the drift began.
+    """
+    monitor.reset()
+    wanted = _SHOWN_WINDOWS * monitor.window
+    with monitor:
+        while monitor.served < wanted:
+            monitor.model(next(images))
+        onset = monitor.served
+        while monitor.served < onset + wanted:
+            monitor.model(shift(next(images)))
+    return monitor.report(), onset

@@ -1,13 +1,15 @@
 """`assay explain` through the command line, into a real store."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from torch import Tensor, nn
 
 from callbacks.interpretability.parameter_randomisation import randomised
 from callbacks.monitoring import PARTS, Monitor, OutlierFit
@@ -17,6 +19,7 @@ from datamodules import Digits
 from lightning_modules import load_classifier
 from pipelines.explain import explain
 from pipelines.explanation.score_stage import run_score
+from pipelines.explanation.watch_stage import _drifting
 from pipelines.tracking import Tracking
 
 Assay = Callable[..., tuple[int, str, str]]
@@ -154,3 +157,35 @@ def test_the_score_falls_with_the_share_of_randomised_weights(lenet: Path) -> No
         scores.append(stage.score.value.value)
     assert scores[0] > scores[1] > scores[2] > scores[3] - 0.05
     assert scores[0] > scores[3] + 0.1
+
+
+@pytest.mark.parametrize(("images", "window"), [(153, 30), (120, 30), (7, 4)])
+def test_the_onset_of_a_drift_is_where_it_began(images: int, window: int) -> None:
+    """Also where a looped split ends in a short batch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    clean = torch.rand(images, 1, 4, 4)
+    monitor = Monitor(model, window=window, false_alarms=0.05).fit([torch.rand(400, 1, 4, 4)])
+    served, drifted = [], []
+
+    def looped() -> Iterator[Tensor]:
+        for batch in chain.from_iterable(clean.split(window) for _ in count()):
+            served.append(len(batch))
+            yield batch
+
+    def shift(batch: Tensor) -> Tensor:
+        drifted.append(len(batch))
+        return 0 * batch
+
+    report, onset = _drifting(monitor, looped(), shift)
+    assert onset == sum(served) - sum(drifted)
+    assert 12 * window <= onset < 13 * window
+    assert report.served == sum(served)
+    assert 12 * window <= report.served - onset < 13 * window
+    late = [one.alarm for one in report.windows if one.end - window >= onset]
+    assert all(late)
+    assert len(late) >= 11
+    delay = report.detection_delay(onset)
+    assert delay is not None
+    assert delay < 2 * window
+    assert hooks_left(model) == 0
