@@ -3,20 +3,30 @@
 import torch
 from torch import Tensor, nn
 
-_CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
+_CHANNELS_FIRST = (
+    nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm,
+    nn.InstanceNorm2d, nn.GroupNorm, nn.LocalResponseNorm, nn.MaxPool2d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout2d, nn.Upsample, nn.PixelShuffle,
+)  # fmt: skip
 
 
 def channels_last(module: nn.Module | None, value: Tensor) -> bool:
     """Whether the last axis of an activation holds the channels, as in transformers.
 
-    A layer that mixes the last axis says so by its type. A four-dimensional value of any other
-    layer counts as `(N, H, W, C)` only where its middle axes are alike and its last ones are not.
+    A layer that knows an axis as the channels says so by its type, whatever the sizes. Only of the
+    others, such as activation functions, the shape decides: three axes are `(N, T, C)`, four are
+    `(N, H, W, C)` only where the middle ones are alike and the last ones are not. That takes an
+    activation function's oblong map as high as it has channels for a square one.
 
     Args:
-        module: that answered `value`; None if unknown.
+        module: that answered `value`; None for images and logits, which have them first.
         value: `(N, ...)`.
     """
-    if value.ndim == 3 or isinstance(module, _CHANNELS_LAST):
+    if module is None or isinstance(module, _CHANNELS_FIRST):
+        return False
+    if isinstance(module, nn.LayerNorm):  # not that of ConvNeXt, which turns the axes back
+        return value.ndim == 3 or value.shape[-1] == module.normalized_shape[-1]
+    if value.ndim == 3 or isinstance(module, nn.Linear):
         return True
     return value.ndim == 4 and value.shape[1] == value.shape[2] != value.shape[3]
 

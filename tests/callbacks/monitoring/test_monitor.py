@@ -247,11 +247,18 @@ SHAPES = [
     ((6, 8, 8, 5), nn.LayerNorm(5), (6, 4, 5)),
     ((6, 9, 5), nn.GELU(), (6, 3, 5)),
     ((24, 9, 5), nn.GELU(), (6, 4, 5)),  # four windows an image in the first axis
+    # what looks like (N, H, W, C) and is not, and what says so of itself
+    *(
+        ((6, 8, 8, 12), one, (6, 4, 8))
+        for one in (nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.LayerNorm(8), None)
+    ),
+    ((6, 8, 8, 12), nn.LayerNorm(12), (6, 4, 12)),
+    ((6, 5, 9), nn.Conv1d(1, 5, 3), (6, 3, 5)),
 ]
 
 
 @pytest.mark.parametrize(("shape", "module", "want"), SHAPES)
-def test_sampling(shape: tuple, module: nn.Module, want: tuple) -> None:
+def test_sampling(shape: tuple, module: nn.Module | None, want: tuple) -> None:
     value = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
     found = sampled(value, 6, channels_last(module, value), 4)
     assert found is not None
