@@ -1,7 +1,7 @@
 """Anomalous input: seven scores from one fit on training features."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -91,16 +91,42 @@ class OutlierFit:
             VirtualLogit.fit(features, logits, weight, bias, dimension),
         )
 
+    def to(self, device: torch.device | str) -> "OutlierFit":
+        """The same fit on a device."""
+
+        def moved(of: Gaussians) -> Gaussians:
+            return Gaussians(of.means.to(device), of.whitening.to(device))
+
+        virtual = self.virtual
+        return replace(
+            self,
+            classes=moved(self.classes),
+            background=moved(self.background),
+            bank=self.bank.to(device),
+            virtual=replace(
+                virtual,
+                origin=virtual.origin.to(device),
+                residual=virtual.residual.to(device),
+            ),
+        )
+
     def scores(self, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
-        """Every score by name, `(N,)` each; see `SCORES`."""
+        """Every score by name, `(N,)` each; see `SCORES`.
+
+        Args:
+            features: `(N, D)` on any device; on another one the whole fit is copied there in each
+                call, which `to` does once.
+            logits: `(N, K)` on the same device.
+        """
+        here = self.to(features.device)
         return {
             "msp": msp(logits.double()),  # float32 saturates above logits of about 17
             "max_logit": max_logit(logits),
             "energy": energy(logits.double()),
-            "mahalanobis": mahalanobis(self.classes, features),
-            "rmds": relative_mahalanobis(self.classes, self.background, features),
-            "knn": nearest_neighbour(self.bank, features, self.neighbour),
-            "vim": self.virtual.score(features, logits),
+            "mahalanobis": mahalanobis(here.classes, features),
+            "rmds": relative_mahalanobis(here.classes, here.background, features),
+            "knn": nearest_neighbour(here.bank, features, here.neighbour),
+            "vim": here.virtual.score(features, logits),
         }
 
     def save(self, file: Path) -> Path:
@@ -122,7 +148,7 @@ class OutlierFit:
 
     @classmethod
     def load(cls, file: Path) -> "OutlierFit":
-        """Reads what `save` wrote.
+        """Reads what `save` wrote, onto the CPU; see `to`.
 
         Raises:
             UserError: the file is no such fit.

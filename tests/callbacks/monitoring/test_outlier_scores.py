@@ -202,3 +202,14 @@ def test_mistakes(case: str, made: dict) -> None:
     given = {n: made[n] for n in ("features", "logits")} | {"labels": made["label"]}
     with pytest.raises(UserError, match=message):
         OutlierFit.fit(**{**given, **change})
+
+
+def test_fit_follows_the_features_to_their_device(fit: OutlierFit, made: dict) -> None:
+    """The device without data takes part in no operation with the CPU, as any other device."""
+    found = fit.scores(made["other"].to("meta"), made["other_logits"].to("meta"))
+    assert {score.device.type for score in found.values()} == {"meta"}
+    moved = fit.to("meta")
+    assert moved.scores(made["other"].to("meta"), made["other_logits"].to("meta")).keys() == {
+        *SCORES
+    }
+    assert fit.bank.device.type == "cpu"
