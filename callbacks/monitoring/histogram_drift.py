@@ -1,7 +1,6 @@
 """How far one histogram is from another."""
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 
@@ -18,42 +17,6 @@ def psi(reference: Tensor, current: Tensor) -> float:
     p, q = ((counts.double() + 0.5) for counts in (reference, current))
     p, q = p / p.sum(), q / q.sum()
     return float(((q - p) * (q / p).log()).sum())
-
-
-def psi_threshold(reference: int, current: int, bins: int, false_alarms: float) -> float:
-    """The PSI that independent clean values exceed with probability `false_alarms`, approximately.
-
-    Under no drift PSI / (1/n + 1/m) is chi-squared with B - 1 degrees of freedom (Yurdakul &
-    Naranjo 2020); the usual fixed 0.1 and 0.25 ignore n and m. Values of one image are not
-    independent: a monitor calibrates on clean windows instead.
-
-    Args:
-        reference: how many values the reference has.
-        current: how many the window has.
-        bins: equally filled ones.
-        false_alarms: rate.
-    """
-    return float(stats.chi2.ppf(1 - false_alarms, bins - 1) * (1 / reference + 1 / current))
-
-
-def ks_distance(reference: Tensor, current: Tensor) -> float:
-    """Kolmogorov-Smirnov distance of two binned samples, in [0, 1]; a lower bound of the exact one.
-
-    Args:
-        reference: `(B,)` counts.
-        current: `(B,)` counts in the same bins.
-    """
-    p, q = (counts.double().cumsum(0) / counts.sum() for counts in (reference, current))
-    return float((p - q).abs().max())
-
-
-def ks_threshold(reference: int, current: int, false_alarms: float) -> float:
-    """The distance that independent clean values exceed with probability at most `false_alarms`.
-
-    The asymptotic distribution of Kolmogorov 1933 and Smirnov 1948; conservative for binned values.
-    """
-    size = reference * current / (reference + current)
-    return float(stats.kstwobign.ppf(1 - false_alarms) / size**0.5)
 
 
 def jensen_shannon_distance(reference: Tensor, current: Tensor) -> float:

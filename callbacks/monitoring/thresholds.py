@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
@@ -40,19 +39,3 @@ def check_rate(false_alarms: float) -> None:
     """
     if not 0 < false_alarms < 1:
         raise UserError(f"Expected `false_alarms` in (0, 1), but got {false_alarms}.")
-
-
-def first_alarm(scores: Tensor, threshold: float) -> int | None:
-    """How many scores it took until one exceeded the threshold, itself included; None: none did.
-
-    Args:
-        scores: `(n,)` in the order they came, from the onset of whatever is to be detected.
-        threshold: see `alarm_threshold`.
-    """
-    above = (scores > threshold).nonzero().flatten()
-    return int(above[0]) + 1 if len(above) else None
-
-
-def expected_delay(power: float) -> float:
-    """Mean number of windows until the first alarm when each alarms with probability `power`."""
-    return 1 / power if power > 0 else torch.inf

@@ -15,13 +15,10 @@ from callbacks.monitoring.dead_units import (
 from callbacks.monitoring.histogram_drift import (
     equally_filled,
     jensen_shannon_distance,
-    ks_distance,
-    ks_threshold,
     psi,
-    psi_threshold,
 )
 from callbacks.monitoring.streaming import LayerStatistics, histogram_edges
-from callbacks.monitoring.thresholds import alarm_threshold, expected_delay, first_alarm
+from callbacks.monitoring.thresholds import alarm_threshold
 from datamodules import UserError
 
 
@@ -110,29 +107,13 @@ def test_psi_closed_form() -> None:
     assert psi(p, p) == 0
 
 
-def test_distances_against_scipy() -> None:
+def test_jensen_shannon_distance_is_scipys() -> None:
     one, other = normal(400).numpy(), normal(300, seed=1).numpy() + 0.5
-    edges = np.unique(np.concatenate([one, other]))  # a bin for every value: nothing is lost
-    a, b = (torch.tensor(np.histogram(x, [*edges, 9])[0]) for x in (one, other))
-    assert ks_distance(a, b) == pytest.approx(stats.ks_2samp(one, other).statistic, abs=1e-12)
     from scipy.spatial.distance import jensenshannon
 
     coarse = [torch.tensor(np.histogram(x, 12, (-4, 4))[0]) for x in (one, other)]
     want = jensenshannon(coarse[0], coarse[1], base=2)
     assert jensen_shannon_distance(*coarse) == pytest.approx(want, abs=1e-12)
-
-
-def test_thresholds_hold_for_independent_values() -> None:
-    random = np.random.default_rng(0)
-    rates = []
-    for _ in range(600):
-        a, b = (torch.tensor(random.multinomial(n, [0.1] * 10)) for n in (5000, 1000))
-        above_psi = psi(a, b) > psi_threshold(5000, 1000, 10, 0.05)
-        rates.append((above_psi, ks_distance(a, b) > ks_threshold(5000, 1000, 0.05)))
-    found_psi, found_ks = np.mean(rates, axis=0)
-    # 600 draws: a rate of .05 has a standard error of .009; KS is conservative for ten bins
-    assert found_psi == pytest.approx(0.05, abs=0.03)
-    assert found_ks <= 0.05
 
 
 def test_equally_filled() -> None:
@@ -150,7 +131,3 @@ def test_alarm_threshold() -> None:
         alarm_threshold(torch.arange(50.0), 0.01)
     with pytest.raises(UserError, match="in \\(0, 1\\)"):
         alarm_threshold(torch.arange(50.0), 1.5)
-    assert first_alarm(torch.tensor([1.0, 2.0, 5.0, 1.0]), 4.0) == 3
-    assert first_alarm(torch.tensor([1.0]), 4.0) is None
-    assert expected_delay(0.25) == 4
-    assert expected_delay(0.0) == float("inf")
