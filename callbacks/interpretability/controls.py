@@ -30,7 +30,7 @@ class RandomMap:
 def content(image: Tensor) -> Tensor:
     """A number `(N,)` int64 for each image, which any change of it replaces: a step for a draw."""
     place = torch.arange(image[0].numel(), device=image.device)
-    weight = (place * 0.6180339887498949).frac().reshape(image.shape[1:]).double()
+    weight = (place.double() * 0.6180339887498949).frac().reshape(image.shape[1:])
     return ((image.double() * (1 + weight)).sum((1, 2, 3)) * 1e6).long() & 0x7FFFFFFF
 
 
