@@ -26,7 +26,7 @@ def removal_curve(
         model: asked for `N·len(steps)` answers.
         image: `(N, C, H, W)`.
         target: `(N,)`.
-        rank: `(N, H, W)` from `ranked`, the share of the image before each pixel.
+        rank: `(N, H, W)` from `ranked`, the share of the image up to each pixel's middle.
         fill: `(N, C, H, W)` the replacement.
         steps: the k to be asked for.
         of: equal steps from nothing to everything.
@@ -38,8 +38,7 @@ def removal_curve(
     at = torch.tensor(list(steps), device=image.device)
 
     def replaced(sample: Tensor, step: Tensor) -> Tensor:
-        # Half a step of slack: shares are multiples of 1/count, steps of 1/of, both rounded.
-        gone = rank[sample] * of < (at[step] - 1e-3)[:, None, None]
+        gone = rank[sample] * of < at[step][:, None, None]
         return torch.where(gone[:, None], fill[sample], image[sample])
 
     return scores(model, image, target, len(at), replaced, score)
@@ -53,15 +52,16 @@ def ranked(saliency: Tensor, grid: int | None = None) -> Tensor:
         grid: patches along each side that go together, by their mean; None ranks single pixels.
 
     Returns:
-        `(N, H, W)` float32 in [0, 1): the share of the image that goes before. Equal values go
-        from left to right and top to bottom, so that the order is defined.
+        `(N, H, W)` float32 in (0, 1): the share of the image that goes before, and half of the
+        pixel or patch itself, so that no share meets a step but for rounding, however many pixels
+        there are. Equal values go from left to right and top to bottom: the order is defined.
     """
     if grid is None:
         place = _places(saliency.flatten(1))
-        return (place / place.shape[1]).reshape(len(saliency), *saliency.shape[2:])
+        return ((place + 0.5) / place.shape[1]).reshape(len(saliency), *saliency.shape[2:])
     segment = grid_segments(saliency, grid)
     mean = sum_by_segment(saliency, segment) / torch.bincount(segment.flatten())
-    return (_places(mean) / mean.shape[1])[:, segment]
+    return ((_places(mean) + 0.5) / mean.shape[1])[:, segment]
 
 
 def area(curve: Tensor) -> Tensor:

@@ -427,9 +427,9 @@ def test_rise_of_a_constant_answer_is_constant(function: type) -> None:
 def test_area_and_order() -> None:
     close(area(torch.tensor([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0]])), torch.tensor([0.5, 1.0]), EXACT)
     order = ranked(torch.tensor([[[[0.2, 0.9], [0.9, 0.1]]]]))
-    assert order.tolist() == [[[0.5, 0.0], [0.25, 0.75]]]
+    assert order.tolist() == [[[0.625, 0.125], [0.375, 0.875]]]  # the middle of each quarter
     patches = ranked(torch.arange(16.0).reshape(1, 1, 4, 4), grid=2)
-    assert patches[0, ::2, ::2].tolist() == [[0.75, 0.5], [0.25, 0.0]]
+    assert patches[0, ::2, ::2].tolist() == [[0.875, 0.625], [0.375, 0.125]]
 
 
 def test_removing_the_best_first_is_a_square_and_the_worst_first_a_straight_line(
