@@ -1,6 +1,7 @@
 """Correlations of many pairs at once, and the agreement of methods."""
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
@@ -33,7 +34,9 @@ def spearman(one: Tensor, other: Tensor) -> Tensor:
 
 
 def agreement(maps: Sequence[Tensor]) -> Tensor:
-    """Rank correlation between the maps of M methods for the same images.
+    """Rank correlation between the maps of M methods for the same images, pair by pair.
+
+    Of all methods only ranks in float32 exist at once, which hold halves up to 2²² exactly.
 
     Args:
         maps: M tensors `(N, 1, H, W)`.
@@ -41,5 +44,9 @@ def agreement(maps: Sequence[Tensor]) -> Tensor:
     Returns:
         `(M, M, N)`, 1 on the diagonal.
     """
-    place = torch.stack([ranks(one.flatten(1)) for one in maps])
-    return torch.stack([pearson(row.expand_as(place), place) for row in place]).float()
+    place = [ranks(one.flatten(1)).float() for one in maps]
+    found = torch.stack([torch.zeros_like(place[0][:, 0])] * len(place) ** 2)
+    found = found.unflatten(0, (len(place), len(place)))
+    for i, j in combinations_with_replacement(range(len(place)), 2):
+        found[i, j] = found[j, i] = pearson(place[i], place[j])
+    return found
