@@ -7,7 +7,7 @@ from torch import Tensor
 
 from callbacks.interpretability.explainer import scores, target_logit
 from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.least_squares import weighted_ridge
+from callbacks.interpretability.least_squares import through_origin
 from callbacks.interpretability.segments import (
     SegmentsName,
     areas,
@@ -124,12 +124,9 @@ def shapley_regression(
     z, real = z.double(), real.gather(1, order)[:, :-1]
     last = z[:, :, -1:]  # one value follows from the sum: what is left is a free regression
     answer = value.double() - empty.double()[:, None] - last[:, :, 0] * gain[:, None]
-    # No intercept: every row meets its mirror image, which makes the weighted means zero.
     others = (z[:, :, :-1] - last) * real[:, None]
-    feature = torch.cat([others, -others], 1)
-    mirrored = torch.cat([answer, -answer], 1)
-    most, _ = weighted_ridge(feature, mirrored, torch.cat([weight, weight], 1))
-    most = most * real  # exactly 0, where solving leaves a rounding error
+    # Times `real`: exactly 0, where solving leaves a rounding error.
+    most = through_origin(others, answer, weight.double()) * real
     found = torch.cat([most, (gain - most.sum(1))[:, None]], 1)
     return torch.zeros_like(found).scatter(1, order, found).to(value)
 

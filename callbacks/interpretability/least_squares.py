@@ -24,13 +24,27 @@ def weighted_ridge(
     x, y, w = feature.double(), answer.double(), weight.double()
     share = (w / w.sum(1, keepdim=True))[:, :, None]
     centre, middle = (share * x).sum(1), (share[:, :, 0] * y).sum(1)
-    x, y = x - centre[:, None], y - middle[:, None]
-    weighted = (w[:, :, None] * x).mT
-    gram = weighted @ x + penalty * torch.eye(x.shape[2], dtype=x.dtype, device=x.device)
-    inverse = torch.linalg.pinv(gram, hermitian=True)
-    coefficient = (inverse @ (weighted @ y[:, :, None]))[:, :, 0]
+    coefficient = through_origin(x - centre[:, None], y - middle[:, None], w, penalty)
     intercept = middle - (coefficient * centre).sum(1)
     return coefficient.to(answer), intercept.to(answer)
+
+
+def through_origin(feature: Tensor, answer: Tensor, weight: Tensor, penalty: float = 0.0) -> Tensor:
+    """Fits one linear function without an intercept for each of N problems.
+
+    Args:
+        feature: `(N, S, M)` float64.
+        answer: `(N, S)` float64.
+        weight: `(N, S)` float64, not negative.
+        penalty: of the squared coefficients.
+
+    Returns:
+        `(N, M)`; where features do not determine the coefficients, the shortest ones.
+    """
+    weighted = (weight[:, :, None] * feature).mT
+    one = torch.eye(feature.shape[2], dtype=feature.dtype, device=feature.device)
+    inverse = torch.linalg.pinv(weighted @ feature + penalty * one, hermitian=True)
+    return (inverse @ (weighted @ answer[:, :, None]))[:, :, 0]
 
 
 def r2(answer: Tensor, prediction: Tensor) -> Tensor:
