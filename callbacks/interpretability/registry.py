@@ -83,11 +83,17 @@ def named_explainer(name: str, **options: Any) -> Explainer:
 def metric(name: str, explainer: Explainer, **options: Any) -> Metric:
     """Makes a metric by name; one that explains again is given the explainer.
 
+    One that compares with a baseline takes the explainer's own baseline or fill, if it has one and
+    the options name none.
+
     Raises:
         UserError: there is no such metric.
     """
     if name not in METRICS:
         raise UserError(f"There is no explanation metric {name!r}.{suggestion(name, METRICS)}")
     kind = METRICS[name]
-    again = any(field.name == "explainer" for field in fields(kind))
-    return kind(explainer, **options) if again else kind(**options)
+    known = {field.name for field in fields(kind)}
+    own = getattr(explainer, "baseline", getattr(explainer, "fill", None))
+    if "baseline" in known and own is not None:
+        options = {"baseline": own, **options}
+    return kind(explainer, **options) if "explainer" in known else kind(**options)
