@@ -1,7 +1,7 @@
 """Any attribution method of Captum as an explainer."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class CaptumMethod:
         """
         network, size, parts = network_of(model), model.chunk or 128, []
         with _not_in_place(network), torch.enable_grad():
-            attribute = self._made(network)
+            attribute = self._made(network, model.context)
             for one, label in zip(image.split(size), target.split(size), strict=True):
                 value = attribute(padded(one, size), padded(label, size))
                 parts.append(value[: len(one)].detach().sum(1, keepdim=True))
@@ -49,7 +49,7 @@ class CaptumMethod:
                 model.backwards += self.backwards * len(one)
         return torch.cat(parts).to(image)
 
-    def _made(self, network: nn.Module) -> Any:
+    def _made(self, network: nn.Module, context: Callable[[], AbstractContextManager]) -> Any:
         """Captum's `attribute` of an image and a class, which complains in one sentence."""
         import captum.attr
 
@@ -62,7 +62,10 @@ class CaptumMethod:
         def attribute(image: Tensor, target: Tensor) -> Tensor:
             try:
                 method = getattr(captum.attr, self.method)(network)
-                return method.attribute(image.requires_grad_(), target=target, **self.options)
+                with context():
+                    return method.attribute(image.requires_grad_(), target=target, **self.options)
+            except torch.cuda.OutOfMemoryError:  # no matter of the model: fewer images would do
+                raise
             except (TypeError, AssertionError, RuntimeError) as error:
                 raise UserError(
                     f"Captum's {self.method} does not explain this model "
