@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from callbacks.interpretability.explainer import target_logit
 from callbacks.interpretability.layers import as_grid, last_grid_layer, network_of, outputs_of
@@ -35,11 +35,12 @@ class GradCAM:
         keep = network_of(model).register_forward_pre_hook(lambda _, x: leaf.append(x[0]))
         try:
             with outputs_of(model, layer) as found:
+                part = network_of(model).get_submodule(layer)
 
                 def loss(logits: Tensor, target: Tensor) -> Tensor:
                     value, n = target_logit(logits, target), len(logits)
                     (gradient,) = torch.autograd.grad(value.sum(), found[-1])
-                    maps.append(_cam_of(layer, found[-1], gradient)[:n])
+                    maps.append(_cam_of(layer, part, found[-1], gradient)[:n])
                     found.clear()
                     # Done: what queries differentiate now is nothing, so that nothing is walked
                     # from the layer back to the image.
@@ -65,8 +66,8 @@ def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
     return (activation * gradient.mean((2, 3), keepdim=True)).sum(1, keepdim=True).relu()
 
 
-def _cam_of(layer: str, output: Tensor, gradient: Tensor) -> Tensor:
-    maps, slopes = as_grid(output), as_grid(gradient)
+def _cam_of(layer: str, part: nn.Module, output: Tensor, gradient: Tensor) -> Tensor:
+    maps, slopes = as_grid(output, part), as_grid(gradient, part)
     if maps is None or slopes is None:
         raise UserError(
             f"Expected `layer` to answer in maps, but {layer!r} answers {tuple(output.shape)}."

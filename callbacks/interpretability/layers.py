@@ -43,17 +43,29 @@ def outputs_of(model: Queries, layer: str) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def as_grid(output: object) -> Tensor | None:
+_FIRST = (
+    nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.MaxPool2d,
+    nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
+_LAST = {nn.Linear, nn.LayerNorm}
+"""By their very type: torchvision's LayerNorm2d turns the channels back to the front."""
+
+
+def as_grid(output: object, module: nn.Module | None = None) -> Tensor | None:
     """Reads a layer's output as maps `(N, K, h, w)`, or None where it has no two directions.
 
     Convolutions answer so; where channels come last they are moved; tokens `(N, T, K)` are laid out
     as a square, a class token in front is dropped.
+
+    Args:
+        output: of the layer, or its gradient.
+        module: the layer, whose type may say where its channels are; where it does not, and of
+            None, they are last if the other two directions are alike and they are not, as in Swin.
     """
     if not isinstance(output, Tensor) or output.ndim not in (3, 4):
         return None
     if output.ndim == 4:
-        last = output.shape[1] == output.shape[2] != output.shape[3]  # Swin: height, width, channel
-        maps = output.movedim(-1, 1) if last else output
+        maps = output.movedim(-1, 1) if _channels_last(output, module) else output
     else:
         side = int(output.shape[1] ** 0.5)
         tokens = output[:, output.shape[1] - side**2 :]
@@ -61,6 +73,16 @@ def as_grid(output: object) -> Tensor | None:
             return None
         maps = tokens.mT.unflatten(2, (side, side))
     return maps if min(maps.shape[-2:]) > 1 else None
+
+
+def _channels_last(output: Tensor, module: nn.Module | None) -> bool:
+    if type(module) in _LAST or isinstance(module, _FIRST):
+        return type(module) in _LAST
+    alike = output.shape[1] == output.shape[2] != output.shape[3]
+    if not alike or module is None:
+        return alike
+    parts = {type(part) for part in module.modules()}  # of a block, is there one with them last?
+    return len(parts) == 1 or not _LAST.isdisjoint(parts)
 
 
 @torch.enable_grad()
@@ -91,20 +113,23 @@ def last_grid_layer(model: Queries, image: Tensor) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    candidates = [(name, out) for name, out in found if _of_the_image(out)]
+    parts = dict(network.named_modules())
+    candidates = [(name, out) for name, out in found if _of_the_image(out, parts[name])]
     if not candidates:
         raise UserError("No layer of the model answers in maps: name one, or explain by gradient.")
     tensors = [out for _, out in candidates]
     gradients = torch.autograd.grad(logits.float().square().sum(), tensors, allow_unused=True)
     later = zip(reversed(candidates), reversed(gradients), strict=True)
-    return next((name for (name, _), g in later if _anywhere(g)), candidates[-1][0])
+    return next((name for (name, _), g in later if _anywhere(g, parts[name])), candidates[-1][0])
 
 
-def _of_the_image(output: object) -> bool:
+def _of_the_image(output: object, part: nn.Module) -> bool:
     """Whether an output is maps of the image; Swin V2 also makes some of positions alone."""
-    return isinstance(output, Tensor) and output.requires_grad and as_grid(output) is not None
+    if not isinstance(output, Tensor) or not output.requires_grad:
+        return False
+    return as_grid(output, part) is not None
 
 
-def _anywhere(gradient: Tensor | None) -> bool:
-    maps = None if gradient is None else as_grid(gradient)
+def _anywhere(gradient: Tensor | None, part: nn.Module) -> bool:
+    maps = None if gradient is None else as_grid(gradient, part)
     return maps is not None and bool((maps != 0).any())
