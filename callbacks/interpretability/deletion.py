@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.interpretability.removal import area, ranked, removal_curve
 from callbacks.queries import Queries
@@ -29,6 +30,10 @@ class Deletion:
     grid: int | None = None
     higher_is_better: ClassVar[bool | None] = False
     backwards: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses a curve without steps."""
+        at_least(1, steps=self.steps)
 
     @property
     def forwards(self) -> int:
@@ -61,6 +66,10 @@ class Insertion:
     grid: int | None = None
     higher_is_better: ClassVar[bool | None] = True
     backwards: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses a curve without steps."""
+        at_least(1, steps=self.steps)
 
     @property
     def forwards(self) -> int:

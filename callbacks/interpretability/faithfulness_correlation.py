@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.interpretability.rank_correlation import pearson, spearman
 from callbacks.interpretability.subsets import random_subsets, subset_drops
@@ -34,6 +35,10 @@ class FaithfulnessCorrelation:
     kind: Literal["pearson", "spearman"] = "pearson"
     higher_is_better: ClassVar[bool | None] = True
     backwards: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses a correlation of fewer than two sets."""
+        at_least(2, draws=self.draws)
 
     @property
     def forwards(self) -> int:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import mean_gradient
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
-from datamodules.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class IntegratedGradients:
 
     def __post_init__(self) -> None:
         """Refuses an integral over nothing."""
-        if self.points < 1:
-            raise UserError(f"Expected `points` to be at least 1, but got {self.points}.")
+        at_least(1, points=self.points)
 
     @property
     def forwards(self) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import scores
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.interpretability.least_squares import r2, weighted_ridge
@@ -60,6 +61,11 @@ class Lime:
     width: float = 0.25
     penalty: float = 1.0
     segments: SegmentsName = "grid"
+
+    def __post_init__(self) -> None:
+        """Refuses a fit to nothing."""
+        at_least(1, draws=self.draws)
+        at_least(0, held_out=self.held_out)
 
     @property
     def forwards(self) -> int:

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import scores, target_logit
 from callbacks.interpretability.least_squares import r2, weighted_ridge
 from callbacks.interpretability.segments import grid_segments, sum_by_segment
@@ -49,6 +50,11 @@ class LocalLinearity:
     held_out: int = 40
     higher_is_better: ClassVar[bool | None] = True
     backwards: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses a fit to nothing, and R² of fewer than two rows."""
+        at_least(1, draws=self.draws)
+        at_least(2, held_out=self.held_out)
 
     @property
     def forwards(self) -> int:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import Explainer
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
@@ -33,6 +34,11 @@ class MaxSensitivity:
     draws: int = 4
     steps: int = 2
     higher_is_better: ClassVar[bool | None] = False
+
+    def __post_init__(self) -> None:
+        """Refuses a maximum over nothing."""
+        at_least(1, draws=self.draws)
+        at_least(0, steps=self.steps)
 
     @property
     def forwards(self) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import scores, target_logit
 from callbacks.interpretability.segments import (
     SegmentsName,
@@ -49,6 +50,10 @@ class PermutationImportance:
     grid: int = 7
     donors: Tensor | None = field(default=None, repr=False, compare=False)
     segments: SegmentsName = "grid"
+
+    def __post_init__(self) -> None:
+        """Refuses a mean over nothing."""
+        at_least(1, repeats=self.repeats)
 
     @property
     def forwards(self) -> int:

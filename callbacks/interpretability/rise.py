@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import pairs, target_probability
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
@@ -25,6 +26,10 @@ class Rise:
     draws: int = 500
     cells: int = 7
     visible: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses a mean over no masks."""
+        at_least(1, draws=self.draws, cells=self.cells)
 
     @property
     def forwards(self) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import mean_gradient
 from callbacks.interpretability.gradient import Channels, one_channel
 from callbacks.queries import Queries
@@ -25,6 +26,10 @@ class SmoothGrad:
     draws: int = 25
     noise: float = 0.15
     channels: Channels = "max"
+
+    def __post_init__(self) -> None:
+        """Refuses a mean over nothing."""
+        at_least(1, draws=self.draws)
 
     @property
     def forwards(self) -> int:

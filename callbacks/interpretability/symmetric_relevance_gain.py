@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import target_logit, target_probability
 from callbacks.interpretability.fill import FillName, filled
 from callbacks.interpretability.removal import area, ranked, removal_curve
@@ -39,6 +40,10 @@ class SymmetricRelevanceGain:
     score: Literal["probability", "logit"] = "probability"
     higher_is_better: ClassVar[bool | None] = True
     backwards: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses curves without steps."""
+        at_least(1, steps=self.steps)
 
     @property
     def forwards(self) -> int:
