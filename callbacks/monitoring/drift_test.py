@@ -1,7 +1,7 @@
 """A test for drift of activations with a false-alarm rate that was tried on clean windows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,10 +27,9 @@ def standardised_shift(mean: Tensor, reference: Tensor, spread: Tensor) -> Tenso
         `(...)`, >= 0; for a window of n independent clean images about 1/√n.
     """
     living = spread > 0
-    if not living.any():
-        return mean.new_zeros(mean.shape[:-1])
-    z = (mean - reference)[..., living] / spread[living]
-    return z.square().mean(-1).sqrt()
+    # A choice of channels by mask would make the host wait for how many there are.
+    z = torch.where(living, (mean - reference) / spread.where(living, 1), 0)
+    return (z.square().sum(-1) / living.sum().clamp(min=1)).sqrt()
 
 
 @dataclass(frozen=True)
@@ -99,19 +98,25 @@ class DriftTest:
             scale,
         )
 
+    def to(self, device: torch.device | str) -> "DriftTest":
+        """The same test on a device."""
+        reference, spread = (
+            {name: value.to(device) for name, value in part.items()}
+            for part in (self.reference, self.spread)
+        )
+        return replace(self, reference=reference, spread=spread)
+
     def shifts(self, means: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Scores of windows by layer; see the class.
 
         Args:
-            means: `(..., C)` mean activations over the images of windows, by layer.
+            means: `(..., C)` mean activations over the images of windows, by layer; on the device
+                of the test, see `to`.
         """
         found = {}
         for name, mean in means.items():
             if name in self.reference:
-                reference, spread = (
-                    part[name].to(mean.device) for part in (self.reference, self.spread)
-                )
-                shift = standardised_shift(mean.double(), reference, spread)
+                shift = standardised_shift(mean.double(), self.reference[name], self.spread[name])
                 found[name] = (shift - self.centre[name]) / self.scale[name]
         return found
 

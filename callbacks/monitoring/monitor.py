@@ -211,6 +211,8 @@ class Monitor:
                 now = LayerStatistics.of(value.flatten(0, 1))
                 self.seen[name] = self.seen[name] + now if name in self.seen else now
                 means[name] = value.double().mean(1).mean(0)
+            if self.test is not None:  # a loaded one moves once, with the first window
+                self.test = self.test.to(next(iter(means.values())).device)
         end = self.served - self._waiting * self.every
         window = _judged(self.test, means, end)
         self.windows.append(window)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from callbacks.monitoring import DriftTest, Monitor
+from callbacks.monitoring.drift_test import standardised_shift
 from callbacks.monitoring.layers import watchable
 from callbacks.monitoring.leftovers import hooks_left
 from callbacks.monitoring.monitor import INPUT, OUTPUT
@@ -311,3 +312,16 @@ def test_torchvision_families(name: str) -> None:
     report = monitor.report()
     assert len(report.windows) == 1
     assert len(report.seen) >= 4, f"watched {list(report.seen)}"
+
+
+@pytest.mark.parametrize("dead", [(), (1,), (0, 1, 2)])
+def test_shift_is_of_living_channels_alone(dead: tuple[int, ...]) -> None:
+    """Whatever a channel without any spread does, it does not count."""
+    reference, spread = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 0.1, 2.0])
+    mean = torch.tensor([[2.0, 2.1, 3.0], [1.0, 2.0, 7.0]])
+    spread[list(dead)] = 0
+    mean[:, list(dead)] = torch.inf
+    z = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 2.0]])
+    living = [i for i in range(3) if i not in dead]
+    want = z[:, living].square().mean(1).sqrt() if living else torch.zeros(2)
+    torch.testing.assert_close(standardised_shift(mean, reference, spread), want)
