@@ -1,9 +1,8 @@
 """Watching: learns a monitor, then tries it on clean test images and on drift."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, cycle
 
 import pandas as pd
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from callbacks.monitoring import Monitor, MonitorReport
 from callbacks.monitoring.dead_units import dead_unit_table
-from callbacks.monitoring.noise_images import SHIFTS
+from callbacks.monitoring.noise_images import SHIFTS, Made
 from callbacks.monitoring.overhead import overhead
 from callbacks.statistics import Interval, rate
 from datamodules import ImageDataModule
@@ -103,7 +102,7 @@ def run_watch(
     for name, make in SHIFTS.items():
         generator = torch.Generator().manual_seed(seed)
         looped = chain.from_iterable(images_of("test", None) for _ in cycle([0]))
-        report, onset = _drifting(monitor, looped, partial(make, generator=generator))
+        report, onset = _drifting(monitor, looped, make, generator)
         timelines.append(report.timeline().assign(shift=name, onset=onset))
         late = [one.alarm for one in report.windows if one.end > onset + window - 1]
         drifts.append(
@@ -136,7 +135,7 @@ def _watched(monitor: Monitor, images: Iterator[Tensor]) -> MonitorReport:
 
 @torch.no_grad()
 def _drifting(
-    monitor: Monitor, images: Iterator[Tensor], shift: Callable[[Tensor], Tensor]
+    monitor: Monitor, images: Iterator[Tensor], shift: Made, generator: torch.Generator
 ) -> tuple[MonitorReport, int]:
     """Serves twelve windows or a little more as they are, then as many shifted.
 
@@ -144,6 +143,7 @@ def _drifting(
         monitor: learnt, not attached.
         images: batches without end, of any sizes.
         shift: of a batch.
+        generator: of what is random in it.
 
     Returns:
         The report, and how many images had been served when the drift began.
@@ -155,5 +155,5 @@ def _drifting(
             monitor.model(next(images))
         onset = monitor.served
         while monitor.served < onset + wanted:
-            monitor.model(shift(next(images)))
+            monitor.model(shift(next(images), generator))
     return monitor.report(), onset
