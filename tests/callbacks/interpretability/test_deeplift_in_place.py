@@ -127,7 +127,9 @@ def test_writing_changes_no_contribution() -> None:
 
 def test_parameters_are_not_written_to() -> None:
     model = Middle(lambda y: y)
-    model.middle = lambda y: y * F.softplus(model.conv.bias)[:, None, None]
+    assert model.conv.bias is not None
+    bias = model.conv.bias
+    model.middle = lambda y: y * F.softplus(bias)[:, None, None]
     before = {name: one.clone() for name, one in model.state_dict().items()}
     DeepLift()(Queries(model), torch.rand(2, 1, 12, 12), torch.tensor([0, 1]), _draw(2))
     assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())

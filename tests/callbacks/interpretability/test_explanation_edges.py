@@ -16,6 +16,8 @@ from callbacks.interpretability import (
     EXPLAINERS,
     METRICS,
     CaptumMethod,
+    Completeness,
+    Explainer,
     GradCAM,
     Gradient,
     GradientShap,
@@ -24,6 +26,7 @@ from callbacks.interpretability import (
     metric,
 )
 from callbacks.interpretability.controls import content
+from callbacks.interpretability.fill import FillName
 from callbacks.interpretability.layers import as_grid
 from callbacks.interpretability.least_squares import through_origin, weighted_ridge
 from callbacks.interpretability.rank_correlation import agreement
@@ -133,9 +136,9 @@ BASELINES = [
 
 @pytest.mark.parametrize(("explainer", "options", "baseline"), BASELINES)
 def test_completeness_compares_with_the_explainers_own_baseline(
-    explainer: Callable, options: dict[str, str], baseline: str
+    explainer: Explainer, options: dict[str, str], baseline: FillName
 ) -> None:
-    assert metric("completeness", explainer, **options).baseline == baseline
+    assert metric("completeness", explainer, **options) == Completeness(baseline)
 
 
 def test_integrated_gradients_from_another_baseline_are_complete(network: nn.Module) -> None:
