@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from callbacks.interpretability.feature_maps import channel_activations, layer_activations
 from callbacks.interpretability.fourier_image import fourier_image, fourier_start, moved
-from callbacks.interpretability.layers import outputs_of
+from callbacks.interpretability.layers import network_of, outputs_of
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -114,11 +114,13 @@ class ActivationMaximisation:
         draw, (colours, height, width) = Draw(self.seed, channel), shape
         coefficient = fourier_start(draw, colours, height, width).requires_grad_()
         optimizer = torch.optim.Adam([coefficient], self.rate)
+        module = network_of(model).get_submodule(layer)
         with torch.enable_grad(), outputs_of(model, layer) as found:
+            activation = _activation(found, module)
             for step in range(self.steps):
                 image = fourier_image(coefficient, width, self.decay)
                 seen = self._moved(image, draw, step)
-                _, _, slope = model.gradient(seen.detach(), _activation(found), channel)
+                _, _, slope = model.gradient(seen.detach(), activation, channel)
                 optimizer.zero_grad()
                 (self.variation * _variation(image) - (seen * slope).sum()).backward()
                 optimizer.step()
@@ -136,13 +138,13 @@ class ActivationMaximisation:
         return moved(image, draw, step, self.jitter, self.scale, self.angle)
 
 
-def _activation(found: list[Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+def _activation(found: list[Tensor], module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """What is ascended: not the logits but what the hook has just seen."""
 
     def activation(logits: Tensor, channel: Tensor) -> Tensor:
         output = found[-1][: len(logits)]
         found.clear()
-        return channel_activations(output).gather(1, channel[:, None])[:, 0]
+        return channel_activations(output, module).gather(1, channel[:, None])[:, 0]
 
     return activation
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from callbacks.interpretability.layers import as_grid, outputs_of
+from callbacks.interpretability.layers import as_grid, network_of, outputs_of
 from callbacks.queries import Queries
 from datamodules.errors import UserError
 
@@ -25,7 +25,7 @@ def feature_maps(model: Queries, image: Tensor, layer: str) -> Tensor:
         UserError: there is no such layer, or it does not answer in maps.
     """
     output = layer_output(model, image, layer)
-    maps = as_grid(output)
+    maps = as_grid(output, network_of(model).get_submodule(layer))
     if maps is None:
         raise UserError(
             f"Expected a layer that answers in maps, but {layer!r} answers "
@@ -41,7 +41,8 @@ def layer_output(model: Queries, image: Tensor, layer: str) -> Tensor:
 
 def layer_activations(model: Queries, image: Tensor, layer: str) -> Tensor:
     """One number `(N, K)` for each channel; no more than a chunk of maps exists at a time."""
-    return torch.cat([channel_activations(output) for output in _outputs(model, image, layer)])
+    module, outputs = network_of(model), _outputs(model, image, layer)
+    return torch.cat([channel_activations(one, module.get_submodule(layer)) for one in outputs])
 
 
 def _outputs(model: Queries, image: Tensor, layer: str) -> Iterator[Tensor]:
@@ -53,16 +54,17 @@ def _outputs(model: Queries, image: Tensor, layer: str) -> Iterator[Tensor]:
             found.clear()
 
 
-def channel_activations(output: Tensor) -> Tensor:
+def channel_activations(output: Tensor, module: nn.Module | None = None) -> Tensor:
     """One number for each channel: the mean over places of a map, or the unit itself.
 
     Args:
         output: `(N, K, h, w)`, tokens `(N, T, K)` or `(N, K)`.
+        module: that answered it, whose type may say where the channels are.
 
     Returns:
         `(N, K)` float32.
     """
-    maps = as_grid(output)
+    maps = as_grid(output, module)
     if maps is not None:
         return maps.float().mean((2, 3))
     return output.float().flatten(2).mean(2) if output.ndim > 2 else output.float()

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.fill import FillName
 from callbacks.interpretability.subsets import random_subsets
 from callbacks.queries import Queries
@@ -49,6 +50,10 @@ class Infidelity:
     relative: bool = True
     higher_is_better: ClassVar[bool | None] = False
     backwards: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses to draw nothing."""
+        at_least(1, draws=self.draws)
 
     @property
     def forwards(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from callbacks.interpretability import GradCAM
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.feature_maps import channel_activations, layer_output
+from callbacks.interpretability.feature_maps import layer_activations
 from callbacks.interpretability.layers import last_grid_layer, network_of
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.monitoring import (
@@ -225,7 +225,7 @@ def _candidates(layer: str | None) -> list[Explainer]:
 def _units(model: Queries, natural: Tensor, last: str | None, seed: int) -> Units:
     """The channels of the last layer with weights that still has places, else the classes."""
     layer = ANSWER if last is None else unit_layer(network_of(model), last)
-    count = channel_activations(layer_output(model, natural[:1], layer)).shape[1]
+    count = layer_activations(model, natural[:1], layer).shape[1]
     return Units.of(layer, count, seed)
 
 

@@ -119,8 +119,6 @@ NOTHING = [
 @pytest.mark.parametrize(("name", "count"), NOTHING)
 @pytest.mark.parametrize("given", [0, -1])
 def test_counts_of_nothing_are_refused(name: str, count: str, given: int) -> None:
-    if name == "infidelity":
-        pytest.skip("its file is being changed elsewhere")
     make = EXPLAINERS[name] if name in EXPLAINERS else partial(metric, name, Gradient())
     with pytest.raises(UserError, match=f"Expected .*`{count}` .*got .*{given}"):
         make(**{count: given})

@@ -160,8 +160,10 @@ def test_random_maps_score_zero(part: str, which: str, network: str) -> None:
     found = measured(Panel(explainer=MAPS[which]), part, make(), image)
     value, low, _ = part_of(part, found)
     # Where one pixel turns the answer round, a random map is right or wrong about whole images:
-    # then the bar is beyond what so few can tell, and the interval has to hold 0.
-    assert value <= RANDOM or (part == "faithfulness" and which != "ours" and low == 0)
+    # then the bar is beyond what so few can tell, and 0 has to be within three standard errors
+    # (one and a half half-widths; of 25 such maps one misses 1.96 of them by chance).
+    doubtful = part == "faithfulness" and which != "ours" and value <= 1.5 * (value - low)
+    assert value <= RANDOM or doubtful
     assert value == 0 or which != "ours"
 
 
