@@ -69,7 +69,7 @@ def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float]:
     numbers |= {name: _number(rows, name) for name in also if name in rows}
     found: dict[str, float] = {"n": len(rows)}
     for name, number in numbers.items():
-        found |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
+        found |= number.columns(name)
     return found
 
 

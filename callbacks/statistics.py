@@ -27,6 +27,10 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Returns `name`, `name_low` and `name_high`, as tables have them."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))
 

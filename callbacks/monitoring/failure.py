@@ -100,7 +100,7 @@ def _reduced(rows: pd.DataFrame, score: str) -> dict[str, float]:
     }
     found: dict[str, float] = {"n": len(rows), "errors": int((correct == 0).sum())}
     for name, one in intervals.items():
-        found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+        found |= one.columns(name)
     found["excess_aurc"] = excess_aurc(ranked, correct)
     found["augrc"] = augrc(ranked, correct)
     return found

@@ -22,11 +22,8 @@ def separation(inside: ArrayLike, outside: ArrayLike) -> dict[str, float]:
     """
     a, b = np.asarray(inside, dtype=float), np.asarray(outside, dtype=float)
     score, own = np.concatenate([a, b]), np.repeat([True, False], [len(a), len(b)])
-    area = auroc_interval(score, own)
     return {
-        "auroc": area.value,
-        "auroc_low": area.low,
-        "auroc_high": area.high,
+        **auroc_interval(score, own).columns("auroc"),
         "fpr95_in": fpr95(score, own),
         "fpr95_out": fpr95(-score, ~own),
     }

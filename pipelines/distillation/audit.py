@@ -184,7 +184,7 @@ class Audit:
         line: dict[str, Any] = {"model": name, "kind": first.kind, "seeds": len(members)}
         line |= asdict(first.footprint)
         for column, found in numbers.items():
-            line |= {column: found.value, f"{column}_low": found.low, f"{column}_high": found.high}
+            line |= found.columns(column)
         return line
 
 

@@ -200,7 +200,7 @@ def _summed(one: Version, line: Mapping[str, Tensor]) -> dict[str, object]:
     numbers = {name: mean(line[name].double().cpu().numpy()) for name in ("agreement", "srg")}
     numbers["changed"] = rate(int(changed.sum()), len(changed))
     for name, number in numbers.items():
-        found |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
+        found |= number.columns(name)
     return {**found, "n": len(changed)}
 
 

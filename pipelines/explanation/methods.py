@@ -156,7 +156,7 @@ def _line(
     return {
         "method": name, "control": name in CONTROLS, "n": len(saliency),
         "forwards": 0 if one is None else one.forwards + 2 * one.backwards,
-        "srg": gain.value, "srg_low": gain.low, "srg_high": gain.high,
+        **gain.columns("srg"),
         "most": float(area(most).mean()), "least": float(area(least).mean()),
         "sparseness": float(gini(flat).nanmean()), "complexity": float(entropy(flat).nanmean()),
     }  # fmt: skip

@@ -63,12 +63,7 @@ def surrogates(
             fit = replace(linear, radius=radius).fitted(model, image, target, draw)
             lines.append({"radius": radius, "n": len(image)})
             for name in ("r2", "first_order"):
-                value = mean(getattr(fit, name).double().cpu().numpy())
-                lines[-1] |= {
-                    name: value.value,
-                    f"{name}_low": value.low,
-                    f"{name}_high": value.high,
-                }
+                lines[-1] |= mean(getattr(fit, name).double().cpu().numpy()).columns(name)
         patches = mean(lime.fitted(model, image, target, draw).r2.double().cpu().numpy())
     table = pd.DataFrame(lines)
     fact = (

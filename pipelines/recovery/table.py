@@ -141,7 +141,7 @@ def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
     return {
         **key, "draws": len(part), "failed": len(bad),
         "status": "ok" if len(bad) < len(part) else str(bad.iloc[0]),
-        **_ends("acc", acc), **_ends("ratio", ratio),
+        **acc.columns("acc"), **ratio.columns("ratio"),
         "in_noise": bool(part["in_noise"].mean() > 0.5),
         **{name: float(able[name].mean()) for name in _MEANS},
     }  # fmt: skip
@@ -153,10 +153,6 @@ def _over_seeds(rows: pd.DataFrame, number: str) -> Interval:
     if max(map(len, nested), default=0) > 1:
         return over_seeds(nested)
     return student(rows[number])
-
-
-def _ends(name: str, number: Interval) -> dict[str, float]:
-    return {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
 
 
 def _net(lines: pd.DataFrame) -> Iterator[float]:

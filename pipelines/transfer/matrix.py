@@ -275,11 +275,7 @@ def _flat(numbers: Mapping[str, Interval], prefix: str = "") -> dict[str, float]
     """`acc acc_low acc_high` of an interval named `acc`."""
     found: dict[str, float] = {}
     for name, one in numbers.items():
-        found |= {
-            f"{prefix}{name}": one.value,
-            f"{prefix}{name}_low": one.low,
-            f"{prefix}{name}_high": one.high,
-        }
+        found |= one.columns(f"{prefix}{name}")
     return found
 
 
