@@ -1,6 +1,5 @@
 """The same image's explanation before and after: attack, damage, fine-tuning, distillation."""
 
-import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from callbacks.adversarial import PGD, Linf
 from callbacks.damage import Zero
 from callbacks.interpretability import SymmetricRelevanceGain
-from callbacks.interpretability.explainer import Explainer, target_probability
+from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.parameter_randomisation import randomised
 from callbacks.interpretability.rank_correlation import spearman
 from callbacks.leave_no_trace import leave_no_trace
@@ -130,7 +129,7 @@ def changes(
     lines, maps, captions, notes = [], {}, {}, []
     with leave_no_trace(classifier):
         before = Queries(classifier, classifier.chunk)(image).argmax(1)
-        for one in _versions(classifier, compare, image, before, radius, attack, draw):
+        for one in _versions(classifier, compare, image, before, radius, attack, draw, notes):
             try:
                 found, line = _explained(one, classifier.chunk, before, explainer, gain, draw)
             except UserError as error:  # another network may have a part that it has no rule for
@@ -160,7 +159,9 @@ def _versions(
     radius: float,
     attack: PGD,
     draw: Draw,
+    notes: list[str],
 ) -> Iterator[Version]:
+    """Yields every version that there is; of one that there is not, a note says why."""
     yield Version("before", "before", classifier, image)
     threat = Linf(radius)
     model = Queries(classifier, classifier.chunk)
@@ -170,8 +171,11 @@ def _versions(
     noisy = (image + radius * corner.sign()).clamp(0, 1)
     yield Version("noise (control)", "control", classifier, noisy)
     damaged = copy.deepcopy(classifier)
-    with contextlib.suppress(UserError):  # without a layer of weights there is nothing to damage
+    try:
         Zero()(damaged, _ZEROED, draw.seed).apply(damaged)
+    except UserError as error:  # no layer of weights, nothing to damage
+        notes.append(f"damaged: {error}")
+    else:
         yield Version("damaged", "damage", damaged, image)
     for name, other in compare.items():
         yield Version(name, "model", other.to(image.device), image)
@@ -188,7 +192,6 @@ def _explained(
         found = explainer(model, one.image, target, draw)
         line = {
             "prediction": logits.argmax(1),
-            "probability": target_probability(logits, target),
             "changed": logits.argmax(1) != target,
             "srg": gain(model, one.image, target, found, draw),
         }
@@ -205,7 +208,7 @@ def _summed(one: Version, line: Mapping[str, Tensor]) -> dict[str, object]:
 
 
 def _captions(line: Mapping[str, Tensor], classes: tuple[str, ...] | list[str]) -> list[str]:
-    """`r 0.83, cat 98 %` under a map: agreement, and what the version says now."""
+    """`r = 0.83, says cat` under a map: agreement with the map before, and the answer now."""
     found = zip(
         *(line[name][:_SHOWN].tolist() for name in ("agreement", "prediction")), strict=True
     )

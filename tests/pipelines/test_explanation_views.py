@@ -136,3 +136,23 @@ def test_a_network_without_maps_has_no_such_picture(data: Digits) -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU(), nn.Linear(8, 10))
     mlp = Classifier(flat, classes=10, preprocessing=data.preprocessing, architecture="mlp")
     assert layer_maps(mlp.eval(), data, CPU) is None
+
+
+class Bare(nn.Module):
+    """Weights in no layer that damage knows."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.matrix = nn.Parameter(torch.randn(pixels, 10, generator=generator))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.flatten(1) @ self.matrix
+
+
+def test_what_cannot_be_damaged_is_told(data: Digits) -> None:
+    network = Bare(data.taken("test", 1).image.numel())
+    bare = Classifier(network, classes=10, preprocessing=data.preprocessing, architecture="bare")
+    found = changes(bare.eval(), {}, data, IntegratedGradients(2), 0, CPU, 0)
+    assert "damaged" not in set(found.table["version"])
+    assert [note.partition(":")[0] for note in found.notes] == ["damaged"]
