@@ -17,6 +17,8 @@ from callbacks.queries import Queries
 from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.classifier import Classifier
 
+DONORS = 256
+"""Images of the data that explainers compare with, where they compare with others."""
 _DEAR = 64
 """Forwards of an explanation beyond which it is not asked again by default."""
 
@@ -96,8 +98,8 @@ class ExplanationProbe(Probe):
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Hands images of the data to explainers that compare with other images."""
-        if getattr(self.explainer, "donors", 0) is None and isinstance(data, ImageDataModule):
-            own = replace(self.explainer, donors=data.taken("test", 256).image)  # type: ignore[type-var]
+        if isinstance(data, ImageDataModule) and _wants_donors(self.explainer):
+            own = with_donors(self.explainer, data.taken("test", DONORS).image)
             self.metrics = {name: _asking(one, own) for name, one in self.metrics.items()}
             self.explainer = own
 
@@ -159,6 +161,15 @@ def explained_by(explainer: Callable[..., Explainer], **options: Any) -> Callabl
         )
 
     return within
+
+
+def with_donors(explainer: Explainer, donors: Tensor) -> Explainer:
+    """Hands other images `(M, C, H, W)` to an explainer that compares with them and has none."""
+    return replace(explainer, donors=donors) if _wants_donors(explainer) else explainer  # type: ignore[type-var]
+
+
+def _wants_donors(explainer: Explainer) -> bool:
+    return getattr(explainer, "donors", 0) is None
 
 
 def _asking(one: Metric, explainer: Explainer) -> Metric:

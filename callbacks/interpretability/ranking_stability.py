@@ -15,6 +15,10 @@ from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevan
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
+FILLS: tuple[FillName, ...] = ("black", "mean", "blur", "noise")
+GRIDS: tuple[int | None, ...] = (4, 7, None)
+"""Patches along each side; None: single pixels. With the fills, the settings that are tried."""
+
 
 class Stability(NamedTuple):
     """Kendall's tau between the rankings of any two settings.
@@ -45,8 +49,8 @@ def gains_over_settings(
     target: Tensor,
     maps: Mapping[str, Tensor],
     draw: Draw,
-    fills: Sequence[FillName] = ("black", "mean", "blur", "noise"),
-    grids: Sequence[int | None] = (4, 7, None),
+    fills: Sequence[FillName] = FILLS,
+    grids: Sequence[int | None] = GRIDS,
     metric: SymmetricRelevanceGain | None = None,
 ) -> np.ndarray:
     """Mean symmetric relevance gain of every method under every fill and patch size.

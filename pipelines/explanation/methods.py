@@ -1,7 +1,6 @@
 """Every method of explanation beside its controls on the same images: scores, agreement, ranks."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
@@ -11,8 +10,14 @@ from torch import Tensor
 from callbacks.interpretability import CONTROLS, EXPLAINERS, SymmetricRelevanceGain
 from callbacks.interpretability.complexity import entropy
 from callbacks.interpretability.explainer import Explainer
+from callbacks.interpretability.probe import DONORS, with_donors
 from callbacks.interpretability.rank_correlation import agreement
-from callbacks.interpretability.ranking_stability import gains_over_settings, ranking_stability
+from callbacks.interpretability.ranking_stability import (
+    FILLS,
+    GRIDS,
+    gains_over_settings,
+    ranking_stability,
+)
 from callbacks.interpretability.removal import area
 from callbacks.interpretability.sparseness import gini
 from callbacks.leave_no_trace import leave_no_trace
@@ -35,8 +40,7 @@ _PICTURED = (
 )  # fmt: skip
 _CHEAP = 100
 """Forwards of an explanation, a backward as two, that can be asked for version after version."""
-_SETTINGS = 12
-"""Fills times sizes of patches that the ranking is tried with."""
+_SETTINGS = len(FILLS) * len(GRIDS)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def methods(
         maps = _explained(model, image, target, draw, chosen, notes)
         curves = {name: gain.curves(model, image, target, one, draw) for name, one in maps.items()}
         own = {name: one for name, one in maps.items() if name not in CONTROLS}
-        if ranked:
+        if ranked and len(own) > 1 and min(image.shape[-2:]) >= max(filter(None, GRIDS)):
             gains = gains_over_settings(model, image, target, own, draw, metric=gain)
             stable = ranking_stability(gains)
             fact += (
@@ -108,11 +112,8 @@ def methods(
 
 def _known(data: ImageDataModule, device: torch.device) -> dict[str, Explainer]:
     """Every explainer, with images of the data where it compares with others."""
-    found: dict[str, Any] = {name: kind() for name, kind in EXPLAINERS.items()}
-    for name, one in found.items():
-        if getattr(one, "donors", 0) is None:
-            found[name] = replace(one, donors=data.taken("test", 256).image.to(device))
-    return found
+    donors = data.taken("test", DONORS).image.to(device)
+    return {name: with_donors(kind(), donors) for name, kind in EXPLAINERS.items()}
 
 
 def _affordable(
