@@ -66,7 +66,7 @@ class CaptumMethod:
                     return method.attribute(image.requires_grad_(), target=target, **self.options)
             except torch.cuda.OutOfMemoryError:  # no matter of the model: fewer images would do
                 raise
-            except (TypeError, AssertionError, RuntimeError) as error:
+            except (TypeError, AttributeError, AssertionError, RuntimeError) as error:
                 raise UserError(
                     f"Captum's {self.method} does not explain this model "
                     f"({str(error).splitlines()[0]}): take another explainer."

@@ -79,7 +79,7 @@ def differences(model: Queries, image: Tensor, start: Tensor, target: Tensor) ->
         target: `(N,)`.
 
     Returns:
-        `(N, C, H, W)` in logits; sums over an image are f(x) - f(x0).
+        `(N, C, H, W)` in logits; how far they add up to f(x) - f(x0) is told by `DeepLift`.
     """
     parts, size = [], model.chunk or 128
     for one, zero, label in zip(

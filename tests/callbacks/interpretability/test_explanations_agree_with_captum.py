@@ -128,11 +128,16 @@ class Reused(nn.Module):
         return self.head(hidden.mean((2, 3)))
 
 
-@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
-def test_deeplift_of_activations_in_place_and_reused(picture: Tensor) -> None:
+def in_place_and_not() -> list[Reused]:
+    """Two models of the same weights, the second of which Captum can read."""
     torch.manual_seed(0)
     parts = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 5))
-    model, plain = (Reused(parts, in_place).eval() for in_place in (True, False))
+    return [Reused(parts, in_place).eval() for in_place in (True, False)]
+
+
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+def test_deeplift_of_activations_in_place_and_reused(picture: Tensor) -> None:
+    model, plain = in_place_and_not()
     truth = theirs(peer.DeepLift(plain), picture)
     torch.testing.assert_close(ours(DeepLift(), model, picture), truth, rtol=WITHIN, atol=1e-6)
     assert model.relu.inplace
@@ -211,9 +216,7 @@ def test_any_method_of_captum_is_an_explainer(network: nn.Module, picture: Tenso
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU")
 def test_captum_meets_activations_in_place(picture: Tensor) -> None:
-    torch.manual_seed(0)
-    parts = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 5))
-    model, plain = (Reused(parts, in_place).eval() for in_place in (True, False))
+    model, plain = in_place_and_not()
     truth = theirs(peer.GuidedBackprop(plain), picture)
     found = ours(CaptumMethod("GuidedBackprop"), model, picture)
     torch.testing.assert_close(found, truth, rtol=0, atol=1e-7)
