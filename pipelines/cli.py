@@ -58,7 +58,7 @@ def _run(command: str, words: list[str]) -> int:
     """Imports the command's pipeline and turns a user's mistake into one line and exit code 2."""
     if command not in _LIGHT and {"-h", "--help"} & set(words):
         print("Reading the options (this imports torch and Lightning) ...", flush=True)
-    module = importlib.import_module(f"pipelines.{command.replace('-', '_')}")
+    module = importlib.import_module(_module_of(command))
     if command in _LIGHT:
         return module.main(words)
 
@@ -73,6 +73,13 @@ def _run(command: str, words: list[str]) -> int:
     except KeyboardInterrupt:
         print("assay: interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 130
+
+
+def _module_of(command: str) -> str:
+    """A command's file, or `command.py` of its room."""
+    name = f"pipelines.{command.replace('-', '_')}"
+    spec = importlib.util.find_spec(name)
+    return f"{name}.command" if spec and spec.submodule_search_locations else name
 
 
 def _mistake(message: str) -> int:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.presets import PRESETS
+from pipelines.evaluate.presets import PRESETS
 
 _HOME = Path(__file__).resolve().parents[1]
 _TABLES = {
@@ -19,12 +19,12 @@ _TABLES = {
     "damages": ("callbacks/damage/__init__.py", "DAMAGES", "assay recover --damage NAME"),
     "structure": ("callbacks/damage/__init__.py", "STRUCTURE", "assay recover --damage NAME"),
     "training_data": (
-        "pipelines/recovery/subject.py",
+        "pipelines/recover/subject.py",
         "DATA_DAMAGES",
         "assay recover --damage NAME",
     ),
     "strategies": (
-        "pipelines/recovery/strategies.py",
+        "pipelines/recover/strategies.py",
         "STRATEGIES",
         "assay recover --strategies NAME ...",
     ),

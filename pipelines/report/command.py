@@ -6,10 +6,10 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from datamodules.errors import UserError
-from pipelines.evaluation import Evaluation
-from pipelines.report.html import write_report
-from pipelines.report.terminal import print_summary
-from pipelines.store import resolved_uri
+from pipelines.evaluate.page import write_report
+from pipelines.evaluate.result import Evaluation
+from pipelines.evaluate.terminal import print_summary
+from pipelines.tracking.store import resolved_uri
 
 
 def main(words: list[str]) -> int:

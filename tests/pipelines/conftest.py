@@ -12,9 +12,9 @@ from sklearn.datasets import load_digits
 
 from lightning_modules import build
 from pipelines.cli import main
-from pipelines.evaluation import Evaluation
-from pipelines.results import ProbeResult
-from pipelines.store import open_store
+from pipelines.evaluate.probe_results import ProbeResult
+from pipelines.evaluate.result import Evaluation
+from pipelines.tracking.store import open_store
 
 
 @pytest.fixture(scope="session")
