@@ -14,8 +14,8 @@ from callbacks.adversarial import PGD, Linf
 from callbacks.damage import Zero
 from callbacks.interpretability import SymmetricRelevanceGain
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.parameter_randomisation import randomised
-from callbacks.interpretability.rank_correlation import spearman
+from callbacks.interpretability.metrics.parameter_randomisation import randomised
+from callbacks.interpretability.metrics.rank_correlation import spearman
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.queries import Queries
 from callbacks.randomness import Draw

@@ -3,7 +3,7 @@
 import torch
 from matplotlib.figure import Figure
 
-from callbacks.interpretability.feature_maps import feature_maps
+from callbacks.interpretability.visualisation.feature_maps import feature_maps
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.monitoring.layers import watchable
 from callbacks.queries import Queries

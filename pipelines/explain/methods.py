@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from callbacks.interpretability import CONTROLS, EXPLAINERS, SymmetricRelevanceGain
-from callbacks.interpretability.complexity import entropy
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.probe import DONORS, with_donors
-from callbacks.interpretability.rank_correlation import agreement
-from callbacks.interpretability.ranking_stability import (
+from callbacks.interpretability.metrics.complexity import entropy
+from callbacks.interpretability.metrics.rank_correlation import agreement
+from callbacks.interpretability.metrics.ranking_stability import (
     FILLS,
     GRIDS,
     gains_over_settings,
     ranking_stability,
 )
-from callbacks.interpretability.removal import area
-from callbacks.interpretability.sparseness import gini
+from callbacks.interpretability.metrics.removal import area
+from callbacks.interpretability.metrics.sparseness import gini
+from callbacks.interpretability.probe import DONORS, with_donors
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.queries import Queries
 from callbacks.randomness import Draw

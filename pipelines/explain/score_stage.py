@@ -11,8 +11,8 @@ from torch import Tensor
 
 from callbacks.interpretability import GradCAM
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.feature_maps import layer_activations
 from callbacks.interpretability.layers import last_grid_layer, network_of
+from callbacks.interpretability.visualisation.feature_maps import layer_activations
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.monitoring import (
     Evidence,

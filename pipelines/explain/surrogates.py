@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from callbacks.interpretability import Lime
-from callbacks.interpretability.local_linear import LocalLinearity
+from callbacks.interpretability.surrogates.local_linear import LocalLinearity
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.queries import Queries
 from callbacks.randomness import Draw

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from callbacks.interpretability.tree import Surrogate, patch_means, tree_surrogates
+from callbacks.interpretability.surrogates.tree import Surrogate, patch_means, tree_surrogates
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from pipelines.explain.changes import changes

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from callbacks.interpretability.parameter_randomisation import randomised
+from callbacks.interpretability.metrics.parameter_randomisation import randomised
 from callbacks.monitoring import PARTS, Monitor, OutlierFit
 from callbacks.monitoring.leftovers import hooks_left
 from callbacks.rows import outcome_columns

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.layers import network_of
-from callbacks.interpretability.rank_correlation import spearman
+from callbacks.interpretability.metrics.rank_correlation import spearman
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

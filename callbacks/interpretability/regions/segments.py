@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from callbacks.interpretability.superpixels import superpixels
+from callbacks.interpretability.regions.superpixels import superpixels
 from datamodules.errors import UserError, suggestion
 
 SegmentsName = Literal["grid", "superpixels"]

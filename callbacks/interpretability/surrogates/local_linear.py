@@ -8,8 +8,8 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import scores, target_logit
-from callbacks.interpretability.least_squares import r2, weighted_ridge
-from callbacks.interpretability.segments import grid_segments, sum_by_segment
+from callbacks.interpretability.regions.segments import grid_segments, sum_by_segment
+from callbacks.interpretability.surrogates.least_squares import r2, weighted_ridge
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

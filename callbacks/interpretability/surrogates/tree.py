@@ -10,7 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 from sklearn.tree import DecisionTreeClassifier, export_text, plot_tree
 from torch import Tensor
 
-from callbacks.interpretability.segments import grid_segments, sum_by_segment
+from callbacks.interpretability.regions.segments import grid_segments, sum_by_segment
 from datamodules.errors import UserError
 
 if TYPE_CHECKING:

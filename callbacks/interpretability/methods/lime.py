@@ -8,15 +8,15 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import scores
-from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.least_squares import r2, weighted_ridge
-from callbacks.interpretability.segments import (
+from callbacks.interpretability.regions.fill import FillName, filled
+from callbacks.interpretability.regions.segments import (
     SegmentsName,
     areas,
     segmented,
     spread,
     switched,
 )
+from callbacks.interpretability.surrogates.least_squares import r2, weighted_ridge
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from callbacks.interpretability.feature_maps import layer_activations
+from callbacks.interpretability.visualisation.feature_maps import layer_activations
 from callbacks.queries import Queries
 
 

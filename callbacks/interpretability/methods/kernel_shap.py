@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.explainer import scores, target_logit
-from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.least_squares import through_origin
-from callbacks.interpretability.segments import (
+from callbacks.interpretability.regions.fill import FillName, filled
+from callbacks.interpretability.regions.segments import (
     SegmentsName,
     areas,
     segmented,
     spread,
     switched,
 )
+from callbacks.interpretability.surrogates.least_squares import through_origin
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError

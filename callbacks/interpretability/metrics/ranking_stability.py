@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from callbacks.interpretability.fill import FillName
-from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.metrics.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.regions.fill import FillName
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

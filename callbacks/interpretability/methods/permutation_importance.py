@@ -9,7 +9,7 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import scores, target_logit
-from callbacks.interpretability.segments import (
+from callbacks.interpretability.regions.segments import (
     SegmentsName,
     areas,
     grid_segments,

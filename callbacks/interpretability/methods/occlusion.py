@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.explainer import scores, target_logit
-from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.segments import grid_segments, spread
+from callbacks.interpretability.regions.fill import FillName, filled
+from callbacks.interpretability.regions.segments import grid_segments, spread
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
-from callbacks.interpretability.fill import FillName
-from callbacks.interpretability.subsets import random_subsets
+from callbacks.interpretability.metrics.subsets import random_subsets
+from callbacks.interpretability.regions.fill import FillName
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.explainer import scores, target_probability
-from callbacks.interpretability.segments import grid_segments, sum_by_segment
+from callbacks.interpretability.regions.segments import grid_segments, sum_by_segment
 from callbacks.queries import Queries
 
 

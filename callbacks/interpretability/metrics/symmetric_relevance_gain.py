@@ -9,8 +9,8 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import target_logit, target_probability
-from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.removal import area, ranked, removal_curve
+from callbacks.interpretability.metrics.removal import area, ranked, removal_curve
+from callbacks.interpretability.regions.fill import FillName, filled
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

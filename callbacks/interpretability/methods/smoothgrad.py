@@ -6,7 +6,7 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import mean_gradient
-from callbacks.interpretability.gradient import Channels, one_channel
+from callbacks.interpretability.methods.gradient import Channels, one_channel
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import mean_gradient
-from callbacks.interpretability.fill import FillName, filled
+from callbacks.interpretability.regions.fill import FillName, filled
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

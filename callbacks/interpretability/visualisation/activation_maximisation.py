@@ -7,9 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from callbacks.interpretability.feature_maps import channel_activations, layer_activations
-from callbacks.interpretability.fourier_image import fourier_image, fourier_start, moved
 from callbacks.interpretability.layers import network_of, outputs_of
+from callbacks.interpretability.visualisation.feature_maps import (
+    channel_activations,
+    layer_activations,
+)
+from callbacks.interpretability.visualisation.fourier_image import (
+    fourier_image,
+    fourier_start,
+    moved,
+)
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from callbacks.interpretability.explainer import target_logit
-from callbacks.interpretability.fill import FillName, filled
+from callbacks.interpretability.regions.fill import FillName, filled
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from callbacks.interpretability.explainer import target_logit
-from callbacks.interpretability.fill import FillName, filled
+from callbacks.interpretability.regions.fill import FillName, filled
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError

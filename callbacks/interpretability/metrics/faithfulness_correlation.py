@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
-from callbacks.interpretability.fill import FillName, filled
-from callbacks.interpretability.rank_correlation import pearson, spearman
-from callbacks.interpretability.subsets import random_subsets, subset_drops
+from callbacks.interpretability.metrics.rank_correlation import pearson, spearman
+from callbacks.interpretability.metrics.subsets import random_subsets, subset_drops
+from callbacks.interpretability.regions.fill import FillName, filled
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
