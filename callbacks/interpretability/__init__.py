@@ -1,5 +1,6 @@
 """Explanations, and how far each can be believed."""
 
+from callbacks.family import Entries, Family, each
 from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.methods.captum_method import CaptumMethod
 from callbacks.interpretability.methods.controls import EdgeFilter, Inverse, RandomMap
@@ -27,8 +28,9 @@ from callbacks.interpretability.metrics.max_sensitivity import MaxSensitivity
 from callbacks.interpretability.metrics.parameter_randomisation import ParameterRandomisation
 from callbacks.interpretability.metrics.sparseness import Sparseness
 from callbacks.interpretability.metrics.symmetric_relevance_gain import SymmetricRelevanceGain
-from callbacks.interpretability.probe import ExplanationProbe, explained_by
+from callbacks.interpretability.probe import ExplanationProbe
 from callbacks.interpretability.registry import CONTROLS, EXPLAINERS, METRICS, metric
+from callbacks.interpretability.summary import summarise
 from callbacks.interpretability.surrogates.local_linear import LocalLinearity
 from callbacks.interpretability.visualisation.activation_maximisation import (
     ActivationMaximisation,
@@ -36,10 +38,33 @@ from callbacks.interpretability.visualisation.activation_maximisation import (
 )
 from callbacks.interpretability.visualisation.top_images import TopImages
 
+PROBES: Entries = each(EXPLAINERS, ExplanationProbe, "explainer", prefix="explain_")
+
+FAMILY = Family(
+    name="interpretability",
+    title="Explained",
+    text=(
+        "Each image's predicted class is explained, and the map is judged beside a random map, an "
+        "edge filter and its own inverse."
+    ),
+    probes=PROBES,
+    summarise=summarise,
+    terms={
+        "srg": (
+            "Symmetric relevance gain: how much later the score falls when the least influential "
+            "pixels are removed first than when the most influential are. 0 is a random map."
+        ),
+        "sparseness": "Gini index of the map: 0 is even, 1 is a single pixel.",
+        "max sensitivity": "The largest relative change of the map in a small ball; 0 is stable.",
+    },
+)
+
 __all__ = [
     "CONTROLS",
     "EXPLAINERS",
+    "FAMILY",
     "METRICS",
+    "PROBES",
     "ActivationMaximisation",
     "CaptumMethod",
     "Completeness",
@@ -74,6 +99,5 @@ __all__ = [
     "SymmetricRelevanceGain",
     "TopImages",
     "Visualised",
-    "explained_by",
     "metric",
 ]

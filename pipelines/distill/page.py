@@ -7,14 +7,14 @@ import jinja2
 import rich.box
 from rich.table import Table
 
+from callbacks.results import records
 from callbacks.statistics import Interval
+from callbacks.words import DASH, ends, number, percent, radius, rate_with_ends
 from pipelines.distill.figures import audit_figures
 from pipelines.distill.result import Audit
 from pipelines.distill.verdict import verdict
-from pipelines.evaluate.probe_results import records
 from pipelines.report.figures import as_svg, save_png
 from pipelines.report.terminal import plain_console
-from pipelines.report.words import DASH, ends, number, percent, radius, rate_with_ends
 from pipelines.tracking.run import Run
 
 _HERE = Path(__file__).parent

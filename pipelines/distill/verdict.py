@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 
 from callbacks.statistics import Interval
+from callbacks.words import percent
 from pipelines.distill.result import FLOOR, Audit
-from pipelines.report.words import percent
 
 CONTROLS = {
     "label only": "label-only training keeps",

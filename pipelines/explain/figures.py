@@ -2,22 +2,13 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from callbacks.monitoring import LayerStatistics
 from callbacks.monitoring.outliers import score_title
-from pipelines.report.figures import COLOURS, INK, LOOK, SOFT
-
-
-def drawn(width: float = 5.6, height: float = 3.5) -> tuple[Figure, Axes]:
-    """An empty figure in the look of the report."""
-    with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots()
+from pipelines.report.figures import COLOURS, INK, SOFT, drawn
 
 
 def score_figure(table: pd.DataFrame) -> Figure:

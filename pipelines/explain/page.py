@@ -8,11 +8,11 @@ from markupsafe import Markup
 
 from callbacks.monitoring.outliers import score_title
 from callbacks.monitoring.score import PARTS
+from callbacks.results import records
+from callbacks.words import ends, number, percent
 from pipelines.evaluate.page import bar
-from pipelines.evaluate.probe_results import records
 from pipelines.explain.result import Explanation
 from pipelines.report.figures import as_svg
-from pipelines.report.words import ends, number, percent
 
 _PHOTOGRAPHS = ("gallery", "units", "tree", "changes", "features")
 """Figures that hold pictures or hundreds of boxes: smaller and quicker as they are on disk."""

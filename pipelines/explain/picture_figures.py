@@ -7,8 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipelines.explain.figures import drawn
-from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT
+from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn
 
 
 def gallery_figure(

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from callbacks.monitoring import MonitorabilityScore
+from callbacks.results import records
 from callbacks.statistics import Interval
-from pipelines.evaluate.probe_results import records
 from pipelines.evaluate.result import Metric
 from pipelines.report.figures import save_png
 

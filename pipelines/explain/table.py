@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.monitoring.outliers import score_title
+from callbacks.results import records
 from callbacks.statistics import Interval
-from pipelines.evaluate.probe_results import records
+from callbacks.words import ends, number, percent, rate_with_ends
 from pipelines.explain.result import Explanation
-from pipelines.report.words import ends, number, percent, rate_with_ends
 
 
 def print_explanation(of: Explanation) -> None:

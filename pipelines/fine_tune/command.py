@@ -1,143 +1,76 @@
 """`assay fine-tune`: train a classifier on your images, keep it, and evaluate it."""
 
-from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import lightning as L
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import Unpack  # Python 3.10 has none
 
-from datamodules import ImageDataModule
-from lightning_modules import (
-    Classifier,
-    FineTuning,
-    Perturb,
-    Tuning,
-    save_classifier,
-    weight_average,
-)
+from lightning_modules import Classifier, FineTuning, Perturb, Tuning
 from pipelines.arguments import parse
-from pipelines.evaluate.command import classifier_for, evaluate, opened
-from pipelines.tracking import Run, Tracking, TrackingError, started
-from pipelines.tracking.logger import RunLogger
-from pipelines.trainer import device_flags, made_trainer, uninterrupted
-
-TRAINER: dict[str, Any] = {
-    "max_epochs": 5,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
+from pipelines.cli import COMMANDS
+from pipelines.evaluate.measure import make_probes, measure, prepare_probes
+from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.trainer import device_flags
+from pipelines.training import TRAINER, trained_weights
 
 
 def main(words: list[str]) -> int:
     """Runs the command line."""
-    fine_tune(**parse(fine_tune, words, TRAINER))
+    fine_tune(**parse(fine_tune, words, TRAINER, COMMANDS["fine-tune"].example))
     return 0
 
 
 def fine_tune(
-    model: str | Classifier,
-    data: ImageDataModule,
+    model: ModelLike,
+    data: DataLike,
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
-    arch: str | None = None,
-    seed: int = 0,
-    chunk: int = 128,
-    trust_pickle: bool = False,
-    tracking: Tracking = Tracking(),  # noqa: B008  (frozen)
-    root: Path = Path(),
-    trainer: dict[str, Any] | None = None,
-    config: str = "",
+    **options: Unpack[Options],
 ) -> Classifier:
     """Trains a classifier on labelled images, keeps the best epoch, and evaluates it.
 
     Args:
         model: where it starts, e.g. lenet, torchvision:resnet18, checkpoint:FILE; a head for other
-            classes is replaced.
+            classes is replaced. In Python also a network.
         data: what it is trained, validated and tested on.
         tuning: the recipe.
         perturb: disturbs training images: noise, or an attack for adversarial training.
         evaluation: preset of the evaluation afterwards, or none.
-        arch: architecture of a bare checkpoint.
-        seed: of everything random.
-        chunk: images in every model call of the evaluation.
-        trust_pickle: load checkpoints that can execute code. Only for files of your own.
-        tracking: where runs are logged.
-        root: folder that holds `mlruns/`.
-        trainer: flags of Lightning's Trainer.
-        config: the parsed command line, kept with the run.
+        **options: see `Options`.
 
     Returns:
         The trained classifier, with the weights of the best validation accuracy.
+
+    Raises:
+        UserError: something the user can mend.
+        DivergedError: the loss is no number.
     """
-    L.seed_everything(seed, verbose=False)
-    classifier = classifier_for(model, data, arch, trust_pickle, new_head=True).train()
-    store, problem = opened(tracking, root)
-    name = f"{classifier.architecture.rpartition(':')[2]}-{data.name}-s{seed}"
-    tags = {"model": classifier.source, "data": data.name}
-    about, board = {**tags, "role": "pipeline"}, tracking.board(root)
-    with started(store, f"fine-tune-{name}", about, board=board) as parent:
-        with started(store, f"training-{name}", {**tags, "question": "training"}, parent) as run:
-            module = FineTuning(classifier, tuning, perturb)
-            folder = _fit(module, data, run, name, root, trainer or {}, config)
+    study = Study("fine-tune", "training", options, TRAINER)
+    opened = study.open_data(data)
+    classifier = study.open_model(model, opened, new_head=True).train()
+    module, name = FineTuning(classifier, tuning, perturb), study.name()
+    settings = {"tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation}
+    with study.running(name, settings) as run:
+        folder = trained_weights(study, module, opened, name, run)
         classifier.source = f"checkpoint:{folder}"
+        rank_zero_only(print)(f"weights  {folder}")
         if evaluation != "none":
-            evaluate(
-                classifier,
-                data,
-                preset=evaluation,
-                seed=seed,
-                chunk=chunk,
-                tracking=tracking,
-                root=root,
-                trainer=device_flags(trainer or {}),
-                config=config,
-                parent=parent,
-            )
-    if problem and evaluation == "none":  # else the evaluation has said so
-        raise TrackingError(f"{problem} The weights are in {str(folder)!r}.")
+            _evaluate(study, classifier.eval(), evaluation)
     rank_zero_only(print)(
-        f"weights  {folder}\n\nYour own model:  assay evaluate --model checkpoint:FILE --arch "
-        "torchvision:resnet18 --data ImageFolder --data.root FOLDER"
+        "\nYour own model:  assay evaluate --model checkpoint:FILE --arch torchvision:resnet18 "
+        "--data ImageFolder:FOLDER"
     )
     return classifier
 
 
-def _fit(
-    module: FineTuning,
-    data: ImageDataModule,
-    run: Run,
-    name: str,
-    root: Path,
-    flags: dict[str, Any],
-    config: str,
-) -> Path:
-    """Trains, takes the weights of the best epoch, and saves them; returns the folder."""
-    folder = root / "mlruns" / "checkpoints" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    best = ModelCheckpoint(folder, "best", monitor="val/acc", mode="max", save_last=True)
-    own = flags.pop("callbacks", None) or []
-    average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
-    flags = {**TRAINER, **flags, "logger": RunLogger(run)}
-    trainer = made_trainer(flags, [best, *average, *own])
-    if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+def _evaluate(study: Study, classifier: Classifier, preset: str) -> None:
+    """Measures what was trained, in the same run."""
+    study.flags = device_flags(study.flags)
+    probes = make_probes(None, preset, study)
+    (data,) = study.data
+    prepare_probes(probes, classifier, data, study)
+    evaluation = measure(study, classifier, data, probes)
+    study.finish(evaluation, classifier)
+    if evaluation.about.interrupted:
         raise KeyboardInterrupt
-    if best.best_model_path:
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-        module.load_state_dict(state["state_dict"])
-    save_classifier(module.classifier, folder)
-    try:
-        _log(run, module, data, trainer.current_epoch)
-    except TrackingError as error:
-        raise TrackingError(f"{error} The weights are in {str(folder)!r}.") from error
-    return folder
-
-
-def _log(run: Run, module: FineTuning, data: ImageDataModule, epochs: int) -> None:
-    recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
-    run.log_batch(params={**recipe, "epochs": epochs, "perturb": repr(module.perturb)})
-    run.log_data(data.manifest(), data.manifest_digest(), "train")
-    run.log_model(module.classifier)

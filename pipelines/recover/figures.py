@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.evaluate.probe_results import records
+from callbacks.results import records
+from callbacks.words import DASH
 from pipelines.recover.strategies import STRATEGIES
 from pipelines.recover.table import CONTROLS, groups
 from pipelines.report.figures import COLOURS, LOOK
-from pipelines.report.words import DASH
 
 _SHOWN = ("nothing", "retrain_all", "retrain_last", "distil", "reestimate_batch_norm")
 """Repairs in the view of compression: what one would do to a smaller model."""

@@ -9,13 +9,13 @@ import pandas as pd
 import rich.box
 from rich.table import Table
 
-from pipelines.evaluate.probe_results import records
+from callbacks.results import records
+from callbacks.words import DASH, number, percent
 from pipelines.recover.figures import names, recovery_figures
 from pipelines.recover.strategies import STRATEGIES
 from pipelines.recover.table import CONTROLS, groups, recommendations
 from pipelines.report.figures import as_svg, save_png
 from pipelines.report.terminal import plain_console
-from pipelines.report.words import DASH, number, percent
 from pipelines.tracking.run import Run
 
 _HERE = Path(__file__).parent

@@ -13,8 +13,8 @@ from callbacks.damage.assessment import (
     resilience_loss,
     sustained_time,
 )
+from callbacks.results import records
 from callbacks.statistics import Interval, student
-from pipelines.evaluate.probe_results import records
 from pipelines.recover.strategies import STRATEGIES
 
 KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]

@@ -3,9 +3,10 @@
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, told apart also by colour-blind readers. The page replaces each of these
@@ -54,8 +55,16 @@ def as_svg(figure: Figure, name: str) -> str:
     return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def save_png(figure: Figure, file: Path) -> None:
-    """Writes a figure for MLflow's artifact view."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
+    """Writes a figure on white, for MLflow's artifact view or into a page."""
+    if isinstance(file, Path):
+        file.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(LOOK):
-        figure.savefig(file, dpi=150, facecolor="white")
+        figure.savefig(file, format="png", dpi=150, facecolor="white")
+
+
+def drawn(width: float = 5.6, height: float = 3.5) -> tuple[Figure, Axes]:
+    """An empty figure in the look of the pages."""
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()

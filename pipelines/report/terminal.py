@@ -1,15 +1,61 @@
-"""The terminal as every command writes to it."""
+"""The terminal as every command writes to it, in one style."""
 
 import sys
 
+import rich.box
 from rich.console import Console
+from rich.table import Table
+
+from pipelines.report.result import Result
+from pipelines.report.sections import Sheet
+
+_PIPED = 200
+"""Columns where there is no terminal: wide enough that no number is cut."""
+
+
+def print_result(result: Result) -> None:
+    """Prints the sheets of a result that are for the terminal, what they mean, and its notes."""
+    console = plain_console()
+    for section in result.sections():
+        for sheet in section.sheets:
+            if sheet.in_terminal:
+                console.print(as_table(sheet, console))
+    if result.about.interrupted:
+        console.print("Interrupted: these are the rows so far.")
+    for sentence in result.sentences():
+        console.print(sentence, highlight=False)
+    for note in result.about.notes:
+        console.print(f"Note: {note}", highlight=False)
+
+
+def as_table(sheet: Sheet, console: Console) -> Table:
+    """Lays a sheet out; a narrow terminal wraps cells, and never cuts a number."""
+    table = Table(
+        title=sheet.title or None, caption=sheet.caption or None,
+        title_justify="left", caption_justify="left",
+        box=rich.box.SIMPLE_HEAD if console.is_terminal else rich.box.ASCII2,
+    )  # fmt: skip
+    drawn = [i for i, _ in enumerate(sheet.columns) if any(_is_drawn(x[i]) for x in sheet.cells)]
+    shown = [i for i, _ in enumerate(sheet.columns) if i not in drawn]
+    for i in shown:
+        table.add_column(sheet.columns[i], justify="right" if i else "left", overflow="fold")
+    for position, line in enumerate(sheet.cells):
+        if position in sheet.groups and position:
+            table.add_section()
+        table.add_row(*(str(line[i]) for i in shown))
+    return table
 
 
 def plain_console() -> Console:
-    """A console of the terminal's width; plain, and wide enough for the table, where there is none.
+    """A console of the terminal's width; plain, and wide enough for any table, where there is none.
 
     What the output's encoding lacks is replaced instead of ending the program after the work.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110)
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED)
+
+
+def _is_drawn(cell: object) -> bool:
+    """A bar repeats what another column says in numbers."""
+    return getattr(cell, "bar", None) is not None or getattr(cell, "shift", None) is not None

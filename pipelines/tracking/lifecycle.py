@@ -1,6 +1,7 @@
 """A pipeline's runs in MLflow: a parent, its children, and how they end."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,8 @@ def started(
         name: shown in the runs table.
         tags: of the run.
         parent: this run becomes its child.
-        keep: file that remembers the run until it is finished, so that it can be reopened.
+        keep: file in a folder of the study that remembers the run until the study is finished, so
+            that it can be reopened.
         board: folder that TensorBoard looks into; a child writes where its parent does.
 
     Raises:
@@ -82,7 +84,8 @@ def started(
         with terminable():
             yield run
         status = "FINISHED"
-        _forget(keep, run)
+        if parent is None:
+            _forget(keep, run)
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
@@ -174,10 +177,14 @@ def _keep(file: Path | None, run_id: str, uri: str | None) -> None:
 
 
 def _forget(file: Path | None, run: Run) -> None:
-    """Drops the memory of a finished run; one that MLflow has begun waits for MLflow."""
+    """Drops the memory of a finished run and its children; one MLflow has begun waits for MLflow.
+
+    Children are remembered until then: a command that goes on after a kill passes by those that
+    are finished, and must not make them a second time.
+    """
     own = run.store is not None or (run.board is not None and _kept(file).get("uri") is None)
     if file is not None and own:
-        file.unlink(missing_ok=True)
+        shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def _kept(file: Path | None) -> dict[str, Any]:

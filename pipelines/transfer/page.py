@@ -7,8 +7,8 @@ import jinja2
 import numpy as np
 
 from callbacks.transfer import FEATURE_SCORES, PROBABILITY_SCORES
+from callbacks.words import ends, number, percent
 from pipelines.report.figures import as_svg
-from pipelines.report.words import ends, number, percent
 from pipelines.transfer.figures import passport_figures
 from pipelines.transfer.recipe import MODES
 from pipelines.transfer.result import Key, Matrix

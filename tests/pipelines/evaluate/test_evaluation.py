@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score
 
+from callbacks.results import ProbeResult, check_settings, headline_step, unit_slug
 from datamodules.errors import UserError
-from pipelines.evaluate.probe_results import ProbeResult, check_settings, headline_step, unit_slug
 from pipelines.evaluate.result import Evaluation
 
 MakeEvaluation = Callable[..., Evaluation]

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from callbacks.words import DASH, ends, number, percent, radius
 from pipelines.evaluate.figures import curves, model_names
 from pipelines.evaluate.page import as_html, by_class, comparisons, write_report
 from pipelines.evaluate.result import Evaluation
 from pipelines.evaluate.sentences import half_life, verdict
 from pipelines.evaluate.terminal import print_summary
 from pipelines.report.figures import COLOURS, as_svg, save_png
-from pipelines.report.words import DASH, ends, number, percent, radius
 
 MakeEvaluation = Callable[..., Evaluation]
 

@@ -1,19 +1,19 @@
-"""What probes found: the rows of one, and the worst of several attacks image by image."""
+"""What a probe found: its rows, and the numbers they reduce to."""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from callbacks.reductions import by_setting, worst_case
+from callbacks.reductions import by_setting
 from datamodules.errors import UserError
 
+# A metric key is family/name_number, and MLflow's charts want no further slash.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""A metric key is family/name_number, and MLflow's charts want no further slash."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class ProbeResult:
         """The rows of the step that stands for the probe; see `headline_step`."""
         return self.at(headline_step(self.values, self.headline)) if len(self.rows) else self.rows
 
+    def line_at(self, severity: int) -> dict[str, Any]:
+        """The line of `table` at one step."""
+        return records(self.table.loc[self.table["severity"] == severity])[0]
+
     def cost(self, severity: int, of: str = "forwards") -> float:
         """Forwards or backwards an image took at one step, on average."""
         return float(self.at(severity)[of].to_numpy().mean())
@@ -73,70 +77,6 @@ class ProbeResult:
     def budget(self) -> dict[str, float]:
         """What it cost, added up over the rows, so that resumed runs count in full."""
         return {name: float(self.rows[name].sum()) for name in ("forwards", "backwards", "seconds")}
-
-
-@dataclass(frozen=True)
-class AttackSet:
-    """The attacks of one threat model, and what the worst of them does image by image.
-
-    Args:
-        norm: as in metric keys: `linf`, `l2`.
-        sign: as in tables and plots: `L∞`, `L2`.
-        results: at least one, of the adversarial family.
-    """
-
-    norm: str
-    sign: str
-    results: Sequence[ProbeResult]
-
-    @property
-    def values(self) -> dict[int, float]:
-        """The radius of every step that an attack measured, ascending."""
-        found: dict[int, float] = {}
-        for result in self.results:
-            found |= result.values
-        return dict(sorted(found.items()))
-
-    @property
-    def radius(self) -> float:
-        """The radius of the headline numbers."""
-        return self.values[self.step]
-
-    @property
-    def step(self) -> int:
-        """The step of the headline numbers; see `headline_step`."""
-        usual = next((one.headline for one in self.results if one.headline is not None), None)
-        return headline_step(self.values, usual)
-
-    def measured(self, severity: int) -> list[ProbeResult]:
-        """The attacks that were run with this radius."""
-        return [one for one in self.results if severity in one.values]
-
-    def worst(self, severity: int) -> pd.DataFrame:
-        """Point-wise worst rows over the attacks that were run with this radius."""
-        rows = worst_case([one.at(severity) for one in self.measured(severity)])
-        return rows.assign(
-            setting=f"worst_{self.norm}", severity=severity, value=self.values[severity]
-        )
-
-    @property
-    def at_headline(self) -> pd.DataFrame:
-        """Point-wise worst rows at the headline radius."""
-        return self.worst(self.step)
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """One line a radius, of the point-wise worst rows."""
-        return by_setting(pd.concat([self.worst(severity) for severity in self.values]))
-
-
-def attack_sets(results: Sequence[ProbeResult]) -> list[AttackSet]:
-    """Groups what the adversarial probes found by threat model, in the order of first mention."""
-    groups: dict[str, list[ProbeResult]] = {}
-    for one in results:
-        if one.family == "adversarial" and one.is_curve:
-            groups.setdefault(one.unit, []).append(one)
-    return [AttackSet(unit_slug(unit), _sign(unit), members) for unit, members in groups.items()]
 
 
 def headline_step(values: dict[int, float], usual: float | None) -> int:
@@ -183,11 +123,11 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, line, strict=True)) for line in table.itertuples(index=False)]
 
 
+def unit_sign(unit: str) -> str:
+    """The sign of a unit: from `epsilon (L∞)` to `L∞`."""
+    return unit.rpartition("(")[2].rstrip(")")
+
+
 def unit_slug(unit: str) -> str:
     """What a unit is called in keys and file names: from `epsilon (L∞)` to `linf`."""
-    return re.sub(r"[^a-z0-9]+", "_", _sign(unit).lower().replace("∞", "inf")).strip("_")
-
-
-def _sign(unit: str) -> str:
-    """From `epsilon (L∞)` to `L∞`."""
-    return unit.rpartition("(")[2].rstrip(")")
+    return re.sub(r"[^a-z0-9]+", "_", unit_sign(unit).lower().replace("∞", "inf")).strip("_")

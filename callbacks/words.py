@@ -38,6 +38,11 @@ def rate_with_ends(rate: Interval) -> str:
     return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
+def with_interval(share: Interval) -> str:
+    """`95 % interval 98.8–99.2`, in per cent, for sentences."""
+    return f"95 % interval {percent(share.low)}{DASH}{percent(share.high)}"
+
+
 def radius(value: float, unit: str) -> str:
     """A severity: in grey levels of 255 where it is small and of the L∞ kind, else three digits."""
     levels = round(255 * value, 6)
