@@ -130,6 +130,7 @@ def _quiet() -> None:
 
 
 def mistake(message: str) -> int:
+    """Prints a user's mistake and returns the exit code."""
     print(f"assay: {message}", file=sys.stderr)
     return 2
 

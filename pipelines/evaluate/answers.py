@@ -130,7 +130,7 @@ def _images(results: Sequence[ProbeResult], classes: Sequence[str]) -> dict[str,
     counts = [result.rows.groupby("label")["index"].nunique() for result in results]
     most = pd.concat(counts, axis=1).max(axis=1)
     return {
-        classes[label]: int(count)
+        str(classes[label]): int(count)
         for label, count in zip(most.index.to_numpy(int), most, strict=True)
     }
 
