@@ -1,4 +1,4 @@
-"""What CONTRIBUTING says about adding things is true: its blocks are run through the command line."""
+"""What CONTRIBUTING says about adding things is true: its blocks are run as they stand."""
 
 import json
 import os
