@@ -12,11 +12,12 @@ import torchvision
 from torch import Tensor
 
 from datamodules.corrupt import refused_or_skipped, tried
+from datamodules.decoding import decoded
 from datamodules.downloads import absent, downloaded
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
-from datamodules.images import MemoryImages, decoded
-from datamodules.preprocessing import Preprocessing
+from datamodules.images import MemoryImages
+from datamodules.preprocessing import Preprocessing, converted
 
 _BATCHES = "cifar-10-batches-py"
 _SUFFIXES = {"png": (".png",), "jpeg75": (".jpg", ".jpeg")}
@@ -180,7 +181,7 @@ def _numbers(names: Iterable[str]) -> dict[str, int]:
 def _pixels(found: dict[str, bytes], name: str) -> Tensor:
     if not found[name]:
         raise ValueError("empty")
-    image = decoded(io.BytesIO(found[name]))
+    image = converted(decoded(io.BytesIO(found[name])), 3)
     if image.shape != (3, 32, 32):
         raise ValueError(f"{image.shape[1]}x{image.shape[2]} pixels instead of 32x32")
     return image
