@@ -10,6 +10,7 @@ from datamodules.image_folder import ImageFolder
 from datamodules.mnist import MNIST
 from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
 from datamodules.preprocessing import Preprocessing
+from datamodules.torch_data import TorchData
 
 DATA: dict[str, type[ImageDataModule]] = {
     "Digits": Digits,
@@ -33,5 +34,6 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "Preprocessing",
+    "TorchData",
     "UserError",
 ]
