@@ -10,8 +10,8 @@ from datamodules.image_folder import ImageFolder
 from datamodules.mnist import MNIST
 from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
 from datamodules.preprocessing import Preprocessing
-from datamodules.torch_data import TorchData
 
+# `torch_data.TorchData` is for notebooks: imported here, the command line would list it.
 DATA: dict[str, type[ImageDataModule]] = {
     "Digits": Digits,
     "MNIST": MNIST,
@@ -34,6 +34,5 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "Preprocessing",
-    "TorchData",
     "UserError",
 ]

@@ -17,6 +17,7 @@ DECODER = 2
 
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L", "LA", "La")
+_CERTAIN = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 _TURNS: dict[int, Callable[[Tensor], Tensor]] = {
     2: lambda image: image.flip(2),
     3: lambda image: image.flip(1, 2),
@@ -72,9 +73,11 @@ def examined(file: Path, turn: bool = True) -> ImageFacts:
     """Decodes a file, which is the only proof that it can be, and tells what is in it."""
     with _opened(file) as image:
         image.load()
-        channels, height, width = pixels(image).shape
+        # Modes that always convert need not be converted to be sure, which would double the time.
+        sure = image.mode in _CERTAIN
+        channels = (1 if image.mode in _GREY else 3) if sure else len(pixels(image))
         orientation = _orientation(image) if turn else 1
-        size = (width, height) if orientation >= 5 else (height, width)
+        size = image.size if orientation >= 5 else image.size[::-1]
         return ImageFacts(
             shape=(channels, *size),
             turned=orientation != 1,

@@ -33,6 +33,7 @@ class TorchData(ImageDataModule):
         UserError: images, labels or classes that are none.
 
     Example:
+        >>> from datamodules.torch_data import TorchData
         >>> data = TorchData((torch.rand(6, 1, 8, 8), torch.arange(6) % 2), classes=["even", "odd"])
         >>> data.test_index.tolist()
         [0, 1, 2, 3, 4, 5]

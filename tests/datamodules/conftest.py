@@ -13,7 +13,8 @@ import torch
 import torchvision
 from PIL import Image
 
-from datamodules import CIFAR10, DATA, MNIST, Digits, ImageDataModule, ImageFolder, TorchData
+from datamodules import CIFAR10, DATA, MNIST, Digits, ImageDataModule, ImageFolder
+from datamodules.torch_data import TorchData
 
 CLASSES = {"ant": 9, "bee": 6, "fly": 12}
 RANDOM = np.random.RandomState(0)

@@ -25,9 +25,10 @@ from torch.utils.data import (
 )
 from torchvision.transforms import v2
 
-from datamodules import CIFAR10, DATA, MNIST, Batch, Digits, ImageFolder, TorchData, UserError
+from datamodules import CIFAR10, DATA, MNIST, Batch, Digits, ImageFolder, UserError
 from datamodules.images import MemoryImages
 from datamodules.pixel_statistics import mean_std_of
+from datamodules.torch_data import TorchData
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGE = torch.randint(0, 256, (24, 3, 6, 5), generator=GENERATOR).byte()
