@@ -1,4 +1,4 @@
-"""Finds files that are no images before a long run meets them."""
+"""Finds files that cannot be read as images before a long run meets them."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 _SHOWN = 5
 
 
-def tried(
+def read_each(
     read: Callable[[str], Value], names: Sequence[str], threads: int = 1
 ) -> tuple[dict[str, Value], dict[str, str]]:
     """Reads everything and goes on after what cannot be read.
@@ -40,12 +40,14 @@ def tried(
             return name, error
 
     with ThreadPoolExecutor(threads) as pool:
-        tries = list(map(attempt, names) if threads == 1 else pool.map(attempt, names))
-    well = {name: value for name, value in tries if not isinstance(value, Exception)}
-    return well, {name: _reason(error) for name, error in tries if isinstance(error, Exception)}
+        attempts = list(map(attempt, names) if threads == 1 else pool.map(attempt, names))
+    values = {name: value for name, value in attempts if not isinstance(value, Exception)}
+    return values, {
+        name: _reason(error) for name, error in attempts if isinstance(error, Exception)
+    }
 
 
-def refused_or_skipped(
+def names_to_skip(
     broken: Mapping[str, str], total: int, place: Path, on_corrupt: OnCorrupt
 ) -> tuple[str, ...]:
     """Returns the printable names of broken files, which are to be left out.
@@ -83,18 +85,18 @@ def readable(
 
     Returns:
         The readable images, with their old indices and their shapes; the names of the others; and
-        what was done to the readable ones that a reader of the numbers must know.
+        notes on the readable ones, to be shown with the results.
 
     Raises:
         UserError: a file is missing, empty or corrupt, and is not to be skipped.
     """
     names = [file.relative_to(place).as_posix() for file in images.files]
-    facts, broken = tried(
+    facts, broken = read_each(
         lambda name: examined(place / name, images.turn),
         names,
         threads=min(os.cpu_count() or 1, 16),
     )
-    skipped = refused_or_skipped(broken, len(images), place, on_corrupt)
+    skipped = names_to_skip(broken, len(images), place, on_corrupt)
     good = [row for row, name in enumerate(names) if name in facts]
     left = images.subset(torch.tensor(good)) if skipped else images
     left.shapes = {}

@@ -109,10 +109,10 @@ def _orientation(image: Image.Image) -> int:
     After `load`, which turns a TIFF by itself and then no longer tells its orientation.
     """
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata do no harm to the pixels, and Pillow's errors vary
         return 1
-    return found if found in _TURNS else 1
+    return orientation if orientation in _TURNS else 1
 
 
 def _opened(file: Path | BinaryIO) -> Image.Image:

@@ -61,17 +61,21 @@ def common_classes(
 def _different(splits: Mapping[Path, Folders], place: Path, absent: set[str]) -> UserError:
     """Says what one split has and the other has not."""
     other = next(p for p, folders in splits.items() if absent & set(folders))
-    one, two = (p for p in splits if p in (place, other))
-    first, second = set(splits[one]), set(splits[two])
+    (first, first_names), (second, second_names) = (
+        (folder, set(splits[folder])) for folder in splits if folder in (place, other)
+    )
     lists = [
-        f"only {printable(folder.name)!r} has {', '.join(sorted(own)[:5])}"
-        for folder, own in ((one, first - second), (two, second - first))
-        if own
+        f"only {printable(folder.name)!r} has {', '.join(sorted(extra)[:5])}"
+        for folder, extra in (
+            (first, first_names - second_names),
+            (second, second_names - first_names),
+        )
+        if extra
     ]
-    same = {name.casefold() for name in first} == {name.casefold() for name in second}
+    alike = set(map(str.casefold, first_names)) == set(map(str.casefold, second_names))
     return UserError(
-        f"Expected the same class folders in {str(one)!r} and {str(two)!r}, but "
-        f"{', '.join(lists)}{'; they differ in capital letters: rename them' if same else ''}."
+        f"Expected the same class folders in {str(first)!r} and {str(second)!r}, but "
+        f"{', '.join(lists)}{'; they differ in capital letters: rename them' if alike else ''}."
     )
 
 

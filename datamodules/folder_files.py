@@ -33,7 +33,7 @@ class FileList:
     no_images: Counter[str] = field(default_factory=Counter)
 
     def notes(self, place: str) -> list[str]:
-        """What a reader of the numbers must know.
+        """Sentences about what was passed over, to be shown with the results.
 
         Args:
             place: the folder of the classes, as it is told.
@@ -65,16 +65,16 @@ def listed_files(folders: Mapping[str, Path]) -> FileList:
     Raises:
         UserError: one file in two classes, by a link.
     """
-    found = FileList()
+    listing = FileList()
     first: dict[tuple[int, int], tuple[int, Path]] = {}
     for label, folder in enumerate(folders.values()):
-        for file in _walked(folder, found):
+        for file in _walked(folder, listing):
             identity = _identity(file)
             if identity is None or identity not in first:
-                found.files.append(file)
-                found.label.append(label)
+                listing.files.append(file)
+                listing.label.append(label)
             elif first[identity][0] == label:
-                found.repeated += 1
+                listing.repeated += 1
             else:
                 raise UserError(
                     f"{str(first[identity][1])!r} and {str(file)!r} are one file, by a link, in "
@@ -82,10 +82,10 @@ def listed_files(folders: Mapping[str, Path]) -> FileList:
                 )
             if identity is not None:
                 first.setdefault(identity, (label, file))
-    return found
+    return listing
 
 
-def _walked(top: Path, found: FileList) -> list[Path]:
+def _walked(top: Path, listing: FileList) -> list[Path]:
     """Image files in and below a folder: folders by name, and in each the files by name."""
     home, seen = top.resolve(), {_identity(top)}
     files: dict[str, list[Path]] = {}
@@ -100,14 +100,14 @@ def _walked(top: Path, found: FileList) -> list[Path]:
                 identity = _identity(path)
                 above = entry.is_symlink() and home.is_relative_to(path.resolve())
                 if above or identity in seen:
-                    found.loops += 1
+                    listing.loops += 1
                 else:
                     seen.add(identity)
                     waiting.append(path)
             elif is_image(entry.name):
                 files.setdefault(str(folder), []).append(path)
             else:
-                found.no_images[path.suffix.lower()] += 1
+                listing.no_images[path.suffix.lower()] += 1
     return [file for folder in sorted(files) for file in sorted(files[folder])]
 
 

@@ -21,7 +21,7 @@ class Layout:
     Args:
         root: that holds the splits, or the class folders.
         splits: the folder of class folders of each split; {} where `root` holds the class folders.
-        notes: what was decided that a user must know.
+        notes: sentences about what was decided, to be shown with the results.
     """
 
     root: Path

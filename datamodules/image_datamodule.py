@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.augmentation import AUGMENTATIONS
 from datamodules.batch import Batch
-from datamodules.corrupt import OnCorrupt, readable, tried
+from datamodules.corrupt import OnCorrupt, read_each, readable
 from datamodules.decoding import DECODER
 from datamodules.errors import UserError
 from datamodules.images import FileImages, Images
@@ -93,7 +93,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self.skipped: tuple[str, ...] = ()
         """Files that are no images and were left out."""
         self.notes: list[str] = []
-        """What a reader of the numbers must know about the splits."""
+        """About the splits, to be shown with the results."""
         self._splits: dict[str, Images] = {}
         self._sources: dict[str, dict[str, Any]] = {}
         self._generator: torch.Generator | None = None
@@ -122,7 +122,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """
 
     def note(self, text: str) -> None:
-        """Keeps, once, what a reader of the numbers must know."""
+        """Keeps a sentence, once, to be shown with the results."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -226,7 +226,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         images = images.subset(stratified_order(images.label, self.seed)[:count].sort().values)
         images.preprocessing = self.preprocessing
         rows = [str(row) for row in range(len(images))]
-        shown, broken = tried(lambda row: images.__getitems__([int(row)]).image, rows)
+        shown, broken = read_each(lambda row: images.__getitems__([int(row)]).image, rows)
         if not shown:
             raise UserError(f"No image of {self.name} can be shown: {next(iter(broken.values()))}")
         return mean_std_of(shown.values())
@@ -243,7 +243,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
             shuffle=shuffle,
             sampler=self._sampler(images, split),
             num_workers=workers,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]
+            collate_fn=_collated_already,  # type: ignore[arg-type]
             persistent_workers=workers > 0 and shuffle,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: otherwise every pass would advance the global one.
@@ -326,6 +326,6 @@ class ImageDataModule(L.LightningDataModule, ABC):
         return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _collated_already(batch: Batch) -> Batch:
     """The data set collates already."""
     return batch

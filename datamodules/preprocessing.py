@@ -119,10 +119,10 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
         """The inverse of `as_dict`."""
-        made: dict[str, Any] = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
         }
-        return cls(**made)
+        return cls(**values)
 
 
 def converted(image: Tensor, channels: int) -> Tensor:
