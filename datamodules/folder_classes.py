@@ -5,8 +5,8 @@ from pathlib import Path
 
 from datamodules.errors import UserError
 from datamodules.file_names import printable
-from datamodules.folder_layout import holds_images, is_folder, scanned
 from datamodules.folder_names import ClassOrder, is_image, is_left_behind, ordered_classes
+from datamodules.folder_scan import holds_images, is_folder, leads_above, scanned
 
 Folders = Mapping[str, Path]
 """Class folders by the name of the class."""
@@ -82,7 +82,11 @@ def _different(splits: Mapping[Path, Folders], place: Path, absent: set[str]) ->
 def _left_out(place: Path, empty: set[str]) -> list[str]:
     """Tells of what lies beside the class folders."""
     entries = list(scanned(place))
-    strays = [printable(e.name) for e in entries if is_folder(e) and is_left_behind(e.name)]
+    strays = [
+        printable(entry.name)
+        for entry in entries
+        if is_folder(entry) and (is_left_behind(entry.name) or leads_above(entry, place))
+    ]
     loose = sum(is_image(entry.name) for entry in entries if not is_folder(entry))
     outside = [f"{loose:,} image(s) outside of class folders"] if loose else []
     return [*sorted(strays), *(f"{name} (no images)" for name in sorted(empty)), *outside]

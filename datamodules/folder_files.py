@@ -1,6 +1,5 @@
 """The image files of class folders, each once, in the order of torchvision's ImageFolder."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from datamodules.errors import UserError
 from datamodules.file_names import printable
-from datamodules.folder_layout import is_folder, scanned
 from datamodules.folder_names import is_image, is_left_behind
+from datamodules.folder_scan import identity, is_folder, leads_above, scanned
 
 
 @dataclass
@@ -69,25 +68,25 @@ def listed_files(folders: Mapping[str, Path]) -> FileList:
     first: dict[tuple[int, int], tuple[int, Path]] = {}
     for label, folder in enumerate(folders.values()):
         for file in _walked(folder, listing):
-            identity = _identity(file)
-            if identity is None or identity not in first:
+            here = identity(file)
+            if here is None or here not in first:
                 listing.files.append(file)
                 listing.label.append(label)
-            elif first[identity][0] == label:
+            elif first[here][0] == label:
                 listing.repeated += 1
             else:
                 raise UserError(
-                    f"{str(first[identity][1])!r} and {str(file)!r} are one file, by a link, in "
-                    "two classes: take one of them away."
+                    f"{str(first[here][1])!r} and {str(file)!r} are one file, by a link, in two "
+                    "classes: take one of them away."
                 )
-            if identity is not None:
-                first.setdefault(identity, (label, file))
+            if here is not None:
+                first.setdefault(here, (label, file))
     return listing
 
 
 def _walked(top: Path, listing: FileList) -> list[Path]:
     """Image files in and below a folder: folders by name, and in each the files by name."""
-    home, seen = top.resolve(), {_identity(top)}
+    seen = {identity(top)}
     files: dict[str, list[Path]] = {}
     waiting = [top]
     while waiting:
@@ -97,27 +96,17 @@ def _walked(top: Path, listing: FileList) -> list[Path]:
                 continue
             path = Path(entry.path)
             if is_folder(entry):
-                identity = _identity(path)
-                above = entry.is_symlink() and home.is_relative_to(path.resolve())
-                if above or identity in seen:
+                here = identity(path)
+                if here in seen or leads_above(entry, top):
                     listing.loops += 1
                 else:
-                    seen.add(identity)
+                    seen.add(here)
                     waiting.append(path)
             elif is_image(entry.name):
                 files.setdefault(str(folder), []).append(path)
             else:
                 listing.no_images[path.suffix.lower()] += 1
     return [file for folder in sorted(files) for file in sorted(files[folder])]
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None where there is none, as behind a broken link."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
 def _kinds(suffixes: Iterable[str]) -> str:

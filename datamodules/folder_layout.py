@@ -1,14 +1,15 @@
 """Finds the folders of training, validation and test images, or says why it cannot."""
 
 import os
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from datamodules.errors import UserError
 from datamodules.file_names import printable
-from datamodules.folder_names import is_image, is_left_behind, split_mentioned, split_named
+from datamodules.folder_names import is_image, split_mentioned, split_named
+from datamodules.folder_scan import holds_images, is_folder, scanned, subfolders
 
 _DEEPEST = 8  # folders round the data; more is a link loop
 _USES = {"train": "training", "val": "validation", "test": "test"}
@@ -29,19 +30,12 @@ class Layout:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A folder that holds images, itself or in folders."""
+class _Folder(NamedTuple):
+    """A folder that holds images: loose ones, or in inner folders."""
 
     path: Path
-    loose: bool = field(init=False)
-    inner: tuple[Path, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Looks inside."""
-        loose = any(is_image(entry.name) for entry in scanned(self.path) if not is_folder(entry))
-        object.__setattr__(self, "loose", loose)
-        object.__setattr__(self, "inner", tuple(filter(holds_images, subfolders(self.path))))
+    loose: bool
+    inner: tuple[Path, ...]
 
     @property
     def name(self) -> str:
@@ -59,14 +53,18 @@ def folder_layout(root: Path) -> Layout:
     Raises:
         UserError: it does not exist, or there are several ways to read it.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # Path's would raise where a folder above may not be entered
         raise UserError(f"There is no folder {str(root)!r}: give `--data.root`.")
     top = _unwrapped(root)
-    folders = [_Folder(path) for path in subfolders(top) if holds_images(path)]
+    folders = [_folder(path) for path in subfolders(top) if holds_images(path)]
     splits = _splits(top, folders)
     notes = [f"The data are in `{_below(top, root)}`."] if top != root else []
     if not splits:
         _refuse_hidden_splits(top, folders)
+        named = [f.name for f in folders if split_named(f.path.name)]
+        notes += [
+            f"`{name}` is taken for a class, though it is named like a split." for name in named
+        ]
         return Layout(top, {}, (*notes, *_same_inside(top, folders)))
     used = {
         split: _unwrapped(splits[split].path, any_name=True) for split in _USES if split in splits
@@ -74,6 +72,7 @@ def folder_layout(root: Path) -> Layout:
     for split, folder in used.items():
         if (name := _below(folder, top)) != split:
             notes.append(f"`{name}` holds the {_USES[split]} images.")
+    notes += _same_folder(used, top)
     notes += [_not_used(folder) for folder in folders if folder not in splits.values()]
     empty = {printable(path.name) for path in subfolders(top) if split_named(path.name)}
     notes += [f"`{name}` holds no images." for name in sorted(empty - {f.name for f in folders})]
@@ -81,68 +80,10 @@ def folder_layout(root: Path) -> Layout:
     return Layout(top, with_test, tuple(notes))
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Returns the folders in a folder by name, without those left behind by tools."""
-    entries = (entry for entry in scanned(folder) if is_folder(entry))
-    return sorted(Path(entry.path) for entry in entries if not is_left_behind(entry.name))
-
-
-def scanned(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yields what is in a folder.
-
-    Raises:
-        UserError: it cannot be listed.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except OSError as error:
-        raise UserError(
-            f"The folder {str(folder)!r} cannot be listed ({error.strerror}): give yourself the "
-            "permission to read it, or take it away."
-        ) from None
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one."""
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def holds_images(folder: Path, seen: set[tuple[int, int]] | None = None) -> bool:
-    """Whether there is an image in a folder or below; looks no further than the first."""
-    seen = set() if seen is None else seen
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return False
-    seen.add((status.st_dev, status.st_ino))
-    inner = []
-    for entry in scanned(folder):
-        if is_folder(entry):
-            inner.append(entry)
-        elif is_image(entry.name):
-            return True
-    return any(holds_images(Path(e.path), seen) for e in inner if not is_left_behind(e.name))
-
-
-def class_folders(folder: Path) -> dict[str, Path]:
-    """Returns the class folders by name; names that look the same in Unicode are the same.
-
-    Raises:
-        UserError: two folders whose names differ only in how letters are composed.
-    """
-    found: dict[str, Path] = {}
-    for path in subfolders(folder):
-        name = printable(unicodedata.normalize("NFC", path.name))
-        if name in found:
-            raise UserError(
-                f"The folders {found[name].name!a} and {path.name!a} in {str(folder)!r} "
-                f"have one name, {name!r}, composed in two ways: join them, or rename one."
-            )
-        found[name] = path
-    return found
+def _folder(path: Path) -> _Folder:
+    """Looks into a folder."""
+    loose = any(is_image(entry.name) for entry in scanned(path) if not is_folder(entry))
+    return _Folder(path, loose, tuple(filter(holds_images, subfolders(path))))
 
 
 def _unwrapped(folder: Path, any_name: bool = False) -> Path:
@@ -153,10 +94,11 @@ def _unwrapped(folder: Path, any_name: bool = False) -> Path:
         any_name: a folder that is named like a split may be gone through, too.
     """
     for _ in range(_DEEPEST):
-        here = _Folder(folder)
-        if here.loose or len(here.inner) != 1:
+        here, all_inside = _folder(folder), subfolders(folder)
+        # An empty folder beside it may be a class that lacks its images.
+        if here.loose or len(here.inner) != 1 or not all(any(scanned(f)) for f in all_inside):
             return folder
-        only = _Folder(here.inner[0])
+        only = _folder(here.inner[0])
         if not only.inner or (split_named(only.path.name) and not any_name):
             return folder
         folder = only.path
@@ -234,6 +176,15 @@ def _with_test(top: Path, splits: dict[str, Path], notes: list[str]) -> dict[str
         f"Expected a folder `test` or `val` in {str(top)!r} beside `{_below(train, top)}`: add "
         f"one, or give `--data.root {train}` to split that one at random.{reasons}"
     )
+
+
+def _same_folder(splits: dict[str, Path], top: Path) -> list[str]:
+    pairs = combinations(splits.values(), 2)
+    return [
+        f"`{_below(one, top)}` and `{_below(other, top)}` are one folder, by a link."
+        for one, other in pairs
+        if one.resolve() == other.resolve()
+    ]
 
 
 def _not_used(folder: _Folder) -> str:

@@ -10,8 +10,9 @@ from datamodules.errors import UserError
 from datamodules.file_names import printable
 from datamodules.folder_classes import common_classes
 from datamodules.folder_files import listed_files
-from datamodules.folder_layout import Layout, class_folders, folder_layout
+from datamodules.folder_layout import Layout, folder_layout
 from datamodules.folder_names import ClassOrder
+from datamodules.folder_scan import class_folders
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.images import FileImages
 from datamodules.pixel_statistics import MeanStd

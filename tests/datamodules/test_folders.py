@@ -115,7 +115,7 @@ LAYOUTS: dict[str, tuple[str, dict[str, str], str, list[str]]] = {
         "bus/ train/ car/",
         {"train": ".", "test": "."},
         "bus car train",
-        [],
+        ["`train` is taken for a class, though it is named like a split."],
     ),
     "two trains as classes": ("bullet_train/ freight_train/", {"test": "."}, "bullet_train "
     "freight_train", []),
@@ -356,6 +356,42 @@ def test_a_link_loop_adds_nothing(target: str, tmp_path: Path) -> None:
     assert notes == [
         "In `test`: 1 linked folder(s) that lead above or to one already seen, not followed."
     ]
+
+
+def test_a_link_loop_is_no_class_and_no_split(tmp_path: Path) -> None:
+    written(tmp_path, "test/a/ test/b/")
+    (tmp_path / "test" / "loop").symlink_to("..")
+    (tmp_path / "train").symlink_to(".")
+    (tmp_path / "self").symlink_to("self")
+    data = ImageFolder(tmp_path)
+    assert data.classes == ("a", "b")
+    assert len(data.images("test")) == 8
+    assert data.notes == ["Not used in `test`: loop."]
+
+
+def test_one_folder_for_two_splits_is_told(tmp_path: Path) -> None:
+    written(tmp_path, "train/a/ train/b/")
+    (tmp_path / "test").symlink_to("train")
+    data = ImageFolder(tmp_path)
+    data.setup("test")
+    assert data.notes == ["`train` and `test` are one folder, by a link."]
+
+
+def test_a_class_without_images_is_no_folder_round_the_data(tmp_path: Path) -> None:
+    written(tmp_path, "cats/tabby/ cats/tom/")
+    (tmp_path / "dogs").mkdir()
+    with pytest.raises(UserError, match=r"at least two with images.* got cats, dogs \(no images\)"):
+        ImageFolder(tmp_path).setup("test")
+
+
+def test_the_folder_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "Test/a/ Test/b/")
+    monkeypatch.chdir(tmp_path)
+    relative, absolute = ImageFolder(Path()), ImageFolder(tmp_path)
+    assert relative.manifest_digest() == absolute.manifest_digest()
+    assert relative.notes == ["`Test` holds the test images."]
+    monkeypatch.chdir(tmp_path / "Test")
+    assert ImageFolder(Path("..")).manifest_digest() == absolute.manifest_digest()
 
 
 def test_a_linked_file_counts_once(tmp_path: Path) -> None:
