@@ -58,7 +58,7 @@ class ImageFolder(ImageDataModule):
     @property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the class folders, in the order of the labels."""
-        return self._classes
+        return self._classes[0]
 
     @property
     def has_val(self) -> bool:
@@ -68,10 +68,7 @@ class ImageFolder(ImageDataModule):
 
     @cached_property
     def _layout(self) -> Layout:
-        layout = folder_layout(self.root)
-        for note in layout.notes:
-            self.note(note)
-        return layout
+        return folder_layout(self.root)
 
     @cached_property
     def _folders(self) -> dict[Path, dict[str, Path]]:
@@ -80,15 +77,15 @@ class ImageFolder(ImageDataModule):
         return {place: class_folders(place) for place in places}
 
     @cached_property
-    def _classes(self) -> tuple[str, ...]:
-        classes, notes = common_classes(self._folders, self.class_order)
-        for note in notes:
-            self.note(note)
-        return classes
+    def _classes(self) -> tuple[tuple[str, ...], list[str]]:
+        """The classes, and what is to be said about them."""
+        return common_classes(self._folders, self.class_order)
 
     def load(self, split: str) -> FileImages:
         """Lists the files of a split, class by class, in alphabetical order."""
-        splits = self._layout.splits
+        splits, (_, about_classes) = self._layout.splits, self._classes
+        for note in (*self._layout.notes, *about_classes):
+            self.note(note)
         if not splits:
             return self._split_at_random(split)
         if split not in splits:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.functional import pil_to_tensor
 
-from datamodules import ImageFolder, Preprocessing
+from datamodules import ImageFolder, Preprocessing, image_datamodule
 from datamodules.decoding import ImageFacts, decoded, examined
 from datamodules.preprocessing import converted, in_unit_range
 
@@ -326,3 +327,17 @@ def test_what_was_done_to_images_is_told(tmp_path: Path) -> None:
 def test_facts_of_an_ordinary_file(tmp_path: Path) -> None:
     COLOUR.save(tmp_path / "a.png")
     assert examined(tmp_path / "a.png") == ImageFacts((3, 9, 11), False, False, False, False)
+
+
+def test_another_decoder_makes_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / "test" / name).mkdir(parents=True)
+        LARGE.save(tmp_path / "test" / name / "0.png")
+    keys = [ImageFolder(tmp_path).manifest_digest() for _ in range(2)]
+    monkeypatch.setattr(image_datamodule, "DECODER", 999)
+    keys.append(ImageFolder(tmp_path).manifest_digest())
+    monkeypatch.setattr(PIL, "__version__", "0")
+    keys.append(ImageFolder(tmp_path).manifest_digest())
+    keys.append(ImageFolder(tmp_path, channels=1).manifest_digest())
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 4

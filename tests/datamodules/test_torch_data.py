@@ -287,7 +287,7 @@ def test_documented_statistics_are_used_where_they_fit() -> None:
 
 def test_statistics_of_folders_are_measured(tmp_path: Path) -> None:
     """On training images, without hashing or checking all of them, and without a note."""
-    for split, level in (("train", 51), ("test", 204)):
+    for split, level in (("train", 51), ("Test", 204)):
         for name in "ab":
             (tmp_path / split / name).mkdir(parents=True)
             for number in range(4):
@@ -302,6 +302,10 @@ def test_statistics_of_folders_are_measured(tmp_path: Path) -> None:
     assert data.notes == []
     assert data.skipped == ()
     assert data.split_indices() == {}
+    told = ImageFolder(tmp_path)
+    told.setup("test")
+    data.setup("test")
+    assert data.notes == told.notes
     grey, _ = ImageFolder(tmp_path, channels=1).mean_std()
     assert grey == pytest.approx((round(0.299 * 51 + 0.114 * 255) / 255,))
     (tmp_path / "train").rename(tmp_path / "elsewhere")
