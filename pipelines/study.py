@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from callbacks.resume import weights_digest
 from callbacks.shards import fingerprint
-from datamodules import ImageDataModule, data_named
+from datamodules import ImageDataModule, open_data
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
 from pipelines.arguments import typed_command
@@ -120,7 +120,7 @@ class Study:
 
     def open_data(self, data: DataLike) -> ImageDataModule:
         """The data set of a name, a loader or a data set, which the result will be about."""
-        opened = data_named(data)
+        opened = open_data(data)
         self.data.append(opened)
         return opened
 
