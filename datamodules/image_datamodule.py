@@ -55,6 +55,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
     epsilon: ClassVar[dict[str, float]]
     """Usual attack radii in pixel units, by threat model."""
     classes: tuple[str, ...]
+    classes_counted: bool = False
+    """Whether their number is only that of the labels that occur."""
 
     def __init__(
         self,

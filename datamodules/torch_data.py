@@ -23,7 +23,8 @@ class TorchData(ImageDataModule):
         test: a Dataset, a DataLoader or two tensors.
         train: the same, where training images are needed.
         val: the same; without it some training images are kept for validation.
-        classes: their names, or how many; default: `classes` of the data set `test`.
+        classes: their names, or how many; default: `classes` of the data set `test`, else as many
+            as its labels tell, which a model may know better.
         name: of the data set; default: of the class of `test`.
         epsilon: usual attack radii in units of the pixels' range, by threat model; default:
             {"Linf": 8 / 255, "L2": 0.5}.
@@ -54,13 +55,17 @@ class TorchData(ImageDataModule):
         self._images_read: dict[str, MemoryImages] = {}
         self._random_splits: set[str] = set()
         self._name = name or _name(test)
-        self.classes = _classes(test, classes)
-        channels = self.load("test").image.shape[1]
+        images, names = self.load("test"), _classes(test, classes)
+        self.classes_counted = names is None
+        self.classes = names or tuple(map(str, range(1 + int(images.label.max()))))
+        channels = images.image.shape[1]
         as_they_are = Preprocessing(channels, mean=(0.0,) * channels, std=(1.0,) * channels)
         # Of these images, where other data sets have them by class.
         self.native = as_they_are  # type: ignore[misc]
         self.epsilon = dict(epsilon or {"Linf": 8 / 255, "L2": 0.5})  # type: ignore[misc]
         super().__init__(Path(), **options)
+        if self.classes_counted:
+            self.note(f"Classes have no names: labels 0 to {len(self.classes) - 1} occur.")
 
     @property
     def name(self) -> str:
@@ -106,13 +111,8 @@ def _name(source: Source) -> str:
     return "TorchData" if isinstance(data, list | tuple) else type(data).__name__
 
 
-def _classes(source: Source, given: Sequence[str] | int | None) -> tuple[str, ...]:
+def _classes(source: Source, given: Sequence[str] | int | None) -> tuple[str, ...] | None:
+    """Names as given or as the source has them; None where neither is."""
     if isinstance(given, int):
         return tuple(map(str, range(given)))
-    names = class_names(source) if given is None else tuple(given)
-    if names is None:
-        raise UserError(
-            "Expected `classes`, their names or how many there are, as the data set `test` has no "
-            "attribute `classes`."
-        )
-    return names
+    return class_names(source) if given is None else tuple(given)

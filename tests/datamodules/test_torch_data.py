@@ -159,7 +159,6 @@ def noisy(row: int) -> tuple[Tensor, int]:
 
 # what is given, options, message
 WRONG: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
-    "no classes": (lambda: (IMAGE, LABEL), {"classes": None}, "Expected `classes`, their names or"),
     "a label beyond": (lambda: (IMAGE, LABEL), {"classes": 2}, "Expected labels 0 to 1 for the 2"),
     "normalised": (lambda: (UNIT - 0.5, LABEL), {}, "leave mean and std to the model"),
     "0 to 255 in float": (lambda: (IMAGE.float(), LABEL), {}, "Expected images in [0, 1], but got"),
@@ -315,3 +314,10 @@ def test_statistics_of_folders_are_measured(tmp_path: Path) -> None:
 def test_statistics_of_torch_data() -> None:
     mean, _ = TorchData((IMAGE, LABEL), train=(IMAGE[:9], LABEL[:9]), classes=3).mean_std()
     assert mean == pytest.approx(UNIT[:9].mean((0, 2, 3)).tolist(), rel=1e-6)
+
+
+def test_classes_without_names_are_counted_and_said() -> None:
+    data = TorchData((IMAGE, LABEL))
+    assert data.classes_counted
+    assert data.classes == tuple(map(str, range(int(LABEL.max()) + 1)))
+    assert any("Classes have no names" in note for note in data.notes)
