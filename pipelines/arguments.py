@@ -199,11 +199,16 @@ def _with_lists(parser: CommandParser, words: Sequence[str]) -> list[str]:
 
 def _item_type(hint: Any) -> tuple[bool, bool] | None:
     """Of a list: whether its items are numbers, and whether a single word may stand for itself."""
-    options = get_args(hint) if get_origin(hint) is not list else (hint,)
-    lists = [option for option in options if get_origin(option) is list]
+    options = (hint,) if _is_list(hint) else get_args(hint)
+    lists = [option for option in options if _is_list(option)]
     if not lists:
         return None
     return get_args(lists[0])[0] in (int, float), str in options
+
+
+def _is_list(hint: Any) -> bool:
+    """`list[X]`, or what frozen options have instead: `tuple[X, ...]`."""
+    return get_origin(hint) is list or (get_origin(hint) is tuple and Ellipsis in get_args(hint))
 
 
 def _as_list(values: Sequence[str], numbers: bool, single: bool) -> str:
