@@ -112,6 +112,7 @@ class Study:
         self.notes: list[str] = []
         self.cells = Cells(self.root / "mlruns" / "cells", self.fresh)
         self._begun = time.perf_counter()
+        self._told: set[str] = set()
         self.models: list[Classifier] = []
         self.data: list[ImageDataModule] = []
         self._trainer = self._checked_trainer()
@@ -142,7 +143,7 @@ class Study:
         """
         if isinstance(model, str):
             self._name_store(model)
-            rank_zero_only(print)(f"data     {data.title} in {data.root}")
+            self._tell_data(data)
         classifier = load_classifier(
             model, arch=arch or self.arch, data_classes=data.classes,
             preprocessing=data.preprocessing, new_head=new_head, trust_pickle=self.trust_pickle,
@@ -342,6 +343,13 @@ class Study:
         """Remembers a run until the whole study is finished, so that it can be reopened."""
         name = f"{self._key}.{slug(stage)}" if stage else self._key
         return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
+
+    def _tell_data(self, data: ImageDataModule) -> None:
+        """Says once where the images are, however many models are opened for them."""
+        line = f"data     {data.title} in {data.root}"
+        if line not in self._told:
+            self._told.add(line)
+            rank_zero_only(print)(line)
 
     def _name_store(self, model: str) -> None:
         """Makes `mlflow:` models come from the store that runs are logged to."""
