@@ -14,7 +14,7 @@ from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_p
 from lightning_modules.distillation.distillation import Distillation, made_teachers
 from lightning_modules.distillation.hints import hint_loss
 from lightning_modules.distillation.initialisation import initialise_from
-from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, Lesson
+from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, LossInputs
 from lightning_modules.distillation.recipe import USUAL, DistillationRecipe
 from lightning_modules.distillation.relational import angle_loss, distance_loss, relational_loss
 from lightning_modules.distillation.robust import rslad_loss
@@ -32,7 +32,7 @@ __all__ = [
     "Compressed",
     "Distillation",
     "DistillationRecipe",
-    "Lesson",
+    "LossInputs",
     "Teachers",
     "angle_loss",
     "attention_loss",
