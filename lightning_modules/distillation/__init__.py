@@ -5,10 +5,10 @@ from lightning_modules.distillation.attention import attention_loss, attention_m
 from lightning_modules.distillation.cache import AnswerCache
 from lightning_modules.distillation.compression import (
     Compressed,
+    count_pruned,
     hold_pruned,
     pruning_masks,
     rounded,
-    settle_pruned,
 )
 from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_parts
 from lightning_modules.distillation.distillation import Distillation, made_teachers
@@ -37,6 +37,7 @@ __all__ = [
     "angle_loss",
     "attention_loss",
     "attention_map",
+    "count_pruned",
     "decoupled_loss",
     "decoupled_parts",
     "distance_loss",
@@ -49,7 +50,6 @@ __all__ = [
     "relational_loss",
     "rounded",
     "rslad_loss",
-    "settle_pruned",
     "shown",
     "soft_target_loss",
 ]
