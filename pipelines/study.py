@@ -141,8 +141,8 @@ class Study:
             new_head: give it a head for the classes of the data where they are others.
             arch: of a bare checkpoint; default: that of the options.
         """
+        self.name_store(model)
         if isinstance(model, str):
-            self._name_store(model)
             self._tell_data(data)
         classifier = load_classifier(
             model, arch=arch or self.arch, data_classes=data.classes,
@@ -152,6 +152,13 @@ class Study:
         data.adopt(classifier.preprocessing)
         self.models.append(classifier)
         return classifier
+
+    def name_store(self, model: ModelLike) -> None:
+        """Makes `mlflow:` models come from the store that runs are logged to."""
+        if isinstance(model, str) and model.startswith("mlflow:"):
+            import mlflow
+
+            mlflow.set_tracking_uri(resolved_uri(self.tracking.uri, self.root))
 
     def about(self, *models: Classifier, interrupted: bool = False) -> About:
         """What a result of this study is about.
@@ -350,13 +357,6 @@ class Study:
         if line not in self._told:
             self._told.add(line)
             rank_zero_only(print)(line)
-
-    def _name_store(self, model: str) -> None:
-        """Makes `mlflow:` models come from the store that runs are logged to."""
-        if model.startswith("mlflow:"):
-            import mlflow
-
-            mlflow.set_tracking_uri(resolved_uri(self.tracking.uri, self.root))
 
 
 def slug(text: str) -> str:
