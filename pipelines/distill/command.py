@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from torch import nn
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from datamodules.errors import UserError, suggestion
@@ -29,7 +28,7 @@ def main(words: list[str]) -> int:
 
 
 def distill(
-    teacher: ModelLike | list[str] | list[nn.Module],
+    teacher: ModelLike | Sequence[ModelLike],
     student: ModelLike,
     data: DataLike,
     distillation: DistillationRecipe = DistillationRecipe(),  # noqa: B008  (frozen)
