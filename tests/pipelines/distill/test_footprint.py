@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from lightning_modules import build
@@ -30,3 +31,5 @@ def test_a_larger_model_takes_longer() -> None:
     models = [build(name, 10, 1) for name in ("lenet", "lenet_wide")]
     small, large = timed([(model, image) for model in models], rounds=3, seconds=0.02)
     assert large[1] < small[1]  # 12 times the work
+    little, much = (footprint(model, image).memory for model in models)
+    assert much == pytest.approx(4 * little, rel=0.05)  # the last layer is no wider
