@@ -21,19 +21,19 @@ def headline_of(comparison: ModelComparison) -> dict[str, Number]:
     # What was asked, by which numbers of two distillations may stand side by side.
     index = zlib.crc32(teacher.rows["index"].to_numpy("int64").tobytes())
     asked = f"images {index:08x}, seeds {[student.seed for student in students]}"
-    taught = f"{asked}, teacher {teacher.digest}"
+    relative = f"{asked}, teacher {teacher.digest}"
     attacks = [result.algorithm for one in comparison.attacks(teacher) for result in one.results]
     attacked = f"{asked}, {sorted(attacks)} at {comparison.ball}"
     table = (
         ("student_acc", "Student's accuracy", seeds, asked, True),
         ("teacher_acc", "Teacher's accuracy", images, asked, True),
-        ("student_kept", "Accuracy kept", share, taught, True),
+        ("student_kept", "Accuracy kept", share, relative, True),
         ("student_robust", "Student's robust accuracy", under, attacked, True),
         ("teacher_robust", "Teacher's robust accuracy", under, attacked, False),
-        ("student_kept_robust", "Robust accuracy kept", share, f"{taught}, {attacked}", True),
-        ("student_agreement", "Agreement", alike, taught, True),
-        ("student_kl", "KL to the teacher", "nats; 0 is the same", taught, False),
-        ("student_flips", "Negative flips", "right by the teacher alone", taught, False),
+        ("student_kept_robust", "Robust accuracy kept", share, f"{relative}, {attacked}", True),
+        ("student_agreement", "Agreement", alike, relative, True),
+        ("student_kl", "KL to the teacher", "nats; 0 is the same", relative, False),
+        ("student_flips", "Negative flips", "right by the teacher alone", relative, False),
     )
     numbers = {
         key: Number(title, interval, "" if column == "kl" else "%", note, conditions, card)
@@ -43,7 +43,7 @@ def headline_of(comparison: ModelComparison) -> dict[str, Number]:
     }
     own, its = (model.footprint.bytes / 1e6 for model in (students[0], teacher))
     note = f"{own:.3g} MB of weights, the teacher's {its:.3g}"
-    size = Number("Size", Interval(own / its, math.nan, math.nan), "%", note, taught)
+    size = Number("Size", Interval(own / its, math.nan, math.nan), "%", note, relative)
     return {**numbers, "student_size": size}
 
 

@@ -10,7 +10,7 @@ from pipelines.distill.numbers import LEAST_WHOLE
 
 _CONTROLS = {
     "label only": "the same network trained on the labels alone gets {} % right",
-    "random teacher": "taught by random weights {} %",
+    "random teacher": "with a teacher of random weights {} %",
     "pruned teacher": "the teacher pruned to the student's work {} %",
     "int8 teacher": "the teacher with weights of 8 bits {} %",
 }

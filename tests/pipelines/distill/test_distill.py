@@ -75,6 +75,11 @@ def test_everything_from_the_command_line(assay: Assay, lenet: Path, home: Path)
     assert student.info.run_id in page, "the page says which run"
     weights = next((home / "mlruns" / "checkpoints").glob("*-student-s0-*"))
     assert load_classifier(f"checkpoint:{weights}").architecture == "builtin:lenet"
+    # The same again from what MLflow keeps, beside itself on disk.
+    code, out, err = assay("report", parent.info.run_id, str(folder), "--out", "both.html")
+    assert code == 0, err
+    assert out.count("The student gets") == 2
+    assert "At a glance" in (home / "both.html").read_text()
 
 
 def test_what_is_saved_is_what_was_measured(teacher: Classifier, quiet: Any, home: Path) -> None:
