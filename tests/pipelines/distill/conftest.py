@@ -1,6 +1,7 @@
 """Distillations out of nothing, and the smallest real ones."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from datamodules import Digits
 from lightning_modules import Classifier, load_classifier
-from pipelines.distill.footprint import Footprint
+from pipelines.distill import cell
+from pipelines.distill.footprint import Footprint, timed
 from pipelines.distill.model import MeasuredModel
 from pipelines.distill.result import DistillationResult
 from pipelines.report.about import About
@@ -26,8 +28,9 @@ def teacher(lenet: Path) -> Classifier:
 
 
 @pytest.fixture
-def quiet(home: Path) -> dict[str, Any]:
+def quiet(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Options of a distillation of one epoch that measures and logs as little as can be."""
+    monkeypatch.setattr(cell, "timed", partial(timed, rounds=1, seconds=0.001))
     trainer = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False}
     return {"evaluation": "none", "tracking": Tracking(enabled=False), "trainer": trainer}
 

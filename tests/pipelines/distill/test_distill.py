@@ -75,7 +75,16 @@ def test_everything_from_the_command_line(assay: Assay, lenet: Path, home: Path)
     assert student.info.run_id in page, "the page says which run"
     weights = next((home / "mlruns" / "checkpoints").glob("*-student-s0-*"))
     assert load_classifier(f"checkpoint:{weights}").architecture == "builtin:lenet"
-    # The same again from what MLflow keeps, beside itself on disk.
+    # Other settings have a folder and runs of their own; what was trained is not trained again.
+    code, _, err = assay(*words(lenet, "--seeds", "0", "--evaluation", "none"))
+    assert code == 0, err
+    assert len(list((home / "mlruns" / "results").iterdir())) == 2
+    assert len(list((home / "mlruns" / "checkpoints").iterdir())) == 2, "a seed each"
+    assert (folder / "report.html").read_text() == page
+    again = [run for run in runs(home) if run.info.run_name == "student s0"]
+    assert len(again) == 2
+    assert all("train/loss" in run.data.metrics for run in again), "with its curves"
+    # The same from what MLflow keeps, beside itself on disk.
     code, out, err = assay("report", parent.info.run_id, str(folder), "--out", "both.html")
     assert code == 0, err
     assert out.count("The student gets") == 2
@@ -89,6 +98,10 @@ def test_what_is_saved_is_what_was_measured(teacher: Classifier, quiet: Any, hom
     assert data.preprocessing == before, "the data are left as they were found"
     (folder,) = (home / "mlruns" / "checkpoints").iterdir()
     student = load_classifier(f"checkpoint:{folder}")
+    other = distill(
+        teacher, "lenet", data, DistillationRecipe(temperature=2), seeds=[3], **quiet
+    )  # fmt: skip
+    assert other.models[1].digest != result.models[1].digest, "another recipe, another training"
     own, its = (answer_test([model], data) for model in (student, teacher))
     columns = ["index", "prediction", "loss", "kl"]
     rows = clean_rows(*own, its[2])[columns]

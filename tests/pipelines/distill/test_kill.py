@@ -7,7 +7,6 @@ import random
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -106,8 +105,8 @@ def goes_on(home: Path, command: list[str], moments: list[int], chance: random.R
 
 def test_killed_at_two_moments(home: Path, lenet: Path) -> None:
     chance = random.Random(0)
-    command = words(lenet, "--evaluation", "none", "--controls", "label_only")
-    goes_on(home, command, sorted(chance.sample(range(1, 5), 2)), chance)
+    command = words(lenet, "--evaluation", "none", "--controls", "int8")
+    goes_on(home, command, sorted(chance.sample(range(4), 2)), chance)
 
 
 @pytest.mark.slow
@@ -116,23 +115,3 @@ def test_killed_at_ten_moments(home: Path, lenet: Path) -> None:
     chance = random.Random(1)
     command = words(lenet, "--seeds", "0", "1", "--controls", "label_only", "pruned", "int8")
     goes_on(home, command, sorted(chance.choices(range(16), k=10)), chance)
-
-
-def test_two_settings_do_not_replace_each_other(home: Path, lenet: Path) -> None:
-    """The second shares the trainings that are the same, and its runs have their curves too."""
-    base = words(lenet, "--evaluation", "none")
-    finished(home, base)
-    (first,) = (home / "mlruns" / "results").iterdir()
-    before, report = cells(home), (first / "report.html").read_text()
-    finished(home, [*base, "--controls", "int8"])
-    finished(home, [*base, "--distillation.temperature", "2"])
-    folders = list((home / "mlruns" / "results").iterdir())
-    assert len(folders) == 3
-    assert (first / "report.html").read_text() == report
-    assert before.items() <= cells(home).items()
-    assert len(list((home / "mlruns" / "checkpoints").iterdir())) == 2, "one a temperature"
-    store = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
-    runs: list[Any] = store.search_runs([store.get_experiment_by_name("assay").experiment_id])
-    students = [one for one in runs if one.info.run_name == "student s0"]
-    assert len(students) == 3
-    assert all("val/acc" in one.data.metrics for one in students)
