@@ -27,10 +27,15 @@ def teacher(lenet: Path) -> Classifier:
     return load_classifier(f"checkpoint:{lenet}", arch="lenet", preprocessing=Digits.native)
 
 
-@pytest.fixture
-def quiet(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Options of a distillation of one epoch that measures and logs as little as can be."""
+@pytest.fixture(autouse=True)
+def _roughly_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Medians of many rounds are most of the time that a tiny distillation takes."""
     monkeypatch.setattr(cell, "timed", partial(timed, rounds=1, seconds=0.001))
+
+
+@pytest.fixture
+def quiet(home: Path) -> dict[str, Any]:
+    """Options of a distillation of one epoch that measures and logs as little as can be."""
     trainer = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False}
     return {"evaluation": "none", "tracking": Tracking(enabled=False), "trainer": trainer}
 
