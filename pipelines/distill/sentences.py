@@ -49,9 +49,8 @@ def _kept(comparison: ModelComparison) -> str:
     if math.isfinite(kept.value):
         shares.append(f"{_share(kept)} of the teacher's accuracy")
     if math.isfinite(robust.value):
-        shares.append(
-            f"{_share(robust)} of the teacher's accuracy under attack at {comparison.ball}"
-        )
+        whole = "that" if shares else "the teacher's accuracy"
+        shares.append(f"{_share(robust)} of {whole} under attack at {comparison.ball}")
     if not shares:
         return "Which share of the teacher's accuracy it keeps, these images and seeds cannot tell."
     return f"It keeps {' and '.join(shares)}."
