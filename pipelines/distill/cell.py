@@ -87,6 +87,7 @@ def measure_models(
         cell = _answered(study, plan, model, teacher.folder)
         sources = [part.source or part.architecture for part in model.classifiers]
         digests = [weights_digest(part)[:16] for part in model.classifiers]
+        # Attacks cost as much as a training, so that one seed of each name has to do.
         first = model.name not in [other.name for other in measured]
         evaluation = None
         if preset != "none" and first and len(model.classifiers) == 1:
@@ -107,7 +108,7 @@ def _answered(study: Study, plan: Plan, model: TrainedModel, teacher: Path | Non
     def work(folder: Path) -> Cell:
         asked = model.classifiers, plan.data, model.weights, study.device
         index, label, logits = answer_test(*asked)
-        np.save(folder / "logits.npy", logits.numpy())
+        np.save(folder / "logits.npy", logits.numpy())  # the teacher's serve all other models
         its = torch.from_numpy(np.load((teacher or folder) / "logits.npy"))
         network, image = _on_device(study, plan, model)
         taken = asdict(footprint(network, image))
@@ -135,14 +136,14 @@ def _evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Ev
             rank_zero_only(print)(f"measure  {title}", flush=True)
             evaluation = measure(study, classifier, plan.data, probes)
             if evaluation.about.interrupted:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt  # its rows are in mlruns/resume; half a cell is none
             save_result(evaluation, folder / "evaluation")
             return Cell({})
 
         of = {**_facts(study, plan, model), "probes": settings, "seed": study.seed}
         cell = study.cells.measured({"cell": "distill evaluation", **of}, work)
     assert cell.folder is not None
-    evaluation = load_result(cell.folder / "evaluation")
+    evaluation = load_result(cell.folder / "evaluation")  # what is shown is what is kept
     assert isinstance(evaluation, Evaluation)
     study.log_stage(title, evaluation, classifier, model=classifier.source)
     return evaluation
@@ -150,7 +151,7 @@ def _evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Ev
 
 def _timed(study: Study, plan: Plan, models: Sequence[TrainedModel]) -> list[dict[str, float]]:
     """Times of all models, taken anew by every command: they are of this machine as it is now."""
-    networks = [_on_device(study, plan, model) for model in models]
+    networks = [_on_device(study, plan, model) for model in models]  # all at once: in turn
     times = timed(networks)
     for network, _ in networks:
         network.cpu()
@@ -171,7 +172,7 @@ def _facts(study: Study, plan: Plan, model: TrainedModel) -> dict[str, Any]:
         "model": _weights(model.classifiers, model.weights),
         "compressed": model.compressed and model.compressed[1:],
         "data": plan.data.manifest_digest(),
-        "images": plan.data.manifest()["splits"]["test"]["indices"],
+        "images": plan.data.manifest()["splits"]["test"]["indices"],  # the digest has no limit
         "chunk": study.chunk,
         "precision": study.precision,
         "threads": torch.get_num_threads(),

@@ -76,6 +76,7 @@ def distill(
             student_arch, seeds[0],
         )  # fmt: skip
         settings = _settings(plan, seeds, controls, labelled, evaluation)
+        # The Trainer's flags decide how long is trained, so they belong to the run's key.
         with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
             models, failed = train_models(study, plan, seeds, controls)
             measured = measure_models(study, plan, models, evaluation)

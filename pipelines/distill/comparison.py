@@ -109,7 +109,7 @@ class ModelComparison:
     def _line(self, name: str) -> dict[str, Any]:
         first, *_ = models = self.named(name)
         numbers = self._numbers(models)
-        if first is not self.teacher:
+        if first is not self.teacher:  # which agrees with itself, and keeps all of it
             numbers |= self._relative_numbers(models)
         kind = name if name in ("teacher", "student") else "control"
         line = {"model": name, "kind": kind, "seeds": len(models), **asdict(first.footprint)}
@@ -167,7 +167,7 @@ def difference(
     if not pairs or pairs[0].empty:
         return None
     first, second = (np.stack([pair.iloc[:, i].to_numpy(float) for pair in pairs]) for i in (0, 1))
-    if len(pairs) > 1:
+    if len(pairs) > 1:  # McNemar's test knows images, not seeds
         return crossed_mean(second - first), float("nan")
     return paired_difference(first[0], second[0]), mcnemar(second[0], first[0])
 

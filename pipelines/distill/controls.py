@@ -27,7 +27,7 @@ def label_only(study: Study, plan: Plan, seed: int) -> TrainedModel:
 def random_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The same recipe with a teacher of random weights: what a second loss term does by itself."""
     teacher = copy.deepcopy(plan.teachers.classifiers[0])
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # the student's weights are not to depend on it
         torch.manual_seed(seed + 1)
         for part in teacher.modules():
             if hasattr(part, "reset_parameters"):

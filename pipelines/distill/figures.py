@@ -57,7 +57,7 @@ def _front(table: pd.DataFrame, column: str, title: str, axis: str) -> Figure:
     value, low, high = (
         100 * shown[name].to_numpy(float) for name in (column, f"{column}_low", f"{column}_high")
     )
-    scale = np.log10(size)
+    scale = np.log10(size)  # where all are of one size, the axis is taken for half a decade
     at = 10 ** np.array(apart(scale.tolist(), _GAP * max(float(np.ptp(scale)), 0.5)))
     kept = front(size, value)
     figure, axes = drawn(6.2, 3.7)

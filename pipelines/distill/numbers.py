@@ -44,4 +44,4 @@ def over_seeds(
         number = rate(int(values[0].sum()), len(values[0]))
     else:
         number = mean(values[0])
-    return number._replace(low=max(number.low, 0.0))
+    return number._replace(low=max(number.low, 0.0))  # Student's t knows no bound

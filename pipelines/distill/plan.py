@@ -79,7 +79,7 @@ class Plan:
             "seen": [repr(teacher.preprocessing) for teacher in teachers.classifiers],
             "weights": teachers.weights,
             "native": teachers.native,
-            "chunk": teachers.chunk,
+            "chunk": teachers.chunk,  # kernels round by the shape of a call
             "version": _VERSION,
             "recipe": asdict(recipe.filled()),
             "labelled": fingerprint({"index": labelled}),
@@ -116,11 +116,12 @@ def make_plan(
     make_student = _student_maker(study, student, teachers[0], data, student_arch)
     first = make_student(seed)
     asked = made_teachers(teachers, recipe)
+    # Models that state no size are shown the data's own, not what the largest model wants.
     with adopted(data, data.native):
         height, width = data.taken("train", 1).image.shape[-2:]
     asked.native = height, width
     data.adopt(largest(first.preprocessing, *(model.preprocessing for model in teachers)))
-    study.models = [first, *teachers]
+    study.models = [first, *teachers]  # tags and key of the run
     own, its = (model.architecture.rpartition(":")[2] for model in (first, teachers[0]))
     image = shown(data.taken("train", 1).image, first.preprocessing, asked.native)
     return Plan(
@@ -195,6 +196,7 @@ def _student_maker(
         L.seed_everything(seed, verbose=False)
         # What the data are by themselves, not what the teacher wants to see of them.
         like = teacher.preprocessing if alike else data.native
+        # A network in memory is copied: every seed starts with it as it was given.
         classifier = load_classifier(
             copy.deepcopy(source), arch=arch, data_classes=data.classes, preprocessing=like,
             new_head=True, trust_pickle=study.trust_pickle,

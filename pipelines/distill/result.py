@@ -104,7 +104,7 @@ class DistillationResult:
             own = asdict(replace(model, rows=pd.DataFrame(), evaluation=None))
             facts.append({k: v for k, v in own.items() if k not in ("rows", "evaluation")})
             rows[slug(model.title)] = model.rows
-            if model.evaluation is not None:
+            if model.evaluation is not None:  # every number is a reduction of rows
                 parts = model.evaluation.parts()
                 about = model.evaluation.about.as_dict()
                 facts[-1]["evaluation"] = {"about": about, **parts.facts}
