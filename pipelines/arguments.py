@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Optional, get_args, get_origin
+from typing import Any, Optional, Union, get_args, get_origin
 
 import lightning as L
 from docstring_parser import parse as parse_docstring
@@ -18,6 +18,7 @@ from datamodules.errors import UserError, suggestion
 # What only Python callers give, or what is added under another type below.
 _APART = ("trainer", "config", "options")
 _MODELS = ("model", "student")
+_ONE_OR_SEVERAL_MODELS = ("teacher",)
 _DATA_SETS = ("data", "outliers")
 _PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."
 
@@ -119,9 +120,15 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     own, told = inspect.signature(pipeline).parameters, _told(pipeline)
     single = [n for n in _DATA_SETS if n in own and "list" not in str(own[n].annotation)]
-    special = {*_APART, *(n for n in _MODELS if n in own), *single, "perturb"} & set(own)
-    for name in (n for n in (*_MODELS, *single) if n in own):
-        kind = ImageDataModule if name in single else str
+    kinds: dict[str, Any] = {
+        **dict.fromkeys(_MODELS, str),
+        **dict.fromkeys(_ONE_OR_SEVERAL_MODELS, Union[str, list[str]]),  # noqa: UP007
+        **dict.fromkeys(single, ImageDataModule),
+    }
+    special = {*_APART, *kinds, "perturb"} & set(own)
+    for name, kind in kinds.items():
+        if name not in own:
+            continue
         required = own[name].default is inspect.Parameter.empty
         parser.add_argument(
             f"--{name}", type=kind if required else Optional[kind], required=required,  # noqa: UP045
@@ -199,11 +206,16 @@ def _with_lists(parser: CommandParser, words: Sequence[str]) -> list[str]:
 
 def _item_type(hint: Any) -> tuple[bool, bool] | None:
     """Of a list: whether its items are numbers, and whether a single word may stand for itself."""
-    options = get_args(hint) if get_origin(hint) is not list else (hint,)
-    lists = [option for option in options if get_origin(option) is list]
+    options = (hint,) if _is_list(hint) else get_args(hint)
+    lists = [option for option in options if _is_list(option)]
     if not lists:
         return None
     return get_args(lists[0])[0] in (int, float), str in options
+
+
+def _is_list(hint: Any) -> bool:
+    """`list[X]`, or what frozen options have instead: `tuple[X, ...]`."""
+    return get_origin(hint) is list or (get_origin(hint) is tuple and Ellipsis in get_args(hint))
 
 
 def _as_list(values: Sequence[str], numbers: bool, single: bool) -> str:

@@ -50,7 +50,7 @@ COMMANDS = {
         "assay explain --model checkpoint:model.pt --arch lenet --data MNIST --limit 256",
     ),
     "distill": Command(
-        "teach a smaller model what a model says, and audit what it kept",
+        "teach a smaller model what a model says, and measure what it kept",
         "assay distill --teacher checkpoint:FOLDER --student lenet --data MNIST --seeds 0 1 2",
     ),
     "list": Command("name every data set, model source, probe and preset", "assay list probes"),

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -112,6 +113,7 @@ class Study:
         self.notes: list[str] = []
         self.cells = Cells(self.root / "mlruns" / "cells", self.fresh)
         self._begun = time.perf_counter()
+        self._told: set[str] = set()
         self.models: list[Classifier] = []
         self.data: list[ImageDataModule] = []
         self._trainer = self._checked_trainer()
@@ -140,9 +142,9 @@ class Study:
             new_head: give it a head for the classes of the data where they are others.
             arch: of a bare checkpoint; default: that of the options.
         """
+        self.name_store(model)
         if isinstance(model, str):
-            self._name_store(model)
-            self.say(f"data     {data.title} in {data.root}")
+            self._tell_data(data)
         classifier = load_classifier(
             model, arch=arch or self.arch,
             data_classes=None if data.classes_counted else data.classes,
@@ -155,6 +157,13 @@ class Study:
         data.adopt(classifier.preprocessing)
         self.models.append(classifier)
         return classifier
+
+    def name_store(self, model: ModelLike) -> None:
+        """Makes `mlflow:` models come from the store that runs are logged to."""
+        if isinstance(model, str) and model.startswith("mlflow:"):
+            import mlflow
+
+            mlflow.set_tracking_uri(resolved_uri(self.tracking.uri, self.root))
 
     def about(self, *models: Classifier, interrupted: bool = False) -> About:
         """What a result of this study is about.
@@ -286,6 +295,8 @@ class Study:
             **tags: besides those of the study.
         """
         with self.stage(name, **tags) as run:
+            about = replace(result.about, run_id=run.run_id)
+            result = replace(result, about=about)  # type: ignore[type-var]  # a dataclass
             if self.is_first:
                 folder = self.folder / "stages" / slug(name)
                 self.write(result, folder)
@@ -351,12 +362,12 @@ class Study:
         name = f"{self._key}.{slug(stage)}" if stage else self._key
         return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
 
-    def _name_store(self, model: str) -> None:
-        """Makes `mlflow:` models come from the store that runs are logged to."""
-        if model.startswith("mlflow:"):
-            import mlflow
-
-            mlflow.set_tracking_uri(resolved_uri(self.tracking.uri, self.root))
+    def _tell_data(self, data: ImageDataModule) -> None:
+        """Says once where the images are, however many models are opened for them."""
+        line = f"data     {data.title} in {data.root}"
+        if line not in self._told:
+            self._told.add(line)
+            self.say(line)
 
 
 def slug(text: str) -> str:

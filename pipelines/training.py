@@ -2,11 +2,12 @@
 
 import copy
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import safetensors.torch
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -111,16 +112,20 @@ def trained_weights(
     def work(_: Path) -> Cell:
         if study.is_first:
             shutil.rmtree(folder, ignore_errors=True)  # of a try that was killed
-        outcome = train(module, data, folder, {**flags, "logger": RunLogger(run)})
+        logger = RunLogger(run)
+        outcome = train(module, data, folder, {**flags, "logger": logger})
         if outcome.diverged:
             raise DivergedError(f"{outcome.diverged} {_rescued(module, outcome, folder)}")
         if study.is_first:
             save_classifier(module.classifier, folder)
-        return Cell({"score": outcome.score, "epochs": outcome.epochs})
+        curves = pd.DataFrame(logger.points, columns=["key", "value", "step"])
+        return Cell({"score": outcome.score, "epochs": outcome.epochs}, curves)
 
+    done = study.cells.known(study.cells.key(decides))
     cell = study.cells.measured(decides, work)
     load_weights(module.classifier, folder)
-    _log(run, module, data, cell, folder)
+    curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
+    _log(run, module, data, cell, folder, curves)
     return folder
 
 
@@ -138,11 +143,16 @@ def shuffled(data: ImageDataModule, seed: int) -> ImageDataModule:
     return other
 
 
-def _log(run: Run, module: FineTuning, data: ImageDataModule, cell: Cell, folder: Path) -> None:
+def _log(
+    run: Run, module: FineTuning, data: ImageDataModule, cell: Cell, folder: Path,
+    curves: Sequence[tuple[str, float, int]],
+) -> None:  # fmt: skip
+    """Logs what the Trainer does not; of a training that was done before the curves too."""
     recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
     perturb = repr(module.perturb)
     try:
-        run.log_batch(params={**recipe, "epochs": cell.facts["epochs"], "perturb": perturb})
+        params = {**recipe, "epochs": cell.facts["epochs"], "perturb": perturb}
+        run.log_batch(curves, params)
         run.log_data(data.manifest(), data.manifest_digest(), "train")
         run.log_model(module.classifier)
     except TrackingError as error:

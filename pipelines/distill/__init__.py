@@ -1,1 +1,1 @@
-"""Distillation: how a student is trained, what it is compared with, and its audit."""
+"""`assay distill`: train students on a teacher's answers, beside controls on the same images."""

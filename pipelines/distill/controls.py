@@ -1,89 +1,68 @@
-"""What a distilled student is compared with; a new control is a line in `CONTROLS`."""
+"""What a distilled student is compared with; a new control is a line in `CONTROLS` and `TITLES`."""
 
 import copy
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-from torch import nn
 
-from lightning_modules import Classifier, FineTuning
+from lightning_modules import FineTuning
 from lightning_modules.distillation import (
-    Compressed,
     Teachers,
+    count_pruned,
     hold_pruned,
     pruning_masks,
     rounded,
-    settle_pruned,
-    shown,
 )
-from pipelines.distill.lesson_plan import LessonPlan
+from pipelines.distill.model import TrainedModel
+from pipelines.distill.plan import Plan, adopted
+from pipelines.distill.training import fit, train_student
+from pipelines.study import Study
 
 
-class Control(NamedTuple):
-    """A model to compare with.
-
-    Args:
-        classifier: trained as far as it is to be.
-        smaller: its size, where the measured one would be that of zeros and floats.
-        note: what a reader must know.
-    """
-
-    classifier: Classifier
-    smaller: Compressed | None = None
-    note: str = ""
+def label_only(study: Study, plan: Plan, seed: int) -> TrainedModel:
+    """The same student, start and budget, trained on the labels alone."""
+    return train_student(study, plan, seed, "label only", recipe=plan.labels_only)
 
 
-def label_only(plan: LessonPlan, seed: int, macs: int) -> Control:
-    """The same student, start and budget, taught by the labels alone."""
-    return Control(plan.taught("label only", seed, recipe=plan.labels_only)[0])
-
-
-def random_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
+def random_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The same recipe with a teacher of random weights: what a second loss term does by itself."""
     teacher = copy.deepcopy(plan.teachers.classifiers[0])
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # the student's weights are not to depend on it
         torch.manual_seed(seed + 1)
         for part in teacher.modules():
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()  # type: ignore[operator]
     like = plan.teachers
     teachers = Teachers([teacher], (), like.temperature, like.layers, like.chunk, like.native)
-    return Control(plan.taught("random teacher", seed, teachers)[0])
+    return train_student(study, plan, seed, "random teacher", teachers)
 
 
-def pruned_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
+def pruned_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The teacher without its smallest weights, down to the student's work, then fine-tuned."""
-    teacher = copy.deepcopy(plan.teachers.classifiers[0])
-    wanted = teacher.preprocessing
-    image = shown(plan.data.taken("train", 1).image, wanted, plan.teachers.native)
-    model = teacher.eval().model
-    hold_pruned(model, pruning_masks(model, image, macs))
-    served = plan.data.preprocessing
-    plan.data.adopt(wanted)  # fine-tuning shows images as the loader serves them
-    try:
-        plan.fit(FineTuning(teacher, plan.tuning), "pruned teacher", seed, plan.data)
-    finally:
-        plan.data.adopt(served)
-    made = settle_pruned(teacher.eval().model, image)
+    teacher = copy.deepcopy(plan.teachers.classifiers[0]).eval()
+    image = plan.images_for(teacher.preprocessing)
+    masks = pruning_masks(teacher.model, image, plan.student_macs)
+    # Fine-tuning shows images as the loader serves them.
+    with hold_pruned(teacher.model, masks), adopted(plan.data, teacher.preprocessing):
+        fit(study, plan, FineTuning(teacher, plan.tuning), "pruned teacher", seed, {})
+    compressed = count_pruned(teacher.eval().model, image)
     note = (
         "Pruned teacher: single weights, fine-tuned for the student's budget; bytes do not count "
         "where the weights stand, and dense kernels run it no faster."
     )
-    return Control(teacher, made, note)
+    return TrainedModel("pruned teacher", seed, [teacher], (1.0,), compressed, note)
 
 
-def int8_teacher(plan: LessonPlan, seed: int, macs: int) -> Control:
+def int8_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The teacher with weights rounded to 8 bits, not trained again."""
     teacher = copy.deepcopy(plan.teachers.classifiers[0]).eval()
-    image = shown(plan.data.taken("train", 1).image, teacher.preprocessing, plan.teachers.native)
-    made = rounded(teacher.model, image)
-    teacher.model = made.model
+    compressed = rounded(teacher.model, plan.images_for(teacher.preprocessing))
+    teacher.model = compressed.model
     note = "Int8 teacher: weights only, a scale a channel; computed in floats, so no faster here."
-    return Control(teacher, made, note)
+    return TrainedModel("int8 teacher", seed, [teacher], (1.0,), compressed, note)
 
 
-CONTROLS: dict[str, Callable[[LessonPlan, int, int], Control]] = {
+CONTROLS: dict[str, Callable[[Study, Plan, int], TrainedModel]] = {
     "label_only": label_only,
     "random_teacher": random_teacher,
     "pruned": pruned_teacher,
@@ -95,21 +74,3 @@ TITLES = {
     "pruned": "pruned teacher",
     "int8": "int8 teacher",
 }
-
-
-def network(classifiers: tuple[Classifier, ...]) -> nn.Module:
-    """One module that runs all of them, so that the footprint of several teachers is theirs."""
-    return classifiers[0] if len(classifiers) == 1 else _All(classifiers)
-
-
-class _All(nn.Module):
-    def __init__(self, classifiers: tuple[Classifier, ...]) -> None:
-        super().__init__()
-        self.classifiers = nn.ModuleList(classifiers)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        parts = [
-            one(shown(image, one.preprocessing))  # type: ignore[arg-type]
-            for one in self.classifiers
-        ]
-        return torch.stack(parts).mean(0)

@@ -1,73 +1,70 @@
-"""One training that keeps its best epoch, also where it ends in numbers that are none."""
+"""Trains students, each in a run of its own and only once."""
 
-from datetime import datetime
-from pathlib import Path
+import copy
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_only
 
-from datamodules import ImageDataModule
-from lightning_modules import DivergedError, FineTuning, save_classifier, weight_average
-from pipelines.tracking import Run
-from pipelines.tracking.logger import RunLogger
-from pipelines.trainer import made_trainer, uninterrupted
-
-TRAINER: dict[str, Any] = {
-    "max_epochs": 5,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
+from lightning_modules import FineTuning
+from lightning_modules.distillation import Distillation, DistillationRecipe, Teachers
+from pipelines.distill.model import TrainedModel, titled
+from pipelines.distill.plan import Plan
+from pipelines.study import Study, slug
+from pipelines.training import shuffled, trained_weights
 
 
-def trained(
-    module: FineTuning,
-    data: ImageDataModule,
-    run: Run,
-    name: str,
-    root: Path,
-    flags: dict[str, Any],
-) -> Path:
-    """Trains, takes the weights of the epoch that the module monitors, and returns the folder.
+def train_student(
+    study: Study,
+    plan: Plan,
+    seed: int,
+    name: str = "student",
+    teachers: Teachers | None = None,
+    recipe: DistillationRecipe | None = None,
+) -> TrainedModel:
+    """Trains a fresh student.
 
     Args:
-        module: its classifier is trained in place.
-        data: what it is trained and validated on.
-        run: gets the curves.
-        name: of the folder below `mlruns/checkpoints`, which also gets the date.
-        root: folder that holds `mlruns/`.
-        flags: of the Trainer.
+        study: of the runs.
+        plan: what is distilled.
+        seed: of its weights and of the order of the images.
+        name: of the model.
+        teachers: default: those of the plan.
+        recipe: default: that of the plan.
 
     Raises:
-        DivergedError: the loss is no number; the last good epoch is saved and named.
-        KeyboardInterrupt: it was interrupted.
+        DivergedError: the loss is no number.
     """
-    folder = root / "mlruns" / "checkpoints" / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    monitor = getattr(module, "monitor", "val/acc")
-    best = ModelCheckpoint(folder, "best", monitor=monitor, mode="max", save_last=True)
-    average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
-    flags = {**TRAINER, **flags, "logger": RunLogger(run)}
-    own = flags.pop("callbacks", None) or []
-    trainer = made_trainer(flags, [best, *average, *own])
-    try:
-        if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
-            raise KeyboardInterrupt
-    except DivergedError as error:
-        raise DivergedError(f"{error} {_rescued(module, best, folder)}") from error
-    _restore(module, best)
-    return folder
+    teachers, recipe = teachers or plan.teachers, recipe or plan.recipe
+    student = plan.make_student(seed)
+    # A copy, because attacks count their batches: no training may depend on those before it.
+    perturb = copy.deepcopy(plan.perturb)
+    example = plan.data.taken("train", 1).image
+    options = (teachers, student, recipe, plan.tuning, perturb, example, plan.labelled)
+    fit(study, plan, Distillation(*options), name, seed, plan.facts(teachers, recipe))
+    return TrainedModel(name, seed, [student])
 
 
-def _rescued(module: FineTuning, best: ModelCheckpoint, folder: Path) -> str:
-    """Saves the last good epoch after a training that diverged, and says where."""
-    if not _restore(module, best):
-        return "No epoch was finished, so there is no good checkpoint."
-    return f"The best epoch before is kept in {str(save_classifier(module.classifier, folder))!r}."
+def fit(
+    study: Study, plan: Plan, module: FineTuning, name: str, seed: int, facts: Mapping[str, Any]
+) -> None:
+    """Trains a module, or takes the weights of the same training done before.
 
-
-def _restore(module: FineTuning, best: ModelCheckpoint) -> bool:
-    if not best.best_model_path:
-        return False
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
-    return True
+    Args:
+        study: of the runs.
+        plan: gives the images.
+        module: its classifier gets the weights of the best epoch.
+        name: of the model.
+        seed: of everything random in the training.
+        facts: what decides the weights besides what `trained_weights` knows.
+    """
+    classifier, title = module.classifier, titled(name, seed)
+    rank_zero_only(print)(f"model    {title}", flush=True)
+    L.seed_everything(seed, verbose=False)
+    folder = slug(f"{plan.name}-{plan.data.title}-{title}")
+    with study.stage(title, model=classifier.source or classifier.architecture) as run:
+        data = shuffled(plan.data, seed)
+        weights = trained_weights(study, module, data, folder, run, facts)
+    classifier.eval().source = f"checkpoint:{weights}"
+    rank_zero_only(print)(f"weights  {weights}", flush=True)

@@ -71,7 +71,8 @@ def comparison(
         f"How many points of accuracy {other[0]} has more (or fewer) than {one[0]} on the same "
         "images, with the paired 95 % interval."
     )
-    return [Section(title, text, figures, sheets=[_paired(one[2], other[2])], notes=notes)]
+    table = paired_table(one[2], other[2])
+    return [Section(title, text, figures, sheets=[paired_sheet(table, True)], notes=notes)]
 
 
 def _unmatched(whole: Sequence[ProbeResult], kept: Sequence[ProbeResult]) -> Iterator[str]:
@@ -113,15 +114,28 @@ def _overlaid(one: Side, other: Side, classes: int) -> dict[str, Figure]:
     return figures
 
 
-def _paired(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> Sheet:
+def paired_table(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> pd.DataFrame:
+    """Differences of accuracy, other minus one, by probe and setting; see `compare`.
+
+    Args:
+        one: from `common`.
+        other: the same probes of the other model.
+    """
     tables = [
-        compare(result.rows, match.rows).assign(title=result.title, unit=result.unit)
+        compare(result.rows, match.rows).assign(
+            title=result.title, unit=result.unit, family=result.family
+        )
         for result, match in zip(one, other, strict=True)
     ]
-    lines = records(pd.concat(tables)) if tables else []
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def paired_sheet(table: pd.DataFrame, in_terminal: bool = False) -> Sheet:
+    """Lays out what `paired_table` makes, each difference also as a line with its interval."""
+    lines = records(table)
     widest = max([abs(line[end]) for line in lines for end in ("low", "high")] or [0]) or 1.0
     columns = ("probe", "severity", "images", "points", "worse · better", "p")
-    return Sheet(columns, [_line(line, widest) for line in lines], in_terminal=True)
+    return Sheet(columns, [_line(line, widest) for line in lines], in_terminal=in_terminal)
 
 
 def _line(line: Mapping[str, Any], widest: float) -> list[Cell | str]:

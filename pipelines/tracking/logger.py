@@ -25,6 +25,8 @@ class RunLogger(Logger):
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.run = run
+        self.points: list[tuple[str, float, int]] = []
+        """All that was logged, for a run that takes the curves of an earlier training."""
 
     @property
     def name(self) -> str:
@@ -39,7 +41,6 @@ class RunLogger(Logger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the pipeline logs what matters."""
 
-    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs finite numbers with a key like `train/loss`; `epoch` has none and is left out."""
         points = [
@@ -47,6 +48,11 @@ class RunLogger(Logger):
             for key, value in metrics.items()
             if key.count("/") == 1 and math.isfinite(value)
         ]
+        self.points += points
+        self._log(points)
+
+    @rank_zero_only
+    def _log(self, points: list[tuple[str, float, int]]) -> None:
         try:
             self.run.log_batch(points)
         except TrackingError as error:
