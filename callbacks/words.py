@@ -24,6 +24,17 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.1e}" if abs(value) >= _HUGE else f"{value:,.{digits}f}"
 
 
+def amount(value: float) -> str:
+    """A large number in short: 12.8k, 1.9G, 2,000T; a dash for what is none."""
+    if not math.isfinite(value):
+        return DASH
+    for size, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            scaled = value / size
+            return f"{scaled:,.0f}{sign}" if abs(scaled) >= 100 else f"{scaled:.3g}{sign}"
+    return f"{value:.0f}"
+
+
 def ends(low: float, high: float, scale: float = 1, digits: int = 3) -> str:
     """Both ends of an interval, or nothing where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
