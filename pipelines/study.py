@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -282,6 +283,8 @@ class Study:
             **tags: besides those of the study.
         """
         with self.stage(name, **tags) as run:
+            about = replace(result.about, run_id=run.run_id)
+            result = replace(result, about=about)  # type: ignore[type-var]  # a dataclass
             if self.is_first:
                 folder = self.folder / "stages" / slug(name)
                 self.write(result, folder)
