@@ -26,6 +26,18 @@ _FOR_DATA = (
 _SGD = Tuning(optimizer="sgd", lr=0.01, weight_decay=1e-4)
 _LENET_STEPS = 1000
 _PUBLISHED = "resnet20-12fca82f.th"
+_LENET_DAMAGES = {
+    "zero": (0.1, 0.3, 0.5), "zero_largest": (0.01, 0.05, 0.1), "randomise": (0.1, 0.3, 0.5),
+    "noise": (0.3, 1.0, 2.0), "sign_flip": (0.05, 0.1, 0.3), "bit_flip": (1, 10, 100),
+    "bit_error": (1e-5, 1e-4, 1e-3), "stuck_at": (1e-4, 1e-3, 1e-2),
+    "bit_flip_attack": (1, 5, 20), "quantise": (4, 3, 2), "prune": (0.5, 0.8, 0.95),
+    "remove_channels": (0.1, 0.3, 0.5), "label_noise": (0.2, 0.4, 0.6),
+    "bad_nets": (0.01, 0.05, 0.1),
+}  # fmt: skip
+_RESNET_DAMAGES = {
+    "zero": (0.1, 0.3), "noise": (0.3, 0.6), "bit_flip": (100, 1000), "bit_flip_attack": (5, 20),
+    "quantise": (4, 3), "prune": (0.5, 0.8), "remove_layers": (1, 2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,66 +61,26 @@ ATLASES: dict[str, Atlas] = {
         Plan(
             {"zero": (0.1, 0.3, 0.5), "bit_error": (1e-4,), "bit_flip_attack": (5,)},
             ("retrain_all", "retrain_last", "distil", "clip_activations", "mend"),
-            [Effort(steps=50)],
-            draws=3,
-            limit=1000,
-            for_data=_FOR_DATA,
+            [Effort(steps=50)], draws=3, limit=1000, for_data=_FOR_DATA,
         ),
         Plan(
-            {"bit_flip_attack": (5,)},
-            ("reestimate_batch_norm", "zero_suspects", "mend"),
-            [Effort(steps=10, tuning=_SGD)],
-            draws=1,
-            limit=500,
-            stored_in="int8",
+            {"bit_flip_attack": (5,)}, ("reestimate_batch_norm", "zero_suspects", "mend"),
+            [Effort(steps=10, tuning=_SGD)], draws=1, limit=500, stored_in="int8",
         ),
     ),
     "small": Atlas(
         "the table of the README in about an hour",
         Plan(
-            {
-                "zero": (0.1, 0.3, 0.5),
-                "zero_largest": (0.01, 0.05, 0.1),
-                "randomise": (0.1, 0.3, 0.5),
-                "noise": (0.3, 1.0, 2.0),
-                "sign_flip": (0.05, 0.1, 0.3),
-                "bit_flip": (1, 10, 100),
-                "bit_error": (1e-5, 1e-4, 1e-3),
-                "stuck_at": (1e-4, 1e-3, 1e-2),
-                "bit_flip_attack": (1, 5, 20),
-                "quantise": (4, 3, 2),
-                "prune": (0.5, 0.8, 0.95),
-                "remove_channels": (0.1, 0.3, 0.5),
-                "label_noise": (0.2, 0.4, 0.6),
-                "bad_nets": (0.01, 0.05, 0.1),
-            },
-            (
-                "retrain_all", "retrain_damaged", "retrain_last", "rebuild", "distil",
-                "restore_half", "clip_activations", "mend",
-            ),
-            [Effort(steps=60)],
-            draws=3,
-            limit=1500,
-            for_data=_FOR_DATA,
+            _LENET_DAMAGES,
+            ("retrain_all", "retrain_damaged", "retrain_last", "rebuild", "distil", "restore_half",
+             "clip_activations", "mend"),
+            [Effort(steps=60)], draws=3, limit=1500, for_data=_FOR_DATA,
         ),
         Plan(
-            {
-                "zero": (0.1, 0.3),
-                "noise": (0.3, 0.6),
-                "bit_flip": (100, 1000),
-                "bit_flip_attack": (5, 20),
-                "quantise": (4, 3),
-                "prune": (0.5, 0.8),
-                "remove_layers": (1, 2),
-            },
-            (
-                "retrain_all", "retrain_last", "distil", "reestimate_batch_norm",
-                "clip_activations", "zero_suspects_batch_norm", "mend",
-            ),
-            [Effort(steps=20, tuning=_SGD)],
-            draws=1,
-            limit=1017,
-            stored_in="int8",
+            _RESNET_DAMAGES,
+            ("retrain_all", "retrain_last", "distil", "reestimate_batch_norm", "clip_activations",
+             "zero_suspects_batch_norm", "mend"),
+            [Effort(steps=20, tuning=_SGD)], draws=1, limit=1017, stored_in="int8",
         ),
     ),
 }  # fmt: skip

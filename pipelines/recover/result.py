@@ -13,7 +13,6 @@ from callbacks.damage.kind import steps
 from callbacks.family import Number
 from callbacks.results import records
 from callbacks.words import NBSP
-from pipelines.recover.comparison import CONDITIONS, asked_otherwise, differences, shared_rows
 from pipelines.recover.damages import unit_of
 from pipelines.recover.headline import headline, sentences, silent_error_headline
 from pipelines.recover.sections import (
@@ -24,13 +23,21 @@ from pipelines.recover.sections import (
     recommended_section,
     silent_error_section,
 )
-from pipelines.recover.table import damages_of, recommended, summarised
+from pipelines.recover.table import (
+    damages_of,
+    differences,
+    recommended,
+    shared_rows,
+    summarised,
+)
 from pipelines.report.about import About
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of
 from pipelines.report.sections import Section
 from pipelines.study import slug
 
+_CONDITIONS = ("effort", "stored_in", "layers", "limit")
+"""Settings that two models must share for their repairs to be comparable."""
 _ADVICE = ["subject", "damage", "severity", "acc", "ratio", "strategy", "why"]
 
 
@@ -96,7 +103,7 @@ class Recoverability:
                 for name, number in self.of(subject).headline().items()
             }
         (settings,) = self.settings.values()
-        conditions = " ".join(str(settings.get(name)) for name in CONDITIONS)
+        conditions = " ".join(str(settings.get(name)) for name in _CONDITIONS)
         numbers = headline(self.rows, self.lines, self.advice, conditions)
         return numbers | silent_error_headline(self.silent_errors)
 
@@ -147,9 +154,12 @@ class Recoverability:
     ) -> tuple["Recoverability", "Recoverability", list[Section]]:
         """Both with the repairs that both were asked for, and their differences draw by draw."""
         mine, its, notes = shared_rows(self.rows, other.rows)
-        reasons = asked_otherwise(self.settings, other.settings, mine)
-        if reasons:
-            section = comparison_section(self.title, other.title, pd.DataFrame(), reasons)
+        pairs = list(zip(self.settings.values(), other.settings.values(), strict=False))
+        unlike = [x for x in _CONDITIONS if any(a.get(x) != b.get(x) for a, b in pairs)]
+        if unlike or damages_of(mine).empty:
+            reason = f"Other {' and '.join(unlike)}" if unlike else "No draw of a damage in common"
+            notes = [f"{reason}: nothing is compared repair by repair."]
+            section = comparison_section(self.title, other.title, pd.DataFrame(), notes)
             return self, other, [section]
         section = comparison_section(self.title, other.title, differences(mine, its), notes)
         return replace(self, rows=mine), replace(other, rows=its), [section]

@@ -20,6 +20,7 @@ from pipelines.recover.damages import CONTROLS
 from pipelines.recover.strategies import strategy_named
 
 KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]
+_DRAW = [*KEYS, "seed", "training_seed"]
 _LEVELS = (0.90, 0.95, 0.99)
 _MEANS = (
     "acc_original", "acc_damaged", "retained", "negative_flips", "agreement", "area", "steps",
@@ -191,3 +192,46 @@ def _net(lines: pd.DataFrame) -> Iterator[float]:
     for line in records(lines):
         trained = control.get((line["subject"], line["optimizer"]), math.nan)
         yield line["acc"] - trained if strategy_named(line["strategy"]).trains else math.nan
+
+
+def shared_rows(
+    one: pd.DataFrame, other: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The rows of the draws that both have, and which repairs only one of them has."""
+    keys = [pd.MultiIndex.from_frame(_paired(rows).filter(_DRAW)) for rows in (one, other)]
+    mine, its = pd.DataFrame(one[keys[0].isin(keys[1])]), pd.DataFrame(other[keys[1].isin(keys[0])])
+    known = [key for key, _ in groups(_paired(mine), KEYS)]
+    lost = [
+        f"{key['damage']} {key['severity']:g} {key['strategy']}"
+        for rows in (one, other)
+        for key, _ in groups(_paired(rows), KEYS)
+        if key not in known
+    ]
+    names = ", ".join(dict.fromkeys(lost))
+    return mine, its, [f"Left out, as only one has it: {names}."] if names else []
+
+
+def differences(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy after the same repair of the same draws, other minus one.
+
+    Args:
+        one: from `shared_rows`.
+        other: the same draws of another model.
+
+    Returns:
+        `damage severity strategy optimizer one other difference low high`, a line a repair; draws
+        that failed in either are left out.
+    """
+    both = _paired(damages_of(one)).merge(_paired(damages_of(other)), on=_DRAW)
+    both = pd.DataFrame(both[(both["status_x"] == "ok") & (both["status_y"] == "ok")])
+    lines = []
+    for key, part in groups(both, KEYS):
+        mine, its = part["acc_repaired_x"], part["acc_repaired_y"]
+        change = dict(zip(("difference", "low", "high"), student(its - mine), strict=True))
+        lines.append({**key, "one": mine.mean(), "other": its.mean(), **change})
+    return pd.DataFrame(lines)
+
+
+def _paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a single model pair with those of any other."""
+    return rows if rows["subject"].nunique() > 1 else rows.assign(subject="")

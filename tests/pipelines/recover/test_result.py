@@ -175,7 +175,7 @@ def test_side_by_side_only_what_both_were_asked(made_recoverability: Make) -> No
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"steps": 50}, "Other effort"), ({"severities": (0.1,)}, "They share no draw")],
+    [({"steps": 50}, "Other effort"), ({"severities": (0.1,)}, "No draw of a damage in common")],
 )
 def test_what_was_asked_otherwise_is_not_compared(
     changes: dict, reason: str, made_recoverability: Make
