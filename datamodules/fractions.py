@@ -104,7 +104,7 @@ def labelled(data: ImageDataModule) -> Images:
     )  # readable, within the limit
     every.preprocessing = data.preprocessing
     if isinstance(train, FileImages) and isinstance(every, FileImages):
-        every.sizes = train.sizes  # found when the files were looked through
+        every.shapes = train.shapes  # found when the files were looked through
     return every.subset(kept.nonzero()[:, 0])
 
 

@@ -87,7 +87,8 @@ def measure(
     Returns:
         The evaluation; interrupted, it holds the rows so far and says so.
     """
-    trainer = study.trainer([EvaluationProgress(), *probes], **TRAINER)
+    progress = EvaluationProgress(enabled=bool(study.config))
+    trainer = study.trainer([progress, *probes], **TRAINER)
     done = uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False))
     results = [_result(probe, partial=not done) for probe in probes]
     about = study.about(classifier, interrupted=not done)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.resume import weights_digest
 from datamodules import CIFAR10, MNIST
@@ -133,7 +132,7 @@ def _lenet(study: Study, plan: Plan, places: Path | None) -> Original:
     }  # fmt: skip
 
     def work(folder: Path) -> Cell:
-        rank_zero_only(print)(f"training LeNet on MNIST, {_LENET_STEPS:,} steps ...")
+        study.say(f"training LeNet on MNIST, {_LENET_STEPS:,} steps ...")
         fit(FineTuning(classifier, Tuning()), data, _LENET_STEPS, study.flags)
         save_classifier(classifier, folder)
         return Cell({})

@@ -27,7 +27,7 @@ from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
 from pipelines.training import load_weights, shuffled
 
-VERSION = 2
+VERSION = 1
 """Of what a row says; cells of other versions are measured again."""
 
 
@@ -59,8 +59,8 @@ class Experiment:
         for done, task in enumerate(tasks, 1):
             row = self._row(task)
             left = (time.perf_counter() - begun) / done * (len(tasks) - done)
-            if self.study.is_first:
-                print(f"{done}/{len(tasks)}  {_told(row)}{_later(left)}", flush=True)
+            later = f"   about {left / 60:.0f} min left" if left > 90 else ""
+            self.study.say(f"{done}/{len(tasks)}  {_outcome(row)}{later}")
             yield row
 
     def silent_errors(self, error: float) -> pd.DataFrame:
@@ -184,11 +184,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _outcome(row: Mapping[str, Any]) -> str:
     before, after = 100 * row["acc_damaged"], 100 * row["acc_repaired"]
     outcome = f"{before:.1f} -> {after:.1f} %" if row["status"] == "ok" else row["status"]
     return f"{row['damage']} {row['severity']:g}  {row['strategy']}: {outcome}"
-
-
-def _later(seconds: float) -> str:
-    return f"   about {seconds / 60:.0f} min left" if seconds > 90 else ""
