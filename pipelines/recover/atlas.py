@@ -14,9 +14,8 @@ from pipelines.cells import Cell
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
-from pipelines.recover.training import fit
 from pipelines.study import DataLike, ModelLike, Study
-from pipelines.training import load_weights
+from pipelines.training import load_weights, train_steps
 
 _FOR_DATA = (
     "retrain_all", "retrain_last", "recollect", "pretraining_part", "drop_suspects", "distil",
@@ -133,7 +132,7 @@ def _lenet(study: Study, plan: Plan, places: Path | None) -> Original:
 
     def work(folder: Path) -> Cell:
         study.say(f"training LeNet on MNIST, {_LENET_STEPS:,} steps ...")
-        fit(FineTuning(classifier, Tuning()), data, _LENET_STEPS, study.flags)
+        train_steps(FineTuning(classifier, Tuning()), data, _LENET_STEPS, study.flags)
         save_classifier(classifier, folder)
         return Cell({})
 

@@ -12,20 +12,19 @@ import pandas as pd
 import torch
 
 from callbacks import Probe
+from callbacks.damage.injections import silent_error_rate
 from datamodules import ImageDataModule
 from lightning_modules import Classifier, Tuning, save_classifier
 from lightning_modules.recovery import Recovery
 from pipelines.cells import Cell
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.recover.damages import CONTROLS, Damaged, control, damaged_by
-from pipelines.recover.injections import silent_error_rate
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan, Task
 from pipelines.recover.row import OutOfMemoryError, repaired
-from pipelines.recover.training import fit
 from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
-from pipelines.training import load_weights, shuffled
+from pipelines.training import load_weights, shuffled, train_steps
 
 VERSION = 1
 """Of what a row says; cells of other versions are measured again."""
@@ -69,10 +68,14 @@ class Experiment:
         Args:
             error: half-width of the interval to stop at.
         """
-        lines, seed = [], self.study.seed
+        lines, seed, shown = (
+            [],
+            self.study.seed,
+            (self.original.classifier, self.original.test.image),
+        )
         for name, severity in self.plan.grid():
             damage = self.plan.made(name)
-            asked = (self.original, damage, severity, error, seed)
+            asked = (*shown, damage, severity, error, seed)
             facts = {"injected": repr(damage), "severity": severity, "error": error, "seed": seed}
             cell = self._cell(facts, lambda _, asked=asked: Cell(silent_error_rate(*asked)))
             lines.append({"subject": self.original.label, "damage": name, **cell.facts})
@@ -166,7 +169,7 @@ class Experiment:
 
         def work(folder: Path) -> Cell:
             with seeded(seed):
-                fit(Recovery(classifier, Tuning()), served, steps, self.study.flags)
+                train_steps(Recovery(classifier, Tuning()), served, steps, self.study.flags)
             save_classifier(classifier, folder)
             return Cell({})
 

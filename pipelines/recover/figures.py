@@ -37,10 +37,11 @@ def maps(lines: pd.DataFrame, prefix: str) -> dict[str, Figure]:
     if len(shown[["damage", "severity"]].drop_duplicates()) < 2:
         return {}
     draws = f"mean of {shown['draws'].max()} draws" if shown["draws"].max() > 1 else "one draw"
-    title = f"Share of the loss that came back, {draws}"
+    subject = lines["subject"].iloc[0]
+    back, took = (f"{subject}\n{what}, {draws}" for what in ("Share that came back", "Seconds"))
     return {
-        f"{prefix}_ratio": _map(shown, "ratio", title, "RdBu", Normalize(-1, 1)),
-        f"{prefix}_seconds": _map(shown, "seconds", f"Seconds, {draws}", "Blues", LogNorm(1e-2)),
+        f"{prefix}_ratio": _map(shown, "ratio", back, "RdBu", Normalize(-1, 1)),
+        f"{prefix}_seconds": _map(shown, "seconds", took, "Blues", LogNorm(1e-2)),
     }
 
 

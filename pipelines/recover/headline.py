@@ -123,7 +123,7 @@ def _mean(lines: Sequence[Line], name: str) -> Interval:
 def _what(lines: Sequence[Line]) -> str:
     """`weights set to zero at 0.6 (share of weights)`."""
     if len(lines) > 1:
-        return f"{len(lines)} kinds of damage, each at its hardest severity,"
+        return f"{len(lines)} kinds of damage, each at its hardest"
     line, unit = lines[0], unit_of(lines[0]["damage"])
     return (
         f"{title_of(line['damage']).lower()} at {line['severity']:g}{f' ({unit})' if unit else ''}"

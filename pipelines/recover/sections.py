@@ -157,7 +157,7 @@ def _accuracy(line: Line) -> Cell:
 
 
 def _ratio(line: Line) -> Cell:
-    if line["in_noise"]:
+    if line["in_noise"] or line["damage"] in CONTROLS:
         return Cell("" if line["damage"] in CONTROLS else "in the noise")
     return Cell(number(line["ratio"], 2), ends(line["ratio_low"], line["ratio_high"], 1, 2))
 

@@ -10,18 +10,7 @@ from lightning_modules import Classifier
 from lightning_modules.recovery import Recovery, Trainable
 from pipelines.recover.original import answers
 from pipelines.recover.repair import Repair
-from pipelines.trainer import made_trainer, uninterrupted
-from pipelines.training import shuffled
-
-_QUIET: dict[str, Any] = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "limit_val_batches": 0,
-    "num_sanity_val_steps": 0,
-    "max_epochs": -1,
-}
+from pipelines.training import shuffled, train_steps
 
 
 class AccuracyCurve(L.Callback):
@@ -84,7 +73,7 @@ def train(
     module = Recovery(repair.classifier, effort.tuning, trainable, teacher, repair.held)
     curve = AccuracyCurve(repair.curve_test, effort.steps, effort.points)
     try:
-        fit(module, served, effort.steps, repair.flags, curve)
+        train_steps(module, served, effort.steps, repair.flags, [curve])
     finally:
         repair.curve = curve.points
         available = len(served.images("train"))
@@ -96,30 +85,6 @@ def train(
         repair.spent.images += distinct
         repair.spent.forwards += 0 if teacher is None else samples
         repair.classifier.eval().requires_grad_(True)
-
-
-def fit(
-    module: L.LightningModule,
-    data: ImageDataModule,
-    steps: int,
-    flags: dict[str, Any],
-    *own: L.Callback,
-) -> None:
-    """Fits a module for some steps, quietly; there is no best epoch: the last step counts.
-
-    Args:
-        module: to train.
-        data: what it is trained on.
-        steps: of the optimizer.
-        flags: of Lightning's Trainer.
-        *own: callbacks.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C.
-    """
-    trainer = made_trainer({**_QUIET, **flags, "max_steps": steps}, list(own))
-    if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
-        raise KeyboardInterrupt
 
 
 def grid(steps: int, points: int) -> list[int]:

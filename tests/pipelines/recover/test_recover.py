@@ -14,6 +14,7 @@ from callbacks.damage import Zero
 from datamodules import Digits
 from lightning_modules import load_classifier
 from pipelines import recover
+from pipelines import study as study_module
 from pipelines.recover import cell, row
 from pipelines.recover.atlas import ATLASES, Atlas
 from pipelines.recover.cell import Experiment
@@ -31,6 +32,16 @@ Assay = Callable[..., tuple[int, str, str]]
 DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--data.limit", "300", "--limit", "100"]
 FEW = ["--effort.steps", "3", "--effort.points", "2", "--effort.images", "32", "--draws", "1"]
 UNTRACKED = ["--tracking.enabled", "false"]
+
+
+@pytest.fixture
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing pages takes most of the time; one test looks at them."""
+    monkeypatch.setattr(study_module, "write_page", lambda *_: None)
+    monkeypatch.setattr(study_module, "save_png", lambda *_: None)
+
+
+undrawn = pytest.mark.usefixtures("_undrawn")
 
 
 def results(home: Path) -> list[Recoverability]:
@@ -80,6 +91,7 @@ def test_the_runs_the_table_and_the_page(assay: Assay, home: Path, lenet: Path) 
     assert [point.step for point in curve] == [0, 1, 3]
 
 
+@undrawn
 def test_recipes_seeds_and_silent_errors(assay: Assay, home: Path, lenet: Path) -> None:
     code, out, err = assay(
         "recover", "--model", f"checkpoint:{lenet}", "--arch", "lenet", *DIGITS, *FEW, *UNTRACKED,
@@ -98,6 +110,7 @@ def test_recipes_seeds_and_silent_errors(assay: Assay, home: Path, lenet: Path) 
     assert errors["injections"] >= 30
 
 
+@undrawn
 def test_two_settings_do_not_replace_each_other(home: Path, lenet: Path) -> None:
     """In Python, and a model whose name has a slash: nothing is written beside the user's file."""
     elsewhere = home / "elsewhere"
@@ -169,6 +182,7 @@ def test_mistakes(name: str, assay: Assay, home: Path) -> None:
     assert not runs(home), "told before a run is made"
 
 
+@undrawn
 def test_an_atlas_goes_on_where_it_stopped(
     assay: Assay, home: Path, lenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

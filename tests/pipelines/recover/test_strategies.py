@@ -30,8 +30,8 @@ from pipelines.recover.repair import KNOWLEDGE, Effort, Repair
 from pipelines.recover.row import repaired
 from pipelines.recover.strategies import STRATEGIES, checked_strategies
 from pipelines.recover.table import recommended, summarised
-from pipelines.recover.training import fit, grid
-from pipelines.training import shuffled
+from pipelines.recover.training import grid
+from pipelines.training import shuffled, train_steps
 
 EACH = pytest.mark.parametrize("name", list(STRATEGIES))
 EFFORT = Effort(steps=6, images=64, points=3)
@@ -43,13 +43,13 @@ def original() -> Original:
     data = Digits(batch_size=64, resize=28)
     one = load_classifier("lenet", data_classes=data.classes, preprocessing=data.preprocessing)
     data.adopt(one.preprocessing)
-    fit(FineTuning(one, Tuning()), data, 150, CPU)
+    train_steps(FineTuning(one, Tuning()), data, 150, CPU)
     return Original.of(one, data, "float32", 200, "LeNet/Digits")
 
 
 def damaged(original: Original, damage: Any, severity: float, seed: int = 0) -> Damaged:
     def train(classifier: Classifier, data: ImageDataModule, steps: int, seed: int) -> None:
-        fit(Recovery(classifier, Tuning()), shuffled(data, seed), steps, CPU)
+        train_steps(Recovery(classifier, Tuning()), shuffled(data, seed), steps, CPU)
 
     name = getattr(damage, "name", "data")
     return damaged_by(original, damage, name, severity, seed, train)
