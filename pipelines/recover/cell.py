@@ -63,18 +63,14 @@ class Experiment:
             yield row
 
     def silent_errors(self, error: float) -> pd.DataFrame:
-        """How often one injection silently changes one answer, a line a severity.
-
-        Args:
-            error: half-width of the interval to stop at.
-        """
+        """How often one injection silently changes one answer, to half an interval of `error`."""
         lines, seed, shown = (
             [],
             self.study.seed,
             (self.original.classifier, self.original.test.image),
         )
         for name, severity in self.plan.grid():
-            damage = self.plan.made(name)
+            damage = self.plan.damage(name)
             asked = (*shown, damage, severity, error, seed)
             facts = {"injected": repr(damage), "severity": severity, "error": error, "seed": seed}
             cell = self._cell(facts, lambda _, asked=asked: Cell(silent_error_rate(*asked)))
@@ -102,11 +98,11 @@ class Experiment:
     def _row(self, task: Task) -> dict[str, Any]:
         """A repair's row; one that does not fit into memory is tried again the next time."""
         repair = task.strategy, task.effort, task.training_seed
-        damage = "control" if task.damage in CONTROLS else repr(self.plan.made(task.damage))
+        damage = "control" if task.damage in CONTROLS else repr(self.plan.damage(task.damage))
         facts = {"task": repr(task[:-1]), "damage": damage}
 
         def work() -> tuple[Classifier, dict[str, Any]]:
-            with seeded(task.training_seed):
+            with seeded(task.training_seed):  # dropout, too, must not depend on earlier cells
                 return repaired(self._damaged(task), *repair, self.study.flags)
 
         try:
@@ -133,11 +129,12 @@ class Experiment:
                 probes = make_probes(self.probes, "quick", study)
                 prepare_probes(probes, classifier, data, study)
                 evaluation = measure(study, classifier, data, probes)
-                if evaluation.about.interrupted:
+                if evaluation.about.interrupted:  # half an evaluation is no cell
                     raise KeyboardInterrupt
                 save_result(evaluation, folder / "evaluation")
             return Cell(row)
 
+        # A cell with an evaluation is another one than the same row without, as in an atlas.
         asked = {**facts, "stage": name, "probes": self.stage_settings, "seed": study.seed}
         cell = self._cell(asked, evaluated)
         if cell.folder is not None and (cell.folder / "evaluation").is_dir():
@@ -156,7 +153,7 @@ class Experiment:
             if name in CONTROLS:
                 damaged = control(self.original, name, seed)
             else:
-                damage, train = self.plan.made(name), self._trained_on
+                damage, train = self.plan.damage(name), self._trained_on
                 damaged = damaged_by(self.original, damage, name, severity, seed, train)
             self._latest = key, damaged
         return self._latest[1]
@@ -173,6 +170,7 @@ class Experiment:
             save_classifier(classifier, folder)
             return Cell({})
 
+        # A cell of its own: many strategies begin here, and it takes as long as all of them.
         facts = {"trained on": served.training_digest(), "steps": steps, "seed": seed}
         folder = self._cell(facts, work).folder
         assert folder is not None

@@ -79,7 +79,7 @@ def recover(
         KeyboardInterrupt: after the rows so far are logged.
     """
     study = Study("recover", "recoverability", options, TRAINER)
-    study.flags = device_flags(study.flags)
+    study.flags = device_flags(study.flags)  # how long a repair trains is its effort's matter
     if atlas != "none":
         planned = list(open_atlas(study, ATLASES[atlas], model, data, atlas_root))
         stages, name = None, study.name(f"atlas-{atlas}")
@@ -98,10 +98,10 @@ def recover(
     for original, plan in planned:
         plan.check(original, inject_until)
     experiments = [Experiment(study, original, plan, stages) for original, plan in planned]
-    asked = {one.original.label: (one.plan.parameters(), one.stage_settings) for one in experiments}
+    asked = {e.original.label: (e.plan.parameters(), e.stage_settings) for e in experiments}
     with study.running(name, {**asked, "atlas": atlas, "inject_until": inject_until}):
         result = _measured(study, experiments, inject_until, "" if atlas == "none" else atlas)
-        if len(experiments) > 1 and not result.about.interrupted:
+        if len(experiments) > 1 and not result.about.interrupted:  # a run for each model
             for subject in result.subjects:
                 study.log_stage(subject, result.of(subject))
         study.finish(result)
@@ -128,6 +128,6 @@ def _measured(
         interrupted = True
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
-    settings = {one.original.label: one.plan.parameters() for one in experiments}
+    settings = {e.original.label: e.plan.parameters() for e in experiments}
     about, table = study.about(interrupted=interrupted), pd.DataFrame(rows)
     return Recoverability(about, table, settings, pd.concat(injected), atlas)

@@ -169,6 +169,7 @@ def recorded(original: Original, damage: Damage, severity: float, seed: int) -> 
     Raises:
         UserError: a severity or layers that make no sense.
     """
+    # Training images: an attack on those that judge would flatter every repair.
     classifier, batch = original.classifier, original.data.taken("train", _AIMED_AT)
     device = classifier.device
     return damage(classifier, severity, seed, batch.image.to(device), batch.label.to(device))
@@ -196,7 +197,7 @@ def damaged_by(
     if isinstance(damage, TrainingDamage):
         spoiling = damage.make(severity)
         data, _ = spoiled(original.data, spoiling, seed)
-        train(classifier, data, damage.steps, seed)
+        train(classifier, data, damage.steps, seed)  # on, as if nobody had noticed
         trigger = spoiling if isinstance(spoiling, BadNets) else None
         return Damaged(original, classifier.eval(), *about, data=data, trigger=trigger)
     record = recorded(original, damage, severity, seed)

@@ -1,4 +1,7 @@
-"""Maps of what came back and what it cost, and curves over severity and training steps."""
+"""Maps of what came back and what it cost, and curves over severity and training steps.
+
+Figures come by name; `prefix` is what names of one model, or one damage of it, begin with.
+"""
 
 import json
 from collections.abc import Mapping
@@ -26,12 +29,7 @@ _UNIT_DOWNWARDS = "bits left"
 
 
 def maps(lines: pd.DataFrame, prefix: str) -> dict[str, Figure]:
-    """What came back, and how long it took: damages down, strategies across.
-
-    Args:
-        lines: of `summarised`, of one model.
-        prefix: of the figures' names.
-    """
+    """What came back of one model, and how long it took: damages down, strategies across."""
     shown = damages_of(lines)
     shown = pd.DataFrame(shown[~shown["strategy"].isin(["nothing", "restore_all"])])
     if len(shown[["damage", "severity"]].drop_duplicates()) < 2:
@@ -46,14 +44,7 @@ def maps(lines: pd.DataFrame, prefix: str) -> dict[str, Figure]:
 
 
 def severity_curves(lines: pd.DataFrame, best: str, classes: int, prefix: str) -> dict[str, Figure]:
-    """Accuracy against severity, a line a repair; nothing and the best with their intervals.
-
-    Args:
-        lines: of `summarised`, of one model and damage.
-        best: strategy that is recommended.
-        classes: of the model, for the line of chance.
-        prefix: of the figures' names.
-    """
+    """Accuracy against severity of one damage; nothing and the best repair have their intervals."""
     unit = unit_of(str(lines["damage"].iloc[0]))
     start = {} if unit == _UNIT_DOWNWARDS else {"correct": float(lines["acc_original"].iloc[0])}
     parts = groups(pd.DataFrame(lines[lines["status"] == "ok"]), ["strategy", "optimizer"])
@@ -71,12 +62,7 @@ def severity_curves(lines: pd.DataFrame, best: str, classes: int, prefix: str) -
 
 
 def training_curves(rows: pd.DataFrame, prefix: str) -> dict[str, Figure]:
-    """Accuracy against training steps of the first draw, a figure a severity.
-
-    Args:
-        rows: of one model and damage.
-        prefix: of the figures' names.
-    """
+    """Accuracy against training steps of the first draw of one damage, a figure a severity."""
     trained = rows[[len(json.loads(curve)) > 1 for curve in rows["curve"]]]
     first = pd.DataFrame(trained[trained["training_seed"] == rows["seed"].min()])
     return {

@@ -32,18 +32,12 @@ def headline(
     """Accuracy before, damaged and repaired, what came back, and how long it took.
 
     Of several kinds of damage they are means, each kind at its hardest severity.
-
-    Args:
-        rows: of one model.
-        lines: its rows summarised.
-        advice: the lines of the repairs to take.
-        conditions: what was asked.
     """
     n, acc = int(rows["n"].iloc[0]), float(rows["acc_original"].iloc[0])
     note = f"undamaged, on {n:,} images"
     before = Number("Accuracy before", rate(round(n * acc), n), "%", note, conditions)
     hardest, chosen = _hardest(lines, advice)
-    if not hardest:
+    if not hardest:  # interrupted among the controls
         return {"original_acc": before}
     several, best = len(hardest) > 1, strategy_named(chosen[0]["strategy"]).title
     repair = "the repairs to take" if several else best

@@ -65,7 +65,7 @@ class Original:
             limit: test images at most.
             label: for tables; default: model and data.
         """
-        own = copy.deepcopy(classifier).eval()
+        own = copy.deepcopy(classifier).eval()  # a user's network keeps its weights and mode
         names = Selection().names(own)
         own.load_state_dict(stored_as(own.state_dict(), names, stored_in))
         weights = {name: own.state_dict()[name] for name in names}
@@ -89,7 +89,7 @@ class Original:
     def facts(self) -> dict[str, Any]:
         """Everything about model and data that may change a row."""
         data, model = self.data, self.classifier
-        with torch.no_grad():
+        with torch.no_grad():  # of a network whose source has changed the weights tell nothing
             example = in_chunks(model, self.test.image[:8].to(model.device), model.chunk)
         return {
             "label": self.label, "weights": weights_digest(model), "chunk": model.chunk,

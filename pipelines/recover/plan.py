@@ -68,16 +68,16 @@ class Plan:
                     f"Expected `{name}` to be at least 1, but got {getattr(self, name)}."
                 )
         for name in self.damages:
-            self.made(name)
+            self.damage(name)
 
-    def made(self, name: str) -> Any:
+    def damage(self, name: str) -> Any:
         """The damage of a name."""
         return make_damage(name, self.stored_in, tuple(self.layers))
 
     def grid(self) -> Iterator[tuple[str, float]]:
         """Every damage with every severity."""
         for name, severities in self.damages.items():
-            yield from product([name], severities or self.made(name).severities)
+            yield from product([name], severities or self.damage(name).severities)
 
     def check(self, original: Original, inject_until: float | None = None) -> None:
         """Refuses what makes no sense for a model, before anything is measured.
@@ -92,8 +92,8 @@ class Plan:
         if inject_until is not None and not 0 < inject_until < 0.5:
             raise UserError(f"Expected `inject_until` in (0, 0.5), but got {inject_until:g}.")
         for name, severity in self.grid():
-            damage, is_random = self.made(name), False
-            if isinstance(damage, TrainingDamage):
+            damage, is_random = self.damage(name), False
+            if isinstance(damage, TrainingDamage):  # whose constructor checks
                 damage.make(severity)
             elif name != "bit_flip_attack":  # which searches for minutes
                 is_random = isinstance(recorded(original, damage, severity, 0), Record)
@@ -108,13 +108,13 @@ class Plan:
         """
         seeds = range(seed, seed + self.draws)
         for draw, effort, kind in product(seeds, self.efforts, CONTROLS):
-            yield Task(kind, 0.0, draw, "retrain_all", effort, draw, False)
+            yield Task(kind, 0.0, draw, "retrain_all", effort, draw, False)  # as long as repairs
         for (name, severity), draw in product(self.grid(), seeds):
             given = self.for_data if name in DATA_DAMAGES and self.for_data else self.strategies
             for strategy in dict.fromkeys(("nothing", *given)):
                 for effort, training in self._ways(strategy):
                     is_first = draw == seed and training == 0 and effort is self.efforts[0]
-                    again = draw + 1000 * training
+                    again = draw + 1000 * training  # far from the seeds of other draws
                     yield Task(name, severity, draw, strategy, effort, again, is_first)
 
     def parameters(self) -> dict[str, Any]:

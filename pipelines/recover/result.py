@@ -134,12 +134,10 @@ class Recoverability:
 
     def parameters(self) -> dict[str, Any]:
         """What was asked."""
-        asked = {
-            f"{self._prefix(subject)}{name}": value
-            for subject, settings in self.settings.items()
-            for name, value in settings.items()
-        }
-        return asked | ({"atlas": self.atlas} if self.atlas else {})
+        if len(self.settings) > 1:  # of an atlas its name says it all
+            return {"atlas": self.atlas}
+        (settings,) = self.settings.values()
+        return {**settings, **({"atlas": self.atlas} if self.atlas else {})}
 
     def sections(self) -> Sequence[Section]:
         """Of the page."""

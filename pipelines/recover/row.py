@@ -58,7 +58,7 @@ def repaired(
         seconds = repair.curve[-1]["seconds"] if repair.curve else time.perf_counter() - start
         return repair.classifier, _row(damaged, strategy, repair, status, seconds)
     status = f"out of memory: also with half the batch {status.splitlines()[0]}"
-    untouched = Repair(damaged, knows, effort, seed)
+    untouched = Repair(damaged, knows, effort, seed)  # what was half repaired is of no use
     raise OutOfMemoryError(_row(damaged, strategy, untouched, status, 0.0))
 
 
@@ -84,7 +84,7 @@ def _row(
 ) -> dict[str, Any]:
     """Names, costs, and what became of single answers, all on the same images."""
     original, spent = damaged.original, repair.spent
-    before, was_correct = original.answers
+    before, was_correct = original.answers  # asked once for all rows
     after, is_correct = answers(repair.classifier, original.test)
     drop = was_correct.double() - damaged.correct.double()
     return {

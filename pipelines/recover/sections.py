@@ -1,4 +1,4 @@
-"""The parts of a recovery's page and terminal."""
+"""The parts of a recovery's page and terminal: of rows, their lines and the advice on them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -46,12 +46,7 @@ def brief_sheets(lines: pd.DataFrame) -> Iterator[Sheet]:
 
 
 def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
-    """The repair to take for each damage, and maps of all.
-
-    Args:
-        lines: of `summarised`.
-        advice: of `recommended`.
-    """
+    """The repair to take for each damage, and maps of all."""
     figures = {
         name: figure
         for key, part in groups(lines, ["subject"])
@@ -68,13 +63,7 @@ def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
 def damage_sections(
     rows: pd.DataFrame, lines: pd.DataFrame, advice: Sequence[Line]
 ) -> Iterator[Section]:
-    """Curves of each damage, what came back of it, and what its repairs took.
-
-    Args:
-        rows: as `repaired` makes them.
-        lines: of `summarised`.
-        advice: of `recommended`.
-    """
+    """Curves of each damage, what came back of it, and what its repairs took."""
     best = {(line["subject"], line["damage"]): line["strategy"] for line in advice}
     for key, part in groups(damages_of(lines), ["subject", "damage"]):
         subject, damage = key["subject"], key["damage"]
@@ -115,16 +104,9 @@ def silent_error_section(table: pd.DataFrame) -> Section:
 
 
 def comparison_section(
-    one: str, other: str, differences: pd.DataFrame, notes: Sequence[str]
+    first: str, second: str, differences: pd.DataFrame, notes: Sequence[str]
 ) -> Section:
-    """Two models after the same repairs.
-
-    Args:
-        one: title of the first.
-        other: title of the second.
-        differences: see there.
-        notes: what was left out.
-    """
+    """Two models after the same repairs, by their titles; the notes say what was left out."""
     sheets = [_sheet(_DIFFERENCE, records(differences), in_terminal=True)]
     text = (
         "Accuracy after the same repair of the first and of the second, and the "
@@ -132,7 +114,7 @@ def comparison_section(
     )
     if differences.empty:
         sheets, text = [], ""
-    return Section(f"{other} against {one}", text, sheets=sheets, notes=notes)
+    return Section(f"{second} against {first}", text, sheets=sheets, notes=notes)
 
 
 def _sheet(
@@ -205,7 +187,7 @@ _CONTROL: Columns = {
     "steps": _amount("steps"),
 }  # fmt: skip
 _DIFFERENCE: Columns = {
-    **_REPAIR, "first %": lambda x: percent(x["one"]), "second %": lambda x: percent(x["other"]),
+    **_REPAIR, "first %": lambda x: percent(x["first"]), "second %": lambda x: percent(x["second"]),
     "points": lambda x: change_cell(Interval(x["difference"], x["low"], x["high"])),
 }  # fmt: skip
 _SILENT_ERRORS: Columns = {

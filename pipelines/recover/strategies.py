@@ -131,11 +131,11 @@ def _zero_suspects_reestimate(repair: Repair) -> None:
     _reestimate(repair)
 
 
-def _mend(repair: Repair) -> None:
+def _correct(repair: Repair) -> None:
     """Flips that the checksums can name are taken back."""
     weights = _signed(repair)
-    for name, mended in repair.signatures().mended(weights).items():
-        weights[name].copy_(mended)
+    for name, corrected in repair.signatures().mended(weights).items():
+        weights[name].copy_(corrected)
 
 
 def _recollect(repair: Repair) -> None:
@@ -188,7 +188,7 @@ STRATEGIES: dict[str, Strategy] = {
     "zero_suspects_batch_norm": Strategy(
         _zero_suspects_reestimate, "Zero, batch norm anew", _knows("signatures", "images")
     ),
-    "mend": Strategy(_mend, "Correct by checksum", _knows("signatures")),
+    "mend": Strategy(_correct, "Correct by checksum", _knows("signatures")),
     "recollect": Strategy(_recollect, "Collect data anew", _knows("labels", "clean data")),
     "pretraining_part": Strategy(
         _pretraining_part, "A tenth of old data", _knows("labels", "clean data")

@@ -94,7 +94,7 @@ def _recommended(lines: list[dict[str, Any]]) -> dict[str, Any]:
     repairs = [line for line in lines if line["status"] == "ok"]
     repairs = [line for line in repairs if line["strategy"] != "restore_all"]
     most = max(map(_merit, repairs))
-    close = [line for line in repairs if _merit(line) >= most - 0.01]
+    close = [line for line in repairs if _merit(line) >= most - 0.01]  # less is within the noise
     best = min(close, key=lambda line: (_price(line["strategy"]), -line["acc"], line["flops"]))
     knows = ", ".join(sorted(strategy_named(best["strategy"]).knows)) or "nothing"
     return {**best, "why": f"knows {knows}"}
@@ -195,15 +195,18 @@ def _net(lines: pd.DataFrame) -> Iterator[float]:
 
 
 def shared_rows(
-    one: pd.DataFrame, other: pd.DataFrame
+    first: pd.DataFrame, second: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """The rows of the draws that both have, and which repairs only one of them has."""
-    keys = [pd.MultiIndex.from_frame(_paired(rows).filter(_DRAW)) for rows in (one, other)]
-    mine, its = pd.DataFrame(one[keys[0].isin(keys[1])]), pd.DataFrame(other[keys[1].isin(keys[0])])
+    keys = [pd.MultiIndex.from_frame(_paired(rows).filter(_DRAW)) for rows in (first, second)]
+    mine, its = (
+        pd.DataFrame(first[keys[0].isin(keys[1])]),
+        pd.DataFrame(second[keys[1].isin(keys[0])]),
+    )
     known = [key for key, _ in groups(_paired(mine), KEYS)]
     lost = [
         f"{key['damage']} {key['severity']:g} {key['strategy']}"
-        for rows in (one, other)
+        for rows in (first, second)
         for key, _ in groups(_paired(rows), KEYS)
         if key not in known
     ]
@@ -211,24 +214,24 @@ def shared_rows(
     return mine, its, [f"Left out, as only one has it: {names}."] if names else []
 
 
-def differences(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy after the same repair of the same draws, other minus one.
+def differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy after the same repair of the same draws, second minus first.
 
     Args:
-        one: from `shared_rows`.
-        other: the same draws of another model.
+        first: from `shared_rows`.
+        second: the same draws of another model.
 
     Returns:
-        `damage severity strategy optimizer one other difference low high`, a line a repair; draws
-        that failed in either are left out.
+        `KEYS`, `first second` and `difference low high`, a line a repair; draws that failed in
+        either are left out.
     """
-    both = _paired(damages_of(one)).merge(_paired(damages_of(other)), on=_DRAW)
+    both = _paired(damages_of(first)).merge(_paired(damages_of(second)), on=_DRAW)
     both = pd.DataFrame(both[(both["status_x"] == "ok") & (both["status_y"] == "ok")])
     lines = []
     for key, part in groups(both, KEYS):
         mine, its = part["acc_repaired_x"], part["acc_repaired_y"]
         change = dict(zip(("difference", "low", "high"), student(its - mine), strict=True))
-        lines.append({**key, "one": mine.mean(), "other": its.mean(), **change})
+        lines.append({**key, "first": mine.mean(), "second": its.mean(), **change})
     return pd.DataFrame(lines)
 
 
