@@ -92,7 +92,7 @@ def sentences(lines: pd.DataFrame, advice: Sequence[Line]) -> Iterator[str]:
     elif chosen[0]["in_noise"]:
         yield "The loss is too small for these images to tell what comes back."
     else:
-        yield "No repair does better than to do nothing."
+        yield "No repair does better than to do nothing by more than a point."
 
 
 def _hardest(

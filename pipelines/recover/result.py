@@ -157,9 +157,8 @@ class Recoverability:
         if unlike or damages_of(mine).empty:
             reason = f"Other {' and '.join(unlike)}" if unlike else "No draw of a damage in common"
             notes = [f"{reason}: nothing is compared repair by repair."]
-            section = comparison_section(self.title, other.title, pd.DataFrame(), notes)
-            return self, other, [section]
-        section = comparison_section(self.title, other.title, differences(mine, its), notes)
+            return self, other, [comparison_section(pd.DataFrame(), notes)]
+        section = comparison_section(differences(mine, its), notes)
         return replace(self, rows=mine), replace(other, rows=its), [section]
 
     def parts(self) -> Parts:

@@ -103,10 +103,8 @@ def silent_error_section(table: pd.DataFrame) -> Section:
     return Section("Silent errors", text, sheets=[sheet])
 
 
-def comparison_section(
-    first: str, second: str, differences: pd.DataFrame, notes: Sequence[str]
-) -> Section:
-    """Two models after the same repairs, by their titles; the notes say what was left out."""
+def comparison_section(differences: pd.DataFrame, notes: Sequence[str]) -> Section:
+    """Two models after the same repairs; the notes say what was left out."""
     sheets = [_sheet(_DIFFERENCE, records(differences), in_terminal=True)]
     text = (
         "Accuracy after the same repair of the first and of the second, and the "
@@ -114,7 +112,7 @@ def comparison_section(
     )
     if differences.empty:
         sheets, text = [], ""
-    return Section(f"{second} against {first}", text, sheets=sheets, notes=notes)
+    return Section("Repair by repair", text, sheets=sheets, notes=notes)
 
 
 def _sheet(
