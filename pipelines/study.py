@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from callbacks.resume import weights_digest
+from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule, open_data
 from datamodules.errors import UserError, suggestion
@@ -242,7 +242,7 @@ class Study:
         self._key = fingerprint(
             {
                 "room": self.room,
-                "models": [weights_digest(model) for model in self.models],
+                "models": [model_digest(model) for model in self.models],
                 "data": [data.manifest_digest() for data in self.data],
                 "seed": self.seed,
                 "chunk": self.chunk,

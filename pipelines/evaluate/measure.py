@@ -114,6 +114,7 @@ def _notes(
 ) -> list[str]:
     """What was left out, what is not finite, what came from an earlier run."""
     notes = [probe.note for probe in probes if probe.note]
+    notes += [f"{probe.title}: {probe.reused}." for probe in probes if probe.reused]
     if data.skipped:
         notes.append(f"{len(data.skipped)} files that are no images were left out.")
     n = len(data.test_index)

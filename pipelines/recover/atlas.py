@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules import CIFAR10, MNIST
 from datamodules.errors import UserError
 from lightning_modules import FineTuning, Tuning, save_classifier

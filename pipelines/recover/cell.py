@@ -13,6 +13,7 @@ import torch
 
 from callbacks import Probe
 from callbacks.damage.injections import silent_error_rate
+from callbacks.digests import classes_in, source_digest
 from datamodules import ImageDataModule
 from lightning_modules import Classifier, Tuning, save_classifier
 from lightning_modules.recovery import Recovery
@@ -72,7 +73,7 @@ class Experiment:
         for name, severity in self.plan.grid():
             damage = self.plan.damage(name)
             asked = (*shown, damage, severity, error, seed)
-            facts = {"injected": repr(damage), "severity": severity, "error": error, "seed": seed}
+            facts = {"injected": severity, "error": error, "seed": seed, **_described(damage)}
             cell = self._cell(facts, lambda _, asked=asked: Cell(silent_error_rate(*asked)))
             lines.append({"subject": self.original.label, "damage": name, **cell.facts})
         return pd.DataFrame(lines)
@@ -98,8 +99,8 @@ class Experiment:
     def _row(self, task: Task) -> dict[str, Any]:
         """A repair's row; one that does not fit into memory is tried again the next time."""
         repair = task.strategy, task.effort, task.training_seed
-        damage = "control" if task.damage in CONTROLS else repr(self.plan.damage(task.damage))
-        facts = {"task": repr(task[:-1]), "damage": damage}
+        damage = None if task.damage in CONTROLS else self.plan.damage(task.damage)
+        facts = {"task": repr(task[:-1]), **_described(damage)}
 
         def work() -> tuple[Classifier, dict[str, Any]]:
             with seeded(task.training_seed):  # dropout, too, must not depend on earlier cells
@@ -175,6 +176,11 @@ class Experiment:
         folder = self._cell(facts, work).folder
         assert folder is not None
         load_weights(classifier, folder)
+
+
+def _described(damage: Any) -> dict[str, str]:
+    """A damage and the source of its algorithm, for a key."""
+    return {"damage": repr(damage), "source": source_digest(*classes_in(damage))}
 
 
 @contextmanager

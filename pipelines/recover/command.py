@@ -126,6 +126,8 @@ def _measured(
         if not rows:
             raise
         interrupted = True
+    if reused := study.cells.reused:
+        study.notes.append(f"{len(reused)} results are of earlier runs, up to {max(reused)}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
     settings = {e.original.label: e.plan.parameters() for e in experiments}

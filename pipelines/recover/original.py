@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from callbacks.damage import Selection, stored_as
 from callbacks.damage.signatures import Signatures
-from callbacks.resume import weights_digest
+from callbacks.digests import answers_digest, model_digest
 from callbacks.shards import fingerprint
 from datamodules import Batch, ImageDataModule
 from lightning_modules import Classifier, in_chunks
@@ -92,8 +92,8 @@ class Original:
         with torch.no_grad():  # of a network whose source has changed the weights tell nothing
             example = in_chunks(model, self.test.image[:8].to(model.device), model.chunk)
         return {
-            "label": self.label, "weights": weights_digest(model), "chunk": model.chunk,
-            "architecture": model.architecture, "logits": fingerprint({"logits": example.tolist()}),
+            "label": self.label, "model": model_digest(model), "answers": answers_digest(example),
+            "architecture": model.architecture, "chunk": model.chunk,
             "signatures": self.signatures.format, "train": data.training_digest(),
             "test": [data.manifest_digest(), fingerprint({"index": self.test.index.tolist()})],
             "loader": [data.batch_size, data.augment, data.seed, repr(data.preprocessing)],
