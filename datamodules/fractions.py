@@ -1,6 +1,5 @@
 """A part of the labelled images: so many a class, so many in all, or all of them."""
 
-import copy
 import re
 from dataclasses import dataclass
 from math import ceil
@@ -110,16 +109,5 @@ def labelled(data: ImageDataModule) -> Images:
 
 
 def with_images(data: ImageDataModule, **splits: Images) -> ImageDataModule:
-    """A copy of a data set that serves other images as its `train`, `val` or `test`.
-
-    Args:
-        data: with its test images loaded before, so that no seed can choose others.
-        splits: by name; the others stay.
-    """
-    copied = copy.copy(data)
-    copied._splits = {**data._splits, **splits}
-    copied._sources = dict(data._sources)
-    copied.notes = list(data.notes)
-    for images in splits.values():
-        images.preprocessing = data.preprocessing
-    return copied
+    """See `ImageDataModule.with_images`."""
+    return data.with_images(**splits)

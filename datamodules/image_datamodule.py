@@ -1,5 +1,6 @@
 """The base class of every data set: splits, loaders, device-side conversion, manifest."""
 
+import copy
 import hashlib
 import os
 from abc import ABC, abstractmethod
@@ -12,6 +13,7 @@ import PIL
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from typing_extensions import Self  # Python 3.10 has none
 
 from datamodules.augmentation import AUGMENTATIONS
 from datamodules.batch import Batch
@@ -182,6 +184,20 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """Returns a split, loaded if need be."""
         self.setup("test" if split == "test" else "fit")
         return self._splits[split]
+
+    def with_images(self, **splits: Images) -> Self:
+        """A copy that serves other images; nothing is loaded again.
+
+        Args:
+            **splits: images by split, e.g. `train`; the others stay. Have the test images loaded
+                before, so that no seed can choose others.
+        """
+        other = copy.copy(self)
+        other._splits, other._sources = {**self._splits, **splits}, dict(self._sources)
+        other.notes = list(self.notes)
+        for images in splits.values():
+            images.preprocessing = self.preprocessing
+        return other
 
     def taken(self, split: str, count: int) -> Batch:
         """Returns some images of a split in float32 [0, 1]: always the same, classes balanced."""

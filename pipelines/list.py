@@ -35,7 +35,7 @@ _TABLES = {
     ),
     "damages": Table("callbacks/damage/__init__.py", "DAMAGES", _RECOVER),
     "structure": Table("callbacks/damage/__init__.py", "STRUCTURE", _RECOVER),
-    "training_data": Table("pipelines/recover/subject.py", "DATA_DAMAGES", _RECOVER),
+    "training_data": Table("pipelines/recover/damages.py", "DATA_DAMAGES", _RECOVER),
     "strategies": Table(
         "pipelines/recover/strategies.py", "STRATEGIES", "assay recover --strategies NAME ..."
     ),

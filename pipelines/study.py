@@ -26,7 +26,7 @@ from pipelines.cells import Cells
 from pipelines.report.about import About, data_facts, environment, model_facts, now
 from pipelines.report.figures import save_png
 from pipelines.report.page import write_page
-from pipelines.report.result import Result, save_result
+from pipelines.report.result import Metric, Result, save_result
 from pipelines.report.terminal import print_result
 from pipelines.tracking import (
     Run,
@@ -284,7 +284,12 @@ class Study:
             yield run
 
     def log_stage(
-        self, name: str, result: Result, classifier: Classifier | None = None, **tags: str
+        self,
+        name: str,
+        result: Result,
+        classifier: Classifier | None = None,
+        metrics: Sequence[Metric] = (),
+        **tags: str,
     ) -> Run:
         """Writes a result of a stage below the study's folder and logs it to a run of its own.
 
@@ -292,6 +297,7 @@ class Study:
             name: of the stage.
             result: mostly an evaluation, just measured or kept in a cell.
             classifier: logged as a model; None logs none: what was damaged may not load again.
+            metrics: of the stage besides the result's, e.g. the curve of its training.
             **tags: besides those of the study.
         """
         with self.stage(name, **tags) as run:
@@ -301,6 +307,7 @@ class Study:
                 folder = self.folder / "stages" / slug(name)
                 self.write(result, folder)
                 log_result(run, result, folder, classifier)
+                run.log_batch(metrics)
         return run
 
     def finish(self, result: Result, classifier: Classifier | None = None) -> None:

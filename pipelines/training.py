@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import lightning as L
 import pandas as pd
 import safetensors.torch
 import torch
@@ -80,6 +81,35 @@ def train(
     restored = _restore(module, best.best_model_path)
     score = float("nan") if best.best_model_score is None else float(best.best_model_score)
     return Trained(score, trainer.current_epoch, diverged, restored)
+
+
+def train_steps(
+    module: L.LightningModule,
+    data: ImageDataModule,
+    steps: int,
+    flags: Mapping[str, Any],
+    own: Sequence[L.Callback] = (),
+) -> None:
+    """Trains for some steps, quietly and without validation: what counts is the last step.
+
+    Args:
+        module: trained in place.
+        data: what it is trained on.
+        steps: of the optimizer.
+        flags: of the Trainer, such as devices.
+        own: callbacks.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    quiet = {
+        "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "limit_val_batches": 0, "num_sanity_val_steps": 0,
+        "max_epochs": -1,
+    }  # fmt: skip
+    trainer = made_trainer({**quiet, **flags, "max_steps": steps}, list(own))
+    if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+        raise KeyboardInterrupt
 
 
 def trained_weights(

@@ -17,7 +17,7 @@ from callbacks.damage.activation_fault import ActivationFault, FaultyNeurons
 from callbacks.damage.bit_flip import BitDamage
 from callbacks.damage.bit_flip_attack import BitFlipAttack
 from callbacks.damage.formats import format_of
-from callbacks.damage.kind import Damage
+from callbacks.damage.kind import Damage, steps
 from callbacks.damage.prefix import Prefix
 from callbacks.damage.record import Record
 from callbacks.damage.selection import Selection, layers_of
@@ -240,15 +240,7 @@ class DamageProbe(Probe):
         if self.by == "bit":
             bits = format_of(self.damage.format).bits  # type: ignore[union-attr]
             return [(bit, float(bit)) for bit in range(bits)]
-        return [(self._step(i, severity), severity) for i, severity in enumerate(self.severities)]
-
-    def _step(self, position: int, severity: float) -> int:
-        """Flips are counted, shares are per mille; what is smaller is a position in the grid."""
-        if self.damage.unit == "flipped bits":
-            return int(severity)
-        thousands = [1000 * one for one in self.severities]
-        whole = all(abs(one - round(one)) < 1e-9 for one in thousands)
-        return round(1000 * severity) if whole else position + 1
+        return list(zip(steps(self.severities, self.damage.unit), self.severities, strict=True))
 
 
 def _with_aliases(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

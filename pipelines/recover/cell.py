@@ -1,173 +1,197 @@
-"""One damaged model, repaired by one strategy and judged against the original."""
+"""Carries out a plan on one model; every piece of work is a cell that is there whole or not."""
 
-import copy
 import json
-import math
 import time
-from dataclasses import asdict
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import torch
 
-from datamodules import Batch
-from datamodules.poisoning import attack_success_rate
-from lightning_modules import Classifier, DivergedError
-from lightning_modules.recovery.batch_norm import NotApplicableError
-from pipelines.recover.cost import UnitCost
-from pipelines.recover.patient import Effort, Knowledge, Patient
-from pipelines.recover.strategies import STRATEGIES, Strategy
-from pipelines.recover.subject import Damaged, Subject, judged_answers
+from callbacks import Probe
+from callbacks.damage.injections import silent_error_rate
+from callbacks.digests import classes_in, source_digest
+from datamodules import ImageDataModule
+from lightning_modules import Classifier, Tuning, save_classifier
+from lightning_modules.recovery import Recovery
+from pipelines.cells import Cell
+from pipelines.evaluate.measure import make_probes, measure, prepare_probes
+from pipelines.recover.damages import CONTROLS, Damaged, control, damaged_by
+from pipelines.recover.original import Original
+from pipelines.recover.plan import Plan, Task
+from pipelines.recover.row import OutOfMemoryError, repaired
+from pipelines.report.result import load_result, save_result
+from pipelines.study import Study
+from pipelines.training import load_weights, shuffled, train_steps
+
+VERSION = 1
+"""Of what a row says; cells of other versions are measured again."""
 
 
-def repaired(
-    subject: Subject,
-    damaged: Damaged,
-    strategy: str,
-    effort: Effort,
-    seed: int = 0,
-    trainer: dict[str, Any] | None = None,
-) -> tuple[Classifier, dict[str, Any]]:
-    """Repairs a copy of a damaged classifier; returns it with one row of the atlas.
-
-    A repair that diverges, does not apply or breaks is a row too: `status` says so.
+class Experiment:
+    """A plan, carried out on one model.
 
     Args:
-        subject: what was damaged.
-        damaged: how.
-        strategy: a key of `STRATEGIES`.
-        effort: what may be spent.
-        seed: of the training.
-        trainer: flags of Lightning's Trainer.
+        study: gives cells, seed and flags, and takes the stages.
+        original: the undamaged model.
+        plan: what is done to it.
+        probes: of the evaluations before and after, which become stages; None makes none.
     """
-    way, start = STRATEGIES[strategy], time.perf_counter()
-    patient = _admitted(subject, damaged, way.knows, effort, seed, trainer or {})
-    try:
-        status = _treated(way, patient)
-    except (RuntimeError, MemoryError) as problem:
-        if not _is_out_of_memory(problem):
-            raise
-        patient = _admitted(subject, damaged, way.knows, effort, seed, trainer or {}, share=2)
+
+    def __init__(
+        self,
+        study: Study,
+        original: Original,
+        plan: Plan,
+        probes: Sequence[str | Probe] | None = None,
+    ) -> None:
+        self.study, self.original, self.plan, self.probes = study, original, plan, probes
+        self._latest: tuple[tuple[Any, ...], Damaged] | None = None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields the row of every repair; what is on disk already is not measured again."""
+        begun, tasks = time.perf_counter(), list(self.plan.tasks(self.study.seed))
+        if self.probes is not None:
+            self._staged("original", {}, lambda: (self.original.classifier, {}))
+        for done, task in enumerate(tasks, 1):
+            row = self._row(task)
+            left = (time.perf_counter() - begun) / done * (len(tasks) - done)
+            later = f"   about {left / 60:.0f} min left" if left > 90 else ""
+            self.study.say(f"{done}/{len(tasks)}  {_outcome(row)}{later}")
+            yield row
+
+    def silent_errors(self, error: float) -> pd.DataFrame:
+        """How often one injection silently changes one answer, to half an interval of `error`."""
+        lines, seed, shown = (
+            [],
+            self.study.seed,
+            (self.original.classifier, self.original.test.image),
+        )
+        for name, severity in self.plan.grid():
+            damage = self.plan.damage(name)
+            asked = (*shown, damage, severity, error, seed)
+            facts = {"injected": severity, "error": error, "seed": seed, **_described(damage)}
+            cell = self._cell(facts, lambda _, asked=asked: Cell(silent_error_rate(*asked)))
+            lines.append({"subject": self.original.label, "damage": name, **cell.facts})
+        return pd.DataFrame(lines)
+
+    @cached_property
+    def stage_settings(self) -> Any:
+        """What the evaluations will measure; mistakes in the probes are told here."""
+        if self.probes is None:
+            return None
+        probes = make_probes(self.probes, "quick", self.study)
+        return prepare_probes(probes, self.original.classifier, self.original.data, self.study)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Everything besides the task that may change a row."""
+        study = self.study
+        return {
+            "room": study.room, "version": VERSION, **self.original.facts, "flags": study.flags,
+            "device": study.device.type, "precision": study.precision,
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+        }  # fmt: skip
+
+    def _row(self, task: Task) -> dict[str, Any]:
+        """A repair's row; one that does not fit into memory is tried again the next time."""
+        repair = task.strategy, task.effort, task.training_seed
+        damage = None if task.damage in CONTROLS else self.plan.damage(task.damage)
+        facts = {"task": repr(task[:-1]), **_described(damage)}
+
+        def work() -> tuple[Classifier, dict[str, Any]]:
+            with seeded(task.training_seed):  # dropout, too, must not depend on earlier cells
+                return repaired(self._damaged(task), *repair, self.study.flags)
+
         try:
-            status = _treated(way, patient)
-        except (RuntimeError, MemoryError) as again:
-            status = (
-                f"out of memory: also with half the batch ({patient.data.batch_size}): use a "
-                f"smaller --data.batch_size. {str(again).splitlines()[0]}"
-            )
-    seconds = patient.curve[-1]["seconds"] if patient.curve else time.perf_counter() - start
-    row = {
-        "subject": subject.label, "damage": damaged.kind, "severity": damaged.severity,
-        "seed": damaged.seed, "strategy": strategy, "training_seed": seed,
-        "optimizer": effort.recipe if way.trains else "",
-        "status": status, "seconds": seconds, **asdict(patient.spent),
-        "flops": _flops(subject.cost, patient), "memory": _memory(subject.cost, patient),
-        "curve": json.dumps(patient.curve),
-    }  # fmt: skip
-    return patient.classifier, {**row, **_judged(subject, damaged, patient)}
+            if self.probes is not None and task.is_first:
+                is_idle = task.strategy == "nothing"
+                stage = f"damaged {task}" if is_idle else f"repaired {task} {task.strategy}"
+                return self._staged(stage, facts, work)
+            return dict(self._cell(facts, lambda _: Cell(work()[1])).facts)
+        except OutOfMemoryError as problem:
+            return problem.row
+
+    def _staged(
+        self,
+        name: str,
+        facts: Mapping[str, Any],
+        work: Callable[[], tuple[Classifier, dict[str, Any]]],
+    ) -> dict[str, Any]:
+        """A row whose model is evaluated too, which is logged to a run of its own."""
+        study, data = self.study, self.original.data
+
+        def evaluated(folder: Path) -> Cell:
+            classifier, row = work()
+            if row.get("status", "ok") == "ok":
+                probes = make_probes(self.probes, "quick", study)
+                prepare_probes(probes, classifier, data, study)
+                evaluation = measure(study, classifier, data, probes)
+                if evaluation.about.interrupted:  # half an evaluation is no cell
+                    raise KeyboardInterrupt
+                save_result(evaluation, folder / "evaluation")
+            return Cell(row)
+
+        # A cell with an evaluation is another one than the same row without, as in an atlas.
+        asked = {**facts, "stage": name, "probes": self.stage_settings, "seed": study.seed}
+        cell = self._cell(asked, evaluated)
+        if cell.folder is not None and (cell.folder / "evaluation").is_dir():
+            points = json.loads(cell.facts.get("curve", "[]"))
+            curve = [("recovery/acc", point["acc"], int(point["step"])) for point in points]
+            study.log_stage(name, load_result(cell.folder / "evaluation"), metrics=curve)
+        return dict(cell.facts)
+
+    def _cell(self, facts: Mapping[str, Any], work: Callable[[Path], Cell]) -> Cell:
+        return self.study.cells.measured({**self.facts, **facts}, work)
+
+    def _damaged(self, task: Task) -> Damaged:
+        """The damaged model; made once for the strategies that follow each other."""
+        name, severity, seed = key = task[:3]
+        if self._latest is None or self._latest[0] != key:
+            if name in CONTROLS:
+                damaged = control(self.original, name, seed)
+            else:
+                damage, train = self.plan.damage(name), self._trained_on
+                damaged = damaged_by(self.original, damage, name, severity, seed, train)
+            self._latest = key, damaged
+        return self._latest[1]
+
+    def _trained_on(
+        self, classifier: Classifier, data: ImageDataModule, steps: int, seed: int
+    ) -> None:
+        """Trains on spoiled data, as someone would who had not noticed."""
+        served = shuffled(data, seed)
+
+        def work(folder: Path) -> Cell:
+            with seeded(seed):
+                train_steps(Recovery(classifier, Tuning()), served, steps, self.study.flags)
+            save_classifier(classifier, folder)
+            return Cell({})
+
+        # A cell of its own: many strategies begin here, and it takes as long as all of them.
+        facts = {"trained on": served.training_digest(), "steps": steps, "seed": seed}
+        folder = self._cell(facts, work).folder
+        assert folder is not None
+        load_weights(classifier, folder)
 
 
-def _treated(way: Strategy, patient: Patient) -> str:
-    """Runs a repair and says what became of it."""
-    try:
-        way.repair(patient)
-    except NotApplicableError as reason:
-        return f"not applicable: {reason}"
-    except DivergedError as reason:
-        return f"diverged: {reason}"
-    return "ok"
+def _described(damage: Any) -> dict[str, str]:
+    """A damage and the source of its algorithm, for a key."""
+    return {"damage": repr(damage), "source": source_digest(*classes_in(damage))}
 
 
-def _admitted(
-    subject: Subject,
-    damaged: Damaged,
-    knows: frozenset[Knowledge],
-    effort: Effort,
-    seed: int,
-    trainer: dict[str, Any],
-    share: int = 1,
-) -> Patient:
-    """A fresh copy of the damaged model; `share` divides batch and chunk, for lack of memory."""
-    data = damaged.data or subject.data
-    if share > 1:
-        data = copy.copy(data)
-        data.batch_size = max(1, data.batch_size // share)
-    classifier = copy.deepcopy(damaged.classifier)
-    classifier.chunk = max(1, classifier.chunk // share)
-    return Patient(
-        classifier, knows, subject.stored, data, subject.data, damaged.hit, damaged.layers,
-        damaged.held, effort, seed, subject.watched, trainer,
-    )  # fmt: skip
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers that depend on the piece of work alone, not on what came before it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
-def _is_out_of_memory(problem: BaseException) -> bool:
-    """A GPU says so by type, a CPU only in words."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(problem, MemoryError) or any(word in str(problem) for word in words)
-
-
-def control(
-    subject: Subject,
-    kind: Literal["none", "scratch"],
-    effort: Effort,
-    seed: int = 0,
-    trainer: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """A control that trains as long as the repairs.
-
-    Args:
-        subject: model and data.
-        kind: "none" trains the undamaged model on, "scratch" a fresh one.
-        effort: as of the repairs.
-        seed: of the training.
-        trainer: flags of Lightning's Trainer.
-    """
-    model = copy.deepcopy(subject.stored.original)
-    if kind == "scratch":
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for part in model.modules():
-                if hasattr(part, "reset_parameters"):
-                    part.reset_parameters()  # type: ignore[operator]
-    hurt = Damaged(model, kind, 0.0, seed)
-    return repaired(subject, hurt, "retrain_all", effort, seed, trainer)[1]
-
-
-def _judged(subject: Subject, damaged: Damaged, patient: Patient) -> dict[str, float]:
-    """Accuracies and what became of single answers, all on the same images."""
-    first, was = subject.answers
-    hurt = damaged.right(subject.judged)
-    last, now = judged_answers(patient.classifier, subject.judged)
-    drop = was.double() - hurt.double()
-    return {
-        "n": float(len(was)),
-        "classes": float(patient.classifier.num_classes),
-        "acc_original": float(was.double().mean()),
-        "acc_damaged": float(hurt.double().mean()),
-        "acc_repaired": float(now.double().mean()),
-        "drop_error": float(drop.std() / len(drop) ** 0.5),  # paired
-        "negative_flips": float((was & ~now).double().mean()),
-        "agreement": float((first == last).double().mean()),
-        "asr_damaged": _attack_success(damaged.classifier, subject, damaged),
-        "asr_repaired": _attack_success(patient.classifier, subject, damaged),
-    }
-
-
-def _attack_success(classifier: Classifier, subject: Subject, damaged: Damaged) -> float:
-    """Share of triggered images of other classes that are taken for the backdoor's target."""
-    if damaged.trigger is None:
-        return math.nan
-    batch = subject.judged
-    shown = Batch(damaged.trigger.trigger(batch.image), batch.label, batch.index)
-    prediction, _ = judged_answers(classifier, shown)
-    return attack_success_rate(prediction, batch.label, damaged.trigger.target)
-
-
-def _flops(cost: UnitCost, patient: Patient) -> float:
-    spent = patient.spent
-    return cost.training * spent.samples + cost.forward * spent.forwards
-
-
-def _memory(cost: UnitCost, patient: Patient) -> float:
-    if patient.spent.steps:
-        return cost.training_memory
-    return cost.forward_memory if patient.spent.forwards else 0.0
+def _outcome(row: Mapping[str, Any]) -> str:
+    before, after = 100 * row["acc_damaged"], 100 * row["acc_repaired"]
+    outcome = f"{before:.1f} -> {after:.1f} %" if row["status"] == "ok" else row["status"]
+    return f"{row['damage']} {row['severity']:g}  {row['strategy']}: {outcome}"

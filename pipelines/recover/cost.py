@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_modules import Classifier
+from lightning_modules.memory import peak_memory
 
 
 @dataclass(frozen=True)
@@ -37,49 +37,26 @@ class UnitCost:
             image: `(N, C, H, W)`.
             label: `(N,)`.
         """
-        image, label = image.to(classifier.device), label.to(classifier.device)
+        device = classifier.device
+        image, label = image.to(device), label.to(device)
 
-        def ahead() -> None:
+        def forward() -> None:
             with torch.no_grad():
                 classifier(image)
 
-        def both() -> None:
+        def training_step() -> None:
             loss = F.cross_entropy(classifier(image), label)
-            weights = [one for one in classifier.parameters() if one.requires_grad]
+            weights = [weight for weight in classifier.parameters() if weight.requires_grad]
             torch.autograd.grad(loss, weights)
 
         training = classifier.training
         classifier.eval()
         try:
-            flops = [_flops(work) / len(image) for work in (ahead, both)]
-            memory = [peak_memory(work) for work in (ahead, both)]
+            flops = [_flops(work) / len(image) for work in (forward, training_step)]
+            memory = [float(peak_memory(work, device)) for work in (forward, training_step)]
         finally:
             classifier.train(training)
         return cls(*flops, *memory)
-
-
-def peak_memory(work: Callable[[], object]) -> float:
-    """Bytes allocated at most at one time, above what was allocated before.
-
-    Torch's profiler on a CPU, its allocator on a GPU.
-    """
-    work()
-    if torch.cuda.is_available():
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        return float(torch.cuda.max_memory_allocated() - before)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    assert profiler.profiler is not None
-    results = profiler.profiler.kineto_results
-    assert results is not None
-    now = most = 0.0
-    events = [event for event in results.events() if event.name() == "[memory]"]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()  # type: ignore[attr-defined]  # torch's stubs leave it out
-        most = max(most, now)
-    return most
 
 
 def _flops(work: Callable[[], object]) -> float:

@@ -1,152 +1,129 @@
-"""Heat maps of what came back and what it cost, and curves of the way back."""
+"""Maps of what came back and what it cost, and curves over severity and training steps.
+
+Figures come by name; `prefix` is what names of one model, or one damage of it, begin with.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from callbacks.family import Curve
 from callbacks.results import records
-from callbacks.words import DASH
-from pipelines.recover.strategies import STRATEGIES
-from pipelines.recover.table import CONTROLS, groups
-from pipelines.report.figures import COLOURS, LOOK
+from callbacks.words import number
+from lightning_modules import Tuning
+from pipelines.recover.damages import unit_of
+from pipelines.recover.strategies import strategy_named
+from pipelines.recover.table import damages_of, groups
+from pipelines.report.curves import Line, curve_figures
+from pipelines.report.figures import COLOURS, INK, LOOK, SOFT, drawn
 
-_SHOWN = ("nothing", "retrain_all", "retrain_last", "distil", "reestimate_batch_norm")
-"""Repairs in the view of compression: what one would do to a smaller model."""
-
-
-def recovery_figures(rows: pd.DataFrame, lines: pd.DataFrame) -> dict[str, Figure]:
-    """Draws, for every model: recovery ratio, cost, and curves over training steps.
-
-    Args:
-        rows: as `repaired` makes them.
-        lines: of `summarised`.
-    """
-    found = {}
-    for key, part in groups(lines, ["subject"]):
-        subject = str(key["subject"])
-        name, real = _slug(subject), pd.DataFrame(part[~part["damage"].isin(CONTROLS)])
-        if len(real[["damage", "severity"]].drop_duplicates()) > 1:
-            found[f"{name}_ratio"] = _map(
-                real, "ratio", f"{subject}: share of the loss that came back"
-            )
-            found[f"{name}_seconds"] = _map(real, "seconds", f"{subject}: seconds of a repair")
-        for of, some in groups(pd.DataFrame(rows[rows["subject"] == subject]), ["damage"]):
-            damage = str(of["damage"])
-            if damage not in CONTROLS and (figure := _curves(some, f"{subject}: {damage}")):
-                found[f"{name}_{damage}_curves"] = figure
-        if {"prune", "quantise"} & set(real["damage"]):
-            found[f"{name}_compression"] = _compression(real, subject)
-    return found
+_STYLES = ("-", "--", ":")
+_UNIT_DOWNWARDS = "bits left"
+"""The one unit of which less is worse, and 0 is not undamaged."""
 
 
-def _map(lines: pd.DataFrame, number: str, title: str) -> Figure:
-    """Damages down, strategies across; a dash where there is nothing to divide by."""
-    shown = lines[~lines["strategy"].isin(["nothing", "restore_all"])]
-    damages = list(dict.fromkeys(zip(shown["damage"], shown["severity"], strict=True)))
-    ways = list(dict.fromkeys(shown["strategy"]))
-    table = np.full((len(damages), len(ways)), np.nan)
-    for line in records(pd.DataFrame(shown)):
-        place = damages.index((line["damage"], line["severity"])), ways.index(line["strategy"])
-        table[place] = line[number]
+def maps(lines: pd.DataFrame, prefix: str) -> dict[str, Figure]:
+    """What came back of one model, and how long it took: damages down, strategies across."""
+    shown = damages_of(lines)
+    shown = pd.DataFrame(shown[~shown["strategy"].isin(["nothing", "restore_all"])])
+    if len(shown[["damage", "severity"]].drop_duplicates()) < 2:
+        return {}
+    draws = f"mean of {shown['draws'].max()} draws" if shown["draws"].max() > 1 else "one draw"
+    subject = lines["subject"].iloc[0]
+    back, took = (f"{subject}\n{what}, {draws}" for what in ("Share that came back", "Seconds"))
+    return {
+        f"{prefix}_ratio": _map(shown, "ratio", back, "RdBu", Normalize(-1, 1)),
+        f"{prefix}_seconds": _map(shown, "seconds", took, "Blues", LogNorm(1e-2)),
+    }
+
+
+def severity_curves(lines: pd.DataFrame, best: str, classes: int, prefix: str) -> dict[str, Figure]:
+    """Accuracy against severity of one damage; nothing and the best repair have their intervals."""
+    unit = unit_of(str(lines["damage"].iloc[0]))
+    start = {} if unit == _UNIT_DOWNWARDS else {"correct": float(lines["acc_original"].iloc[0])}
+    parts = groups(pd.DataFrame(lines[lines["status"] == "ok"]), ["strategy", "optimizer"])
+    curves = []
+    for place, (key, part) in enumerate(parts):
+        table = part.assign(value=part["severity"]).sort_values("value")
+        colour, style = _look(place - 1) if key["strategy"] != "nothing" else (INK, "-")
+        curve = Curve(strategy_title(key), unit, table, start)
+        curves.append(Line(curve, colour, style, key["strategy"] in ("nothing", best)))
+    figures = curve_figures(prefix, curves, classes)
+    if unit == _UNIT_DOWNWARDS:
+        for figure in figures.values():
+            figure.axes[0].invert_xaxis()
+    return figures
+
+
+def training_curves(rows: pd.DataFrame, prefix: str) -> dict[str, Figure]:
+    """Accuracy against training steps of the first draw of one damage, a figure a severity."""
+    trained = rows[[len(json.loads(curve)) > 1 for curve in rows["curve"]]]
+    first = pd.DataFrame(trained[trained["training_seed"] == rows["seed"].min()])
+    return {
+        f"{prefix}_{key['severity']:g}_steps": _training_curve(part, key["severity"])
+        for key, part in groups(first, ["severity"])
+    }
+
+
+def strategy_title(line: Mapping[str, Any]) -> str:
+    """`Retrain all`, with its recipe where that is not the usual one."""
+    title, recipe = strategy_named(line["strategy"]).title, line["optimizer"]
+    return title if recipe in ("", Tuning.optimizer) else f"{title} ({recipe})"
+
+
+def _training_curve(rows: pd.DataFrame, severity: float) -> Figure:
+    figure, axes = drawn()
+    with mpl.rc_context(LOOK):
+        for place, row in enumerate(records(rows)):
+            points, (colour, style) = json.loads(row["curve"]), _look(place)
+            axes.plot(
+                [point["step"] for point in points], [100 * point["acc"] for point in points],
+                color=colour, linestyle=style, marker="o", markersize=3.5,
+                label=strategy_title(row),
+            )  # fmt: skip
+        original = 100 * rows["acc_original"].iloc[0]
+        axes.axhline(original, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
+        axes.set(title=f"The way back from {severity:g}", xlabel="optimizer step")
+        axes.set(ylabel="correct (%)", xscale="symlog", ylim=(-2, 102))
+        axes.set_xlim(left=0)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _map(lines: pd.DataFrame, column: str, title: str, colours: str, scale: Normalize) -> Figure:
+    """A dash where there is nothing to divide by."""
+    named = lines.assign(
+        down=[f"{line['damage']} {line['severity']:g}" for line in records(lines)],
+        across=[strategy_title(line) for line in records(lines)],
+    )
+    table = named.pivot(index="down", columns="across", values=column)
+    table = table.loc[named["down"].unique(), named["across"].unique()]
+    size = (max(5.6, 2.4 + 0.48 * table.shape[1]), 1.9 + 0.24 * len(table))
     with mpl.rc_context({**LOOK, "axes.grid": False}):
-        size = (2.6 + 0.62 * len(ways), 1.6 + 0.26 * len(damages))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        _shade(axes, table, number)
-        titles = [STRATEGIES[way].title for way in ways]
-        axes.set_xticks(range(len(ways)), titles, rotation=40, ha="right", fontsize=8)
-        axes.set_yticks(range(len(damages)), [f"{d} {s:g}" for d, s in damages], fontsize=8)
+        picture = axes.imshow(table.to_numpy(), aspect="auto", cmap=colours, norm=scale)
+        bar = figure.colorbar(picture, ax=axes)
+        bar.ax.tick_params(labelsize=8)
+        bar.solids.set_rasterized(True)  # type: ignore[union-attr]
+        for (i, j), value in np.ndenumerate(table.to_numpy()):
+            # Neither is a colour of the page: a cell stays as light or dark as it is.
+            colour = "white" if sum(picture.cmap(scale(value))[:3]) < 1.6 else "black"
+            text = number(value, 2 if value < 10 else 0)
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+        axes.set_xticks(range(table.shape[1]), table.columns, rotation=40, ha="right", fontsize=8)
+        axes.set_yticks(range(len(table)), table.index, fontsize=8)
         axes.set_title(title)
         axes.spines[:].set_visible(False)
     return figure
 
 
-def _shade(axes: Axes, table: np.ndarray, number: str) -> None:
-    """Colours the cells and writes their numbers; ratios from red to blue, costs by magnitude."""
-    if number == "ratio":
-        picture = axes.imshow(table, aspect="auto", cmap="RdYlBu", vmin=-0.2, vmax=1.0)
-    else:
-        picture = axes.imshow(np.log10(np.maximum(table, 1e-3)), aspect="auto", cmap="YlOrBr")
-    low, high = picture.get_clim()
-    shades = picture.get_array()
-    for (i, j), value in np.ndenumerate(table):
-        place = (shades[i, j] - low) / (high - low) if high > low else 0.5  # type: ignore[index]
-        dark = place > 0.85 or (number == "ratio" and place < 0.12)
-        text = DASH if np.isnan(value) else f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
-        colour = "white" if dark else "#1b1f24"
-        axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
-
-
-def _curves(rows: pd.DataFrame, title: str) -> Figure | None:
-    """Accuracy against training steps of the first draw, a panel for every severity."""
-    first = rows[rows["seed"] == rows["seed"].min()]
-    trained = pd.DataFrame(first[[len(json.loads(curve)) > 1 for curve in first["curve"]]])
-    if trained.empty:
-        return None
-    severities = sorted(set(trained["severity"]))
-    with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(1.2 + 2.9 * len(severities), 3.2), layout="constrained")
-        panels = figure.subplots(1, len(severities), sharey=True, squeeze=False)[0]
-        ways = list(dict.fromkeys(trained["strategy"]))
-        for axes, severity in zip(panels, severities, strict=True):
-            part = pd.DataFrame(trained[trained["severity"] == severity])
-            for line in records(part):
-                points = json.loads(line["curve"])
-                colour = COLOURS[ways.index(line["strategy"]) % len(COLOURS)]
-                label = STRATEGIES[line["strategy"]].title
-                axes.plot(
-                    [one["step"] for one in points], [100 * one["acc"] for one in points],
-                    color=colour, marker="o", markersize=3, label=label,
-                )  # fmt: skip
-            axes.axhline(
-                100 * part["acc_original"].iloc[0], color="#5b6572", linewidth=0.8, linestyle="--"
-            )
-            axes.set(title=f"severity {severity:g}", xlabel="optimizer step", xscale="symlog")
-            axes.set_xlim(left=0)
-            axes.set_ylim(-2, 102)
-        panels[0].set_ylabel("correct (%)")
-        panels[-1].legend(fontsize=7)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
-
-
-def _compression(lines: pd.DataFrame, subject: str) -> Figure:
-    """What compression costs, and what of it comes back."""
-    kinds = [one for one in ("prune", "quantise") if one in set(lines["damage"])]
-    with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(1.2 + 4.2 * len(kinds), 3.2), layout="constrained")
-        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-        for axes, kind in zip(panels, kinds, strict=True):
-            chosen = lines["strategy"].isin(_SHOWN) & (lines["damage"] == kind)
-            part = pd.DataFrame(lines[chosen])
-            for of, found in groups(part, ["strategy"]):
-                i = _SHOWN.index(of["strategy"])
-                some = found.sort_values("severity")
-                axes.plot(
-                    some["severity"], 100 * some["acc"], color=COLOURS[i % len(COLOURS)],
-                    marker="o", markersize=3, label=STRATEGIES[of["strategy"]].title,
-                )  # fmt: skip
-            axes.axhline(
-                100 * part["acc_original"].iloc[0], color="#5b6572", linewidth=0.8, linestyle="--"
-            )
-            label = {"prune": "share of weights removed", "quantise": "bits of a weight"}[kind]
-            axes.set(title=f"{subject}: {kind}", xlabel=label)
-            if kind == "quantise":
-                axes.invert_xaxis()
-        panels[0].set_ylabel("correct (%)")
-        panels[-1].legend(fontsize=7)
-    return figure
-
-
-def _slug(subject: str) -> str:
-    return "".join(sign if sign.isalnum() else "_" for sign in subject.lower())
-
-
-def names(figures: Sequence[str]) -> list[str]:
-    """The maps first, then the curves."""
-    return sorted(figures, key=lambda name: ("ratio" not in name, "seconds" not in name, name))
+def _look(place: int) -> tuple[str, str]:
+    """Colour and style of a line."""
+    return COLOURS[place % len(COLOURS)], _STYLES[place // len(COLOURS) % len(_STYLES)]
