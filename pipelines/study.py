@@ -49,7 +49,8 @@ class Options(TypedDict, total=False):
     """What every command takes.
 
     Args:
-        arch: architecture of a bare checkpoint, e.g. cifar_resnet20 or torchvision:resnet18.
+        arch: architecture of a bare checkpoint, e.g. cifar_resnet20 or torchvision:resnet18; of
+            several models one for all, or one each.
         seed: of every random number.
         chunk: images in every model call; larger is faster on a GPU.
         fresh: measure again what earlier runs of this folder have measured, and replace it.
@@ -60,7 +61,7 @@ class Options(TypedDict, total=False):
         config: the parsed command line, kept with the run.
     """
 
-    arch: str | None
+    arch: str | list[str] | None
     seed: int
     chunk: int
     fresh: bool
@@ -98,7 +99,8 @@ class Study:
             raise UserError(f"`{room}` has no option {unknown[0]!r}.{hint}")
         chosen: dict[str, Any] = {**DEFAULTS, **options}
         self.room, self.question = room, question
-        self.arch: str | None = chosen["arch"]
+        given: str | list[str] | None = chosen["arch"]
+        self.archs = [given] if isinstance(given, str) else list(given or ())
         self.trust_pickle: bool = chosen["trust_pickle"]
         self.seed: int = chosen["seed"]
         self.chunk: int = chosen["chunk"]
@@ -117,6 +119,17 @@ class Study:
         L.seed_everything(self.seed, verbose=False)
 
     # -- model and data --------------------------------------------------------------------------
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture of a command's one model.
+
+        Raises:
+            UserError: several were given.
+        """
+        if len(self.archs) > 1:
+            raise UserError(f"Expected one `arch`, but got {len(self.archs)}.")
+        return self.archs[0] if self.archs else None
 
     def open_data(self, data: DataLike) -> ImageDataModule:
         """The data set of a name, a loader or a data set, which the result will be about."""
@@ -140,14 +153,35 @@ class Study:
             arch: of a bare checkpoint; default: that of the options.
         """
         if isinstance(model, str):
-            self._name_store(model)
             rank_zero_only(print)(f"data     {data.title} in {data.root}")
+        classifier = self.load_model(model, data, arch or self.arch, data.classes, new_head)
+        data.adopt(classifier.preprocessing)
+        return classifier
+
+    def load_model(
+        self,
+        model: ModelLike,
+        data: ImageDataModule,
+        arch: str | None = None,
+        classes: Sequence[str] | None = None,
+        new_head: bool = False,
+    ) -> Classifier:
+        """Loads a model and leaves the data as it is, which may have other classes.
+
+        Args:
+            model: source or network.
+            data: its preprocessing is taken where the model says nothing of its own.
+            arch: of a bare checkpoint.
+            classes: that the model must have; None takes those that it has.
+            new_head: give it a head for them where it has others.
+        """
+        if isinstance(model, str):
+            self._name_store(model)
         classifier = load_classifier(
-            model, arch=arch or self.arch, data_classes=data.classes,
-            preprocessing=data.preprocessing, new_head=new_head, trust_pickle=self.trust_pickle,
+            model, arch=arch, data_classes=classes, preprocessing=data.preprocessing,
+            new_head=new_head, trust_pickle=self.trust_pickle,
         )  # fmt: skip
         classifier.chunk = self.chunk
-        data.adopt(classifier.preprocessing)
         self.models.append(classifier)
         return classifier
 
