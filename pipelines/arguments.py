@@ -17,7 +17,7 @@ from datamodules.errors import UserError, suggestion
 
 # What only Python callers give, or what is added under another type below.
 _APART = ("trainer", "config", "options")
-_MODELS = ("model", "student")
+_MODELS = ("model", "student", "models")
 _DATA_SETS = ("data", "outliers")
 _PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."
 
@@ -118,10 +118,9 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
     )
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     own, told = inspect.signature(pipeline).parameters, _told(pipeline)
-    single = [n for n in _DATA_SETS if n in own and "list" not in str(own[n].annotation)]
-    special = {*_APART, *(n for n in _MODELS if n in own), *single, "perturb"} & set(own)
-    for name in (n for n in (*_MODELS, *single) if n in own):
-        kind = ImageDataModule if name in single else str
+    kinds = {name: _kind(name, own[name]) for name in (*_MODELS, *_DATA_SETS) if name in own}
+    special = {*_APART, *kinds, "perturb"} & set(own)
+    for name, kind in kinds.items():
         required = own[name].default is inspect.Parameter.empty
         parser.add_argument(
             f"--{name}", type=kind if required else Optional[kind], required=required,  # noqa: UP045
@@ -140,6 +139,14 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
         parser.set_defaults(plain)
         parser.add_class_arguments(Tracking, "tracking")
     return parser
+
+
+def _kind(name: str, parameter: inspect.Parameter) -> Any:
+    """What of a model or data set the command line can say: a name, or data with options."""
+    several = "list" in str(parameter.annotation)
+    if name in _MODELS:
+        return list[str] if several else str
+    return list[str | ImageDataModule] if several else ImageDataModule
 
 
 def _told(pipeline: Callable[..., Any]) -> dict[str, str]:
@@ -254,7 +261,8 @@ def _parameters(function: Callable[..., Any]) -> Iterator[str]:
 
 def _data_options(parser: CommandParser) -> str:
     """The options that every data set has, which the parser knows only once one is named."""
-    if not any("--data" in action.option_strings for action in parser._actions):
+    hints = [a for a in parser._actions if "--data" in a.option_strings]
+    if not hints or _item_type(getattr(hints[0], "_typehint", None)) is not None:
         return ""
     told = _told(ImageDataModule)
     names = _parameters(ImageDataModule.__init__)
