@@ -50,7 +50,11 @@ class Trained(NamedTuple):
 
 
 def train(
-    module: FineTuning, data: ImageDataModule, folder: Path, flags: Mapping[str, Any]
+    module: FineTuning,
+    data: ImageDataModule,
+    folder: Path,
+    flags: Mapping[str, Any],
+    best: ModelCheckpoint | None = None,
 ) -> Trained:
     """Trains and goes back to the best epoch.
 
@@ -60,14 +64,15 @@ def train(
         data: what it is trained and validated on.
         folder: for `best.ckpt` and `last.ckpt`.
         flags: of the Trainer, with its logger.
+        best: chooses the epoch in another way.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    monitor = getattr(module, "monitor", "val/acc")
-    best = ModelCheckpoint(
-        folder, "best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False
-    )
+    best = best or ModelCheckpoint(
+        folder, "best", monitor=getattr(module, "monitor", "val/acc"), mode="max", save_last=True,
+        enable_version_counter=False,
+    )  # fmt: skip
     average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
     trainer = made_trainer(dict(flags), [best, *average])
     diverged = ""
