@@ -1,5 +1,6 @@
 """What every command does round its own work: once, for all of them."""
 
+import inspect
 import json
 import re
 import time
@@ -108,7 +109,7 @@ class Study:
         self.tracking: Tracking = chosen["tracking"]
         self.config: str = chosen["config"]
         self.root = Path(chosen["root"]).resolve()
-        self.flags = {**(trainer or {}), **(chosen["trainer"] or {})}
+        self.flags = {**(trainer or {}), **_chosen_flags(chosen["trainer"] or {})}
         self.command = typed_command()
         self.notes: list[str] = []
         self.cells = Cells(self.root / "mlruns" / "cells", self.fresh)
@@ -218,6 +219,18 @@ class Study:
     def precision(self) -> str:
         """Of the Trainer."""
         return str(self._trainer.precision)
+
+    @property
+    def computed_on(self) -> dict[str, Any]:
+        """What of machine and build may change a number in its last digits, for keys of cells."""
+        cpu = self.device.type == "cpu"
+        return {
+            "device": "cpu" if cpu else torch.cuda.get_device_name(self.device),
+            "threads": torch.get_num_threads() if cpu else None,
+            "precision": self.precision,
+            "chunk": self.chunk,
+            "torch": torch.__version__,
+        }
 
     @property
     def is_first(self) -> bool:
@@ -380,6 +393,17 @@ class Study:
             import mlflow
 
             mlflow.set_tracking_uri(resolved_uri(self.tracking.uri, self.root))
+
+
+def _chosen_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out Lightning's own defaults, which the command line fills in, but no user has chosen.
+
+    They would override what a stage asks of its Trainer, and the keys of cells would tell a command
+    from the same call in Python.
+    """
+    usual = inspect.signature(L.Trainer).parameters
+    chosen = {name: value for name, value in flags.items() if value is not None}
+    return {k: v for k, v in chosen.items() if k not in usual or v != usual[k].default}
 
 
 def slug(text: str) -> str:
