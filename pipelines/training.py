@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import lightning as L
 import safetensors.torch
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from callbacks.resume import weights_digest
 from datamodules import ImageDataModule
@@ -31,6 +33,32 @@ TRAINER: dict[str, Any] = {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
+
+
+class BestEpoch(ModelCheckpoint):
+    """Keeps the epoch of the best validation accuracy; of equal ones that of the lower loss.
+
+    Where a few images select, equal accuracies are the rule, and the first of them is often an
+    epoch that has hardly begun to learn.
+
+    Args:
+        folder: of `best.ckpt`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder, "best", monitor="val/acc", mode="max", enable_version_counter=False
+        )
+        self.loss = float("inf")
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        """Whether the epoch just validated is to be kept."""
+        loss = float(trainer.callback_metrics.get("val/loss", float("inf")))
+        equal = current is not None and current == self.best_model_score
+        kept = (equal and loss < self.loss) or super().check_monitor_top_k(trainer, current)
+        if kept:
+            self.loss = loss
+        return bool(kept)
 
 
 class Trained(NamedTuple):
