@@ -224,12 +224,19 @@ def _instantiated(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     try:
         return parser.instantiate(parsed)
     except (ValueError, TypeError) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        mistakes = [cause for cause in _causes(error) if isinstance(cause, UserError)]
+        if not mistakes:
             raise
-        raise cause from None
+        raise mistakes[0] from None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that it was raised from or beside."""
+    if error is not None:
+        yield error
+        yield from _causes(error.__cause__)
+        if error.__context__ is not error.__cause__:
+            yield from _causes(error.__context__)
 
 
 def _plain(value: Any) -> Any:

@@ -382,10 +382,10 @@ class Study:
             "data": ", ".join(data.title for data in self.data),
         }
 
-    def _keep(self, stage: str = "run") -> Path:
+    def _keep(self, stage: str = "") -> Path:
         """Remembers a run until the whole study is finished, so that it can be reopened."""
-        folder = self.root / "mlruns" / "resume" / "runs" / self._key
-        return folder / f"{slug(stage)}.json"
+        name = f"{self._key}.{slug(stage)}" if stage else self._key
+        return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
 
     def _name_store(self, model: str) -> None:
         """Makes `mlflow:` models come from the store that runs are logged to."""

@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
 def evaluate(
     model: ModelLike,
     data: DataLike,
-    probes: list[str | Probe] | None = None,
+    probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
     **options: Unpack[Options],
 ) -> Evaluation:

@@ -11,6 +11,8 @@ from pipelines.report.sections import Sheet
 
 _PIPED = 200
 """Columns where there is no terminal: wide enough that no number is cut."""
+_PROSE = 110
+"""Columns of a sentence at most."""
 
 
 def print_result(result: Result) -> None:
@@ -23,9 +25,9 @@ def print_result(result: Result) -> None:
     if result.about.interrupted:
         console.print("Interrupted: these are the rows so far.")
     for sentence in result.sentences():
-        console.print(sentence, highlight=False)
+        console.print(sentence, highlight=False, width=min(console.width, _PROSE))
     for note in result.about.notes:
-        console.print(f"Note: {note}", highlight=False)
+        console.print(f"Note: {note}", highlight=False, width=min(console.width, _PROSE))
 
 
 def print_sheet(sheet: Sheet) -> None:

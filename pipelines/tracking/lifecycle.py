@@ -1,7 +1,6 @@
 """A pipeline's runs in MLflow: a parent, its children, and how they end."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -69,8 +68,8 @@ def started(
         name: shown in the runs table.
         tags: of the run.
         parent: this run becomes its child.
-        keep: file in a folder of the study that remembers the run until the study is finished, so
-            that it can be reopened.
+        keep: file that remembers the run until the study is finished, so that it can be reopened;
+            `KEY.json`, and of a child `KEY.NAME.json`.
         board: folder that TensorBoard looks into; a child writes where its parent does.
 
     Raises:
@@ -184,7 +183,8 @@ def _forget(file: Path | None, run: Run) -> None:
     """
     own = run.store is not None or (run.board is not None and _kept(file).get("uri") is None)
     if file is not None and own:
-        shutil.rmtree(file.parent, ignore_errors=True)
+        for one in (file, *file.parent.glob(f"{file.stem}.*.json")):
+            one.unlink(missing_ok=True)
 
 
 def _kept(file: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.evaluate.result import Evaluation
+from pipelines.report.result import load_result
 
 Assay = Callable[..., tuple[int, str, str]]
 
@@ -19,8 +20,10 @@ def command(lenet: Path, *more: str) -> list[str]:
 
 
 def newest(home: Path) -> Evaluation:
-    (file,) = (home / "mlruns" / "evaluations").glob("*/evaluation.json")
-    return Evaluation.load(file.parent)
+    (file,) = (home / "mlruns" / "results").glob("*/result.json")
+    result = load_result(file.parent)
+    assert isinstance(result, Evaluation)
+    return result
 
 
 def client(home: Path) -> MlflowClient:
@@ -37,35 +40,33 @@ def test_everything_is_in_the_store(done: tuple[int, str, str], home: Path) -> N
     assert code == 0, err
     store = client(home)
     experiment = store.get_experiment_by_name("assay")
-    runs = store.search_runs([experiment.experiment_id])
-    (child,) = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    (parent,) = [run for run in runs if run is not child]
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    assert child.data.tags["question"] == "robustness"
-    assert child.data.params["data.name"] == "Digits"
-    # epsilon 0.05, 0.1, 0.2 -> steps 50, 100, 200: the curve the UI draws
-    history = store.get_metric_history(child.info.run_id, "adversarial/pgd_linf_acc")
-    assert sorted(point.step for point in history) == [50, 100, 200]
-    assert all(key.count("/") == 1 for key in child.data.metrics)
-    assert parent.data.metrics["summary/clean_acc"] == child.data.metrics["summary/clean_acc"]
-    files = {file.path for file in store.list_artifacts(child.info.run_id)}
-    assert {"report.html", "evaluation.json", "config.yaml", "rows", "figures", "tables"} <= files
-    assert child.inputs.dataset_inputs[0].dataset.name == "Digits"
+    (run,) = store.search_runs([experiment.experiment_id])  # one evaluation is one run
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "evaluate-lenet-Digits-s0"
+    assert run.data.tags["question"] == "robustness"
+    assert run.data.tags["data"] == "Digits"
+    assert run.data.params["data.name"] == "Digits"
+    # epsilon 0.05, 0.1, 0.2 -> steps 50, 100, 200 behind the undisturbed images: the UI's curve
+    history = store.get_metric_history(run.info.run_id, "adversarial/pgd_linf_acc")
+    assert sorted(point.step for point in history) == [0, 50, 100, 200]
+    assert all(key.count("/") == 1 for key in run.data.metrics)
+    assert {"summary/clean_acc", "summary/adversarial_acc"} <= run.data.metrics.keys()
+    files = {file.path for file in store.list_artifacts(run.info.run_id)}
+    assert {"report.html", "result.json", "config.yaml", "rows", "figures", "tables"} <= files
+    assert run.inputs.dataset_inputs[0].dataset.name == "Digits"
     assert "assay ui" in out
     assert "accuracy %" in out
 
 
 def test_the_logged_model_loads_again(done: tuple, home: Path, assay: Assay) -> None:
-    run_id = newest(home).run_id
+    run_id = newest(home).about.run_id
     code, _, err = assay(
         "evaluate", "--model", f"mlflow:runs:/{run_id}", "--data", "Digits", "--data.limit", "40",
         "--chunk", "32", "--probes", "clean",
     )  # fmt: skip
     assert code == 0, err
     tables = [
-        pd.read_parquet(file)
-        for file in (home / "mlruns" / "evaluations").glob("*/rows/clean.parquet")
+        pd.read_parquet(file) for file in (home / "mlruns" / "results").glob("*/rows/clean.parquet")
     ]
     assert len(tables) == 2
     pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in tables))
@@ -77,7 +78,7 @@ def test_the_same_command_measures_nothing_twice(
     before = newest(home)
     assay(*command(lenet, "--probes", "fgsm", "pgd"))
     after = newest(home)
-    assert before.run_id != after.run_id
+    assert before.about.run_id != after.about.run_id
     for one, other in zip(before.results[1:], after.results[1:], strict=True):
         # the seconds too: these rows were read, not measured
         pd.testing.assert_frame_equal(one.rows, other.rows)
@@ -119,17 +120,17 @@ def test_without_tracking(assay: Assay, home: Path, lenet: Path) -> None:
     code, out, err = assay(*command(lenet, "--probes", "clean", "--tracking.enabled", "false"))
     assert code == 0, err
     assert "MLflow" not in out
-    assert newest(home).run_id is None
+    assert newest(home).about.run_id is None
 
 
 def test_splits_and_config_are_kept(done: tuple, home: Path) -> None:
-    (folder,) = [f.parent for f in (home / "mlruns" / "evaluations").glob("*/evaluation.json")]
-    assert len(json.loads((folder / "splits.json").read_text())["test"]) == 40
+    (folder,) = [f.parent for f in (home / "mlruns" / "results").glob("*/result.json")]
+    assert len(json.loads((folder / "splits.json").read_text())["Digits"]["test"]) == 40
     assert "Digits" in (folder / "config.yaml").read_text()
 
 
 def test_report_side_by_side(done: tuple, home: Path, assay: Assay, lenet: Path) -> None:
-    run_id = newest(home).run_id
+    run_id = newest(home).about.run_id
     code, _, err = assay("report", str(run_id), str(run_id), "--out", "both.html")
     assert code == 0, err
     page = (home / "both.html").read_text()

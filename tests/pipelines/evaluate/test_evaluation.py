@@ -12,9 +12,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score
 
+from callbacks.adversarial import attack_sets
 from callbacks.results import ProbeResult, check_settings, headline_step, unit_slug
 from datamodules.errors import UserError
 from pipelines.evaluate.result import Evaluation
+from pipelines.report.result import load_result, save_result, summary_metrics
 
 MakeEvaluation = Callable[..., Evaluation]
 
@@ -24,13 +26,16 @@ def changed(result: ProbeResult, **columns: object) -> ProbeResult:
 
 
 def test_metrics_have_one_slash_and_integer_steps(made_evaluation: MakeEvaluation) -> None:
-    metrics = made_evaluation(probes=("fgsm_linf", "pgd_linf", "pgd_l2")).metrics()
+    evaluation = made_evaluation(probes=("fgsm_linf", "pgd_linf", "pgd_l2"))
+    metrics = [*evaluation.metrics(), *summary_metrics(evaluation)]
     keys = {key for key, _, _ in metrics}
     assert all(re.fullmatch(r"[a-z]+/[a-z0-9_]+", key) for key in keys)
     assert all(isinstance(step, int) for _, _, step in metrics)
     assert len(metrics) == len({(key, step) for key, _, step in metrics})
     points = {(key, step): value for key, value, step in metrics}
-    assert {50, 100, 200} == {step for key, step in points if key == "adversarial/pgd_linf_acc"}
+    steps = {step for key, step in points if key == "adversarial/pgd_linf_acc"}
+    assert steps == {0, 50, 100, 200}, "a curve begins with the undisturbed images"
+    assert points["adversarial/pgd_linf_severity", 50] == 0.05, "a step is only about 1000 epsilon"
     low, value, high = (
         points[f"adversarial/pgd_linf_acc{end}", 100] for end in ("_low", "", "_high")
     )
@@ -45,11 +50,11 @@ def test_numbers_are_those_of_other_libraries(made_evaluation: MakeEvaluation) -
     clean = evaluation.results[0].rows
     accuracy = accuracy_score(clean["label"], clean["prediction"])
     interval = stats.binomtest(int(accuracy * 200), 200).proportion_ci(method="wilson")
-    assert evaluation.headline["clean_acc"] == pytest.approx((accuracy, *interval))
+    assert evaluation.headline()["clean_acc"].interval == pytest.approx((accuracy, *interval))
     worst = np.minimum.reduce(
         [one.rows.query("value == 0.2")["correct"].to_numpy() for one in evaluation.results[1:]]
     )
-    assert evaluation.headline["adversarial_linf_acc"].value == worst.mean()
+    assert evaluation.headline()["adversarial_linf_acc"].interval.value == worst.mean()
 
 
 def test_the_worst_case_is_over_all_attacks_of_a_norm_whatever_their_name(
@@ -58,15 +63,18 @@ def test_the_worst_case_is_over_all_attacks_of_a_norm_whatever_their_name(
     evaluation = made_evaluation(probes=("fgsm_linf", "pgd_linf"))
     labelled = changed(replace(evaluation.results[2], name="mine"), setting="mine", correct=0)
     both = replace(evaluation, results=[*evaluation.results[:2], labelled])
-    assert both.headline["adversarial_linf_acc"].value == 0
-    assert both.headline["adversarial_acc"].value == 0
-    assert evaluation.headline["adversarial_linf_acc"].value > 0
+    assert both.headline()["adversarial_linf_acc"].interval.value == 0
+    assert both.headline()["adversarial_acc"].interval.value == 0
+    assert evaluation.headline()["adversarial_linf_acc"].interval.value > 0
 
 
 def test_norms_are_kept_apart_and_joined(made_evaluation: MakeEvaluation) -> None:
-    headline = made_evaluation(probes=("pgd_linf", "pgd_l2")).headline
-    of_one = min(headline["adversarial_linf_acc"].value, headline["adversarial_l2_acc"].value)
-    assert headline["adversarial_acc"].value <= of_one
+    headline = made_evaluation(probes=("pgd_linf", "pgd_l2")).headline()
+    of_one = min(
+        headline["adversarial_linf_acc"].interval.value,
+        headline["adversarial_l2_acc"].interval.value,
+    )
+    assert headline["adversarial_acc"].interval.value <= of_one
 
 
 @pytest.mark.parametrize(
@@ -91,10 +99,14 @@ def test_attacks_with_other_radii_do_not_water_the_worst_case_down(
     strong = made_evaluation(probes=("pgd_linf",))
     weak = made_evaluation(probes=("fgsm_linf",), epsilons=(0.01,)).results[1]
     evaluation = replace(strong, results=[*strong.results, replace(weak, headline=0.2)])
-    (attacks,) = evaluation.attacks
+    clean, *attacked = evaluation.results
+    (attacks,) = attack_sets(attacked, clean)
     assert attacks.radius == 0.2
     assert [one.name for one in attacks.measured(attacks.step)] == ["pgd_linf"]
-    assert evaluation.headline["adversarial_linf_acc"] == strong.headline["adversarial_linf_acc"]
+    assert (
+        evaluation.headline()["adversarial_linf_acc"].interval
+        == strong.headline()["adversarial_linf_acc"].interval
+    )
 
 
 def test_what_is_not_finite_is_left_out(made_evaluation: MakeEvaluation) -> None:
@@ -128,28 +140,45 @@ def test_two_radii_on_one_step_are_refused_with_both(made_evaluation: MakeEvalua
 
 def test_round_trip(made_evaluation: MakeEvaluation, tmp_path: Path) -> None:
     evaluation = made_evaluation(run_id="abc", notes=["a note"], interrupted=True)
-    read = Evaluation.load(evaluation.save(tmp_path))
-    assert replace(read, results=[]) == replace(evaluation, results=[])
+    read = load_result(save_result(evaluation, tmp_path))
+    assert isinstance(read, Evaluation)
+    assert read.about == evaluation.about
     for one, other in zip(read.results, evaluation.results, strict=True):
         assert replace(one, rows=pd.DataFrame()).algorithm == other.algorithm
         pd.testing.assert_frame_equal(one.rows, other.rows)
     assert read.metrics() == evaluation.metrics()
+    assert str(read.headline()) == str(evaluation.headline())  # as text, where NaN is NaN
 
 
 def test_tables_are_what_mlflow_reads(made_evaluation: MakeEvaluation, tmp_path: Path) -> None:
     evaluation = made_evaluation()
-    evaluation.save(tmp_path)
+    save_result(evaluation, tmp_path)
     read = json.loads((tmp_path / "tables" / "by_class.json").read_text())
     assert read["columns"] == ["class", "clean", "fgsm_linf 0.2", "pgd_linf 0.2"]
-    assert [line[0] for line in read["data"]] == evaluation.model["classes"]
+    assert [line[0] for line in read["data"]] == evaluation.classes
     settings = json.loads((tmp_path / "tables" / "by_setting.json").read_text())
     names = [line[0] for line in settings["data"]]
     assert len(names) == len(set(names)), "MLflow compares runs by the first column"
     assert "worst_linf 0.1" in names
 
 
+def test_the_clean_image_and_smaller_radii_are_points_of_every_ball(
+    made_evaluation: MakeEvaluation,
+) -> None:
+    evaluation = made_evaluation(probes=("pgd_linf",))
+    clean, attack = evaluation.results
+    lucky = changed(attack, correct=1)  # wrong images that become right under attack
+    (attacks,) = attack_sets([lucky], clean)
+    assert attacks.at_headline["correct"].mean() == clean.rows["correct"].mean()
+    first = attack.rows["severity"] == attack.rows["severity"].min()
+    weaker = changed(attack, correct=attack.rows["correct"].where(first, 1))
+    (attacks,) = attack_sets([weaker], clean)
+    expected = np.minimum(clean.rows["correct"].to_numpy(), attack.rows["correct"][first])
+    assert attacks.at_headline["correct"].mean() == expected.mean()
+
+
 def break_json(folder: Path) -> None:
-    (folder / "evaluation.json").write_text('{"model": ')
+    (folder / "result.json").write_text('{"model": ')
 
 
 def break_rows(folder: Path) -> None:
@@ -161,22 +190,30 @@ def remove_rows(folder: Path) -> None:
 
 
 def other_version(folder: Path) -> None:
-    facts = json.loads((folder / "evaluation.json").read_text())
-    (folder / "evaluation.json").write_text(json.dumps({**facts, "strange": 1}))
+    facts = json.loads((folder / "result.json").read_text())
+    facts["about"]["strange"] = 1
+    (folder / "result.json").write_text(json.dumps(facts))
 
 
-@pytest.mark.parametrize("spoil", [break_json, break_rows, remove_rows, other_version])
+def other_question(folder: Path) -> None:
+    facts = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**facts, "room": "../elsewhere"}))
+
+
+@pytest.mark.parametrize(
+    "spoil", [break_json, break_rows, remove_rows, other_version, other_question]
+)
 def test_spoiled_folders_are_named(
     spoil: Callable[[Path], None], made_evaluation: MakeEvaluation, tmp_path: Path
 ) -> None:
-    spoil(made_evaluation().save(tmp_path))
-    with pytest.raises(UserError, match=f"Expected an evaluation in '{tmp_path}'"):
-        Evaluation.load(tmp_path)
+    spoil(save_result(made_evaluation(), tmp_path))
+    with pytest.raises(UserError, match=f"Expected a result in '{tmp_path}'"):
+        load_result(tmp_path)
 
 
-def test_an_empty_folder_is_no_evaluation(tmp_path: Path) -> None:
+def test_an_empty_folder_is_no_result(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="FileNotFoundError"):
-        Evaluation.load(tmp_path)
+        load_result(tmp_path)
 
 
 @pytest.mark.parametrize("empty", [[], ["clean"], ["clean", "pgd_linf"]])

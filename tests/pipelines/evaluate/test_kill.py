@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pipelines.evaluate.result import Evaluation
+from pipelines.report.result import load_result
 
 # A fork of a process that has imported everything and computed nothing: starts in milliseconds.
 _FORKS = multiprocessing.get_context("forkserver")
@@ -35,9 +36,10 @@ def begun(home: Path, words: list[str]) -> multiprocessing.process.BaseProcess:
 
 
 def rows(home: Path) -> list[pd.DataFrame]:
-    (file,) = (home / "mlruns" / "evaluations").glob("*/evaluation.json")
-    results = Evaluation.load(file.parent).results
-    return [result.rows.drop(columns="seconds") for result in results]
+    (file,) = (home / "mlruns" / "results").glob("*/result.json")
+    evaluation = load_result(file.parent)
+    assert isinstance(evaluation, Evaluation)
+    return [result.rows.drop(columns="seconds") for result in evaluation.results]
 
 
 def command(lenet: Path, *more: str) -> list[str]:
@@ -87,9 +89,9 @@ def test_ctrl_c_leaves_a_killed_run_with_the_rows_so_far(home: Path, lenet: Path
     client = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("assay").experiment_id])
     assert {one.info.status for one in runs} == {"KILLED"}
-    child = next(one for one in runs if "mlflow.parentRunId" in one.data.tags)
-    assert "rows" in {file.path for file in client.list_artifacts(child.info.run_id)}
+    (run,) = runs
+    assert "rows" in {file.path for file in client.list_artifacts(run.info.run_id)}
     again = begun(home, words)
     again.join()
     assert again.exitcode == 0
-    assert client.get_run(child.info.run_id).info.status == "FINISHED"
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"

@@ -14,7 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
-import pipelines
 from datamodules.errors import UserError
 from pipelines.tracking import Tracking, started
 from pipelines.tracking.logger import RunLogger
@@ -91,19 +90,18 @@ def test_an_evaluation_is_the_same_in_both(assay: Assay, lenet: Path, home: Path
     assert code == 0, err
     assert f"tensorboard --logdir {home.resolve() / 'mlruns' / 'tensorboard'}" in out
     named = agree(home)
-    parent, child = named["evaluate-lenet-Digits-s0"], named["robustness-lenet-Digits-s0"]
-    assert parent.parent == home.resolve() / "mlruns" / "tensorboard"
-    assert child.parent == parent, "children are below their parent"
-    assert points(child)["adversarial/fgsm_linf_acc"].keys() == {50, 100, 200}
-    read = events(child).Tags()
+    (board,) = named.values()
+    assert board.parent == home.resolve() / "mlruns" / "tensorboard"
+    assert points(board)["adversarial/fgsm_linf_acc"].keys() == {0, 50, 100, 200}
+    read = events(board).Tags()
     assert read["images"]
     assert all(tag.startswith("figures/") for tag in read["images"])
     assert len(read["histograms"]) == 10, "five layers with weight and bias"
-    shown = parameters(child)
+    shown = parameters(board)
     assert shown["data.name"] == "Digits"
     assert shown["question"] == "robustness"
     assert shown["model.parameters"] == 44_426
-    assert "| clean_acc |" in text(child, "note")
+    assert "| Clean accuracy: on 40 images |" in text(board, "note")
 
 
 def test_training_curves_flow_through(assay: Assay, home: Path) -> None:
@@ -114,7 +112,7 @@ def test_training_curves_flow_through(assay: Assay, home: Path) -> None:
     )  # fmt: skip
     assert code == 0, err
     (folder,) = agree(home).values()
-    assert folder.name.startswith("training-lenet-Digits-s0-")
+    assert folder.name.startswith("fine-tune-lenet-Digits-s0-")
     assert len(points(folder)["train/loss"]) > 1
     assert len(points(folder)["val/acc"]) == 2
     assert parameters(folder)["tuning.mode"] == "full"
@@ -133,18 +131,6 @@ def test_a_recovery_has_its_curve(assay: Assay, lenet: Path, home: Path) -> None
     assert "recovery/acc" in points(named["repaired zero 0.6 retrain_all"])
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        "evaluate/command", "fine_tune/command", "recover/command", "recover/atlas",
-        "transfer/command", "distill/command", "explain/command",
-    ],
-)  # fmt: skip
-def test_every_pipeline_hands_the_board_to_its_run(file: str) -> None:
-    source = (Path(pipelines.__file__).parent / f"{file}.py").read_text()
-    assert "tracking.board(root)" in source
-
-
 def test_alone(assay: Assay, lenet: Path, home: Path) -> None:
     store = (home / "mlruns" / "mlflow.db").read_bytes()
     command = evaluate(lenet, "--probes", "clean", "--tracking.enabled", "false")
@@ -152,11 +138,11 @@ def test_alone(assay: Assay, lenet: Path, home: Path) -> None:
     assert code == 0, err
     assert "MLflow" not in out
     assert (home / "mlruns" / "mlflow.db").read_bytes() == store
-    (child,) = [one for one in folders(home).values() if one.name.startswith("robustness")]
-    assert points(child)["test/clean_acc"][0] > 0.5
-    assert parameters(child)["seed"] == 0
+    (board,) = folders(home).values()
+    assert points(board)["test/clean_acc"][0] > 0.5
+    assert parameters(board)["seed"] == 0
     assay(*command)
-    assert len(folders(home)) == 4, "two runs, each with a parent"
+    assert len(folders(home)) == 2, "two runs"
     assert not any((home / "mlruns" / "resume" / "runs").glob("*")), "nothing left to resume"
 
 
@@ -184,7 +170,7 @@ def test_a_missing_package_is_told_first(
     assert "pip install 'assay[tensorboard]'" in err
     assert "Traceback" not in err
     assert "model" not in out, "before anything is loaded"
-    assert not (home / "mlruns" / "evaluations").exists()
+    assert not (home / "mlruns" / "results").exists()
 
 
 @pytest.mark.parametrize("tracked", [True, False])

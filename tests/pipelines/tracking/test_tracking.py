@@ -20,12 +20,12 @@ from datamodules import Preprocessing
 from datamodules.errors import UserError
 from lightning_modules import Classifier, build
 from lightning_modules.sources import load_classifier
-from pipelines.evaluate.figures import curves
-from pipelines.evaluate.log import log_evaluation, log_headline
-from pipelines.evaluate.page import write_report
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.figures import save_png
+from pipelines.report.page import write_page
+from pipelines.report.result import save_result, summary_metrics
 from pipelines.tracking import started
+from pipelines.tracking.log import log_result
 from pipelines.tracking.logger import RunLogger
 from pipelines.tracking.run import Run, checked
 from pipelines.tracking.store import Store, TrackingError, open_store
@@ -219,9 +219,9 @@ def raise_mlflow(*_: object, **__: object) -> None:
 @pytest.fixture
 def saved(made_evaluation: MakeEvaluation, tmp_path: Path) -> tuple[Evaluation, Path]:
     evaluation, folder = made_evaluation(notes=["a note"]), tmp_path / "evaluation"
-    evaluation.save(folder)
-    write_report([evaluation], folder / "report.html")
-    for name, figure in curves([evaluation]).items():
+    save_result(evaluation, folder)
+    write_page([evaluation], folder / "report.html")
+    for name, figure in evaluation.figures().items():
         save_png(figure, folder / "figures" / f"{name}.png")
     return evaluation, folder
 
@@ -230,26 +230,22 @@ def test_everything_of_an_evaluation(
     store: Store, saved: tuple[Evaluation, Path], classifier: Classifier
 ) -> None:
     evaluation, folder = saved
-    with started(store, "parent", {}) as parent:
-        with started(store, "child", {}, parent) as run:
-            log_evaluation(run, evaluation, folder, classifier, "d" * 64)
-        log_headline(parent, evaluation)
-    child, above = runs(store)
-    assert len(child.data.metrics) == len({key for key, _, _ in evaluation.metrics()})
-    assert {key.split("/")[0] for key in above.data.metrics} == {"summary"}
-    assert above.data.metrics["summary/adversarial_acc"] < above.data.metrics["summary/clean_acc"]
-    assert child.data.params["model.source"] == "builtin:lenet"
-    assert all("/" not in name for name in child.data.params)
-    files = {file.path for file in store.client.list_artifacts(child.info.run_id)}
-    assert files == {"evaluation.json", "figures", "report.html", "rows", "tables"}
-    (data,) = child.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("Digits", "d" * 32)
-    table = store.client.load_table(
-        store.experiment_id, "tables/by_class.json", [child.info.run_id]
-    )
+    with started(store, "run", {}) as opened:
+        log_result(opened, evaluation, folder, classifier)
+    (run,) = runs(store)
+    metrics = [*evaluation.metrics(), *summary_metrics(evaluation)]
+    assert len(run.data.metrics) == len({key for key, _, _ in metrics})
+    assert run.data.metrics["summary/adversarial_acc"] < run.data.metrics["summary/clean_acc"]
+    assert run.data.params["model.source"] == "builtin:lenet"
+    assert all("/" not in name for name in run.data.params)
+    files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    assert files == {"arrays.npz", "figures", "report.html", "result.json", "rows", "tables"}
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("Digits", "e" * 32)
+    table = store.client.load_table(store.experiment_id, "tables/by_class.json", [run.info.run_id])
     pd.testing.assert_frame_equal(table, evaluation.tables()["by_class"], check_dtype=False)
-    assert json.loads(child.data.tags["mlflow.loggedArtifacts"])[0]["type"] == "table"
-    assert "- a note" in above.data.tags["mlflow.note.content"]
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"])[0]["type"] == "table"
+    assert "- a note" in run.data.tags["mlflow.note.content"]
     (model,) = store.client.search_logged_models([store.experiment_id])
     numbers = {metric.key: metric for metric in model.metrics or []}
     assert numbers["summary/clean_acc"].dataset_name == "Digits"
@@ -264,7 +260,7 @@ def test_a_store_that_fails_midway_loses_nothing(
 
     def attempt() -> None:
         with started(store, "run", {}, keep=keep) as run:
-            log_evaluation(run, evaluation, folder, classifier, "d" * 64)
+            log_result(run, evaluation, folder, classifier)
 
     for method in (
         "log_artifacts",
@@ -293,8 +289,8 @@ def test_an_interrupted_evaluation_leaves_no_curve(
 ) -> None:
     evaluation, folder = saved
     with started(store, "run", {}) as run:
-        log_evaluation(run, replace(evaluation, interrupted=True), folder, classifier, "d" * 64)
-        log_headline(run, replace(evaluation, interrupted=True))
+        about = replace(evaluation.about, interrupted=True)
+        log_result(run, replace(evaluation, about=about), folder, classifier)
     assert runs(store)[0].data.metrics == {}
     assert runs(store)[0].data.tags["interrupted"] == "true"
 
@@ -304,8 +300,7 @@ def test_without_a_store_nothing_is_logged(
 ) -> None:
     evaluation, folder = saved
     with started(None, "run", {}) as run:
-        log_evaluation(run, evaluation, folder, classifier, "d" * 64)
-        log_headline(run, evaluation)
+        log_result(run, evaluation, folder, classifier)
         assert run.run_id is None
         assert run.log_model(classifier) is None
 
