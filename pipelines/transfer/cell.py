@@ -88,6 +88,11 @@ class Outcome:
         """`ok` or `failed`."""
         return "failed" if self.error else "ok"
 
+    @property
+    def accuracy(self) -> float:
+        """On the test images."""
+        return float(self.rows["correct"].mean())
+
     def facts(self) -> dict[str, Any]:
         """Everything but the place and the rows, JSON-able."""
         facts = asdict(replace(self, rows=pd.DataFrame()))
@@ -97,15 +102,17 @@ class Outcome:
 def cell_facts(
     transfer: Transfer, pair: Pair, source: Source | None, recipe: Recipe
 ) -> dict[str, Any]:
-    """Everything that may change the rows of a cell."""
-    rows = pair.rows_of(Fraction(transfer.fraction), transfer.seed)
+    """Everything that may change the rows of a cell; seeds and fractions of others do not."""
+    learnt = pair.pool
+    if transfer.mode != "untouched":
+        learnt = learnt.subset(pair.rows_of(Fraction(transfer.fraction), transfer.seed))
     return {
         "cell": "transfer",
         "pair": pair.digest,
-        "learnt": pair.pool.index[rows].tolist() if transfer.mode != "untouched" else "all",
+        "learnt": None if transfer.mode == "untouched" and pair.own_head else learnt.digest(),
         "mode": transfer.mode,
         "seed": transfer.seed,
-        "source": source.pair.digest if source else None,
+        "source": [source.pair.digest, source.pair.pool.digest()] if source else None,
         "recipe": recipe.facts(transfer.mode),
         "seed of probes": pair.study.seed if recipe.probes else None,
     }
@@ -114,15 +121,7 @@ def cell_facts(
 def measured(
     study: Study, transfer: Transfer, pair: Pair, source: Source | None, recipe: Recipe
 ) -> Outcome:
-    """Reads or measures a cell; one that fails takes no other down, and is tried again next time.
-
-    Args:
-        study: holds the cells.
-        transfer: which.
-        pair: model and data.
-        source: for what is forgotten, where the source data is known.
-        recipe: what all cells share.
-    """
+    """Reads or measures a cell; one that fails takes no other down, and is tried again later."""
     start = time.perf_counter()
 
     def work(folder: Path) -> cells.Cell:

@@ -84,9 +84,8 @@ def transfer(
     """
     study = Study("transfer", "variability", options, TRAINER)
     study.on_one_device(_ONE_DEVICE)
-    epochs = int(study.flags["max_epochs"] or TRAINER["max_epochs"])
-    named = tuple(probes or ())
-    recipe = Recipe(tuning, epochs, min_steps, batch_size, last_k, alpha, named, study.flags)
+    steps = (int(study.flags["max_epochs"]), min_steps, batch_size)
+    recipe = Recipe(tuning, *steps, last_k, alpha, tuple(probes or ()), study.flags)
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
     several = models if isinstance(models, list) else [models]
     sets = data if isinstance(data, list) else [data]
@@ -116,7 +115,7 @@ def transfer(
         )
         matrix = Matrix(_about(study, loaded), grid, recipe.parameters())
         for model in loaded if len(loaded) > 1 else ():
-            passport = matrix.passport(model.name, _about(study, [model]))
+            passport = replace(matrix, about=_about(study, [model]), grid=grid.of(model.name))
             study.log_stage(model.name, passport, model=model.classifier.source or model.name)
         study.finish(matrix)
     return matrix
@@ -131,14 +130,6 @@ def _about(study: Study, models: Sequence[Model]) -> About:
 
 def _notes(pairs: Mapping[tuple[str, str], Pair], outcomes: Sequence[Outcome]) -> list[str]:
     """What was adapted, pair by pair, and which trainings went wrong."""
-    adapted = [
-        f"{model} on {task}: {'; '.join(pair.notes())}."
-        for (model, task), pair in pairs.items()
-        if pair.notes()
-    ]
-    return adapted + [
-        f"{outcome.transfer}: {note}"
-        for outcome in outcomes
-        for note in outcome.notes
-        if not outcome.error
-    ]
+    adapted = [(f"{m} on {t}", "; ".join(pair.notes()) + ".") for (m, t), pair in pairs.items()]
+    trained = [(str(o.transfer), note) for o in outcomes if not o.error for note in o.notes]
+    return [f"{about}: {note}" for about, note in (*adapted, *trained) if note != "."]

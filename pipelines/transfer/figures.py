@@ -1,6 +1,6 @@
 """Figures of a matrix, one a data set: accuracy, learning curves, and drift by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -48,7 +48,12 @@ def drift_figures(grid: Grid) -> dict[str, Figure]:
     """Similarity of each block to what it was, of one model at its last fraction."""
     figures = {}
     for task in grid.tasks:
-        curves = {mode: curve for mode in _ORDER if (curve := _similarity(grid, task, mode))}
+        keys = {mode: Key(grid.models[0], task, mode, grid.fractions[-1]) for mode in _ORDER}
+        cells = {mode: grid.cells_by_key.get(key, []) for mode, key in keys.items()}
+        tables = {
+            m: [o.similarity for o in outcomes if o.similarity] for m, outcomes in cells.items()
+        }
+        curves = {mode: pd.DataFrame(table).mean() for mode, table in tables.items() if table}
         if curves:
             figure, axes = drawn()
             with mpl.rc_context(LOOK):
@@ -89,22 +94,13 @@ def _learning(axes: Axes, table: pd.DataFrame) -> None:
     axes.minorticks_off()
 
 
-def _similarity(grid: Grid, task: str, mode: str) -> dict[str, float]:
-    """By block, averaged over seeds."""
-    key = Key(grid.models[0], task, mode, grid.fractions[-1])
-    measured = [o.similarity for o in grid.cells_by_key.get(key, []) if o.similarity]
-    if not measured:
-        return {}
-    return {name: float(np.nanmean([one[name] for one in measured])) for name in measured[0]}
-
-
-def _drift(axes: Axes, curves: dict[str, dict[str, float]]) -> None:
+def _drift(axes: Axes, curves: Mapping[str, pd.Series]) -> None:
     """Curves a little beside each other, so that equal ones do not hide one another."""
-    names: Sequence[str] = list(next(iter(curves.values())))
+    names = [str(name) for name in next(iter(curves.values())).index]
     for i, (mode, curve) in enumerate(curves.items()):
         place = np.arange(len(names)) + 0.07 * (i - (len(curves) - 1) / 2)
         look: Any = {"color": _colour(mode), "marker": "o", "markersize": 3.5, "linewidth": 1.8}
-        axes.plot(place, list(curve.values()), label=mode, **look)
+        axes.plot(place, curve, label=mode, **look)
     step = max(1, len(names) // 6)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=35, ha="right", fontsize=8)
 

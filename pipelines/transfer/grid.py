@@ -174,9 +174,9 @@ class Grid:
                 rows = [outcome.rows for outcome in self.cells_by_key[start]]
                 change = performance_change(rows, after, classes, resamples=_RESAMPLES)
                 line |= {"before": start.mode, **columns_of(change, "change_")}
-            accuracies = [table["correct"].mean() for table in after]
-            line["seed_spread"] = np.std(accuracies, ddof=1) if len(after) > 1 else np.nan
-            lines.append({**line, **means(outcomes)})
+            several = len(outcomes) > 1
+            spread = np.std([o.accuracy for o in outcomes], ddof=1) if several else np.nan
+            lines.append({**line, "seed_spread": spread, **means(outcomes)})
         return pd.DataFrame(lines)
 
     @cached_property
@@ -195,7 +195,7 @@ class Grid:
         accuracies: dict[tuple[str, str, str], dict[str, list[float]]] = {}
         for (model, data, mode, fraction), outcomes in self.cells_by_key.items():
             by_task = accuracies.setdefault((model, mode, fraction), {})
-            by_task[data] = [float(outcome.rows["correct"].mean()) for outcome in outcomes]
+            by_task[data] = [outcome.accuracy for outcome in outcomes]
         lines = []
         for (model, mode, fraction), by_task in accuracies.items():
             indices = variability(by_task)

@@ -64,7 +64,8 @@ class Pair:
     @cached_property
     def features(self) -> Features:
         """Of the labelled images."""
-        return self.extracted(self.model.classifier, self.pool, self._file("pool"))
+        file = self._file(f"{self.pool.digest()[:32]}-pool")
+        return self.extracted(self.model.classifier, self.pool, file)
 
     @cached_property
     def test_features(self) -> Features:
@@ -79,12 +80,12 @@ class Pair:
 
     @cached_property
     def digest(self) -> str:
-        """Hashes weights, images, how they are shown, and where the features are computed."""
+        """Hashes weights, test images, how they are shown, and what they are computed on."""
         return fingerprint(
             {
                 "weights": weights_digest(self.model.classifier),
                 "architecture": self.model.classifier.architecture,
-                "images": [self.pool.digest(), self.test.digest()],
+                "images": self.test.digest(),
                 "preprocessing": repr(self.data.preprocessing),
                 "mean": repr(self.model.classifier.preprocessing),
                 "classes": [*self.model.classifier.classes, "on", *self.classes],

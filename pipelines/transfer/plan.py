@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from callbacks.words import duration
+from callbacks.words import duration, percent
 from datamodules.fractions import Fraction
 from pipelines.report.plan import seconds_left
 from pipelines.study import Study
@@ -48,12 +48,9 @@ class PlannedCell:
 
 
 def transfers_of(
-    models: Sequence[str],
-    tasks: Sequence[str],
-    modes: Sequence[str],
-    fractions: Sequence[str],
+    models: Sequence[str], tasks: Sequence[str], modes: Sequence[str], fractions: Sequence[str],
     seeds: Sequence[int],
-) -> list[Transfer]:
+) -> list[Transfer]:  # fmt: skip
     """All cells, pair by pair; untouched has neither fraction nor seed."""
     moved = list(product([m for m in modes if m != "untouched"], fractions, seeds))
     return [
@@ -117,11 +114,7 @@ def carried_out(study: Study, plan: Sequence[PlannedCell], recipe: Recipe) -> li
         outcome = measured(study, cell.transfer, cell.pair, cell.source, recipe)
         outcomes.append(outcome)
         if not cell.known:
-            told = f"FAILED {outcome.error}"
-            if not outcome.error:
-                told = f"{100 * outcome.rows['correct'].mean():.1f} %"
-            left = duration(seconds_left(plan[i:]))
-            print(
-                f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {outcome.seconds:.1f} s; {left} left"
-            )
+            told = f"FAILED {outcome.error}" if outcome.error else f"{percent(outcome.accuracy)} %"
+            took = f"{outcome.seconds:.1f} s; {duration(seconds_left(plan[i:]))} left"
+            print(f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {took}")
     return outcomes

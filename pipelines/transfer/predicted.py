@@ -8,10 +8,10 @@ from datamodules.splits import limited
 from lightning_modules.linear_probe import fit_linear_probe
 from pipelines import cells
 from pipelines.transfer.pair import Pair
+from pipelines.transfer.recipe import VERSION
 
 _SCORED = 5000
 """Labelled images that scores are computed on, at most: neighbours cost the square."""
-_VERSION = 1
 
 
 def predicted_scores(pair: Pair) -> dict[str, float]:
@@ -27,7 +27,8 @@ def predicted_scores(pair: Pair) -> dict[str, float]:
         probe = fit_linear_probe(known.feature[learn], known.label[learn], classes, chosen)
         return cells.Cell({**scores, "probe": probe.accuracy})
 
-    facts = {"cell": "predicted transfer", "pair": pair.digest, "version": _VERSION}
+    digests = [pair.digest, pair.pool.digest()]
+    facts = {"cell": "predicted transfer", "pair": digests, "version": VERSION}
     try:
         return dict(pair.study.cells.measured(facts, work).facts)
     except Exception:  # the cells of the pair failed in the same way, and say why

@@ -44,10 +44,6 @@ class Matrix:
         """`lenet moved to Digits`."""
         return self.grid.title
 
-    def passport(self, model: str, about: About) -> "Matrix":
-        """What concerns one model, with its place among the others."""
-        return replace(self, about=about, grid=self.grid.of(model))
-
     def headline(self) -> dict[str, Number]:
         """Mean, worst case and spread of every mode, and what was forgotten most."""
         return headline(self.grid)

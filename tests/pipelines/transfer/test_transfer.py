@@ -170,8 +170,10 @@ def test_an_interrupted_matrix_goes_on(
     assert len(done) == len(set(done)) == 3
     code, out, _ = assay(*line)
     assert (code, len(done), "3 known" in out) == (0, 3, True)
+    code, out, _ = assay(*line, "--seeds", "0", "1")
+    assert (code, len(done), "3 known" in out) == (0, 5, True), "a further seed keeps the others"
     assay(*line, "--fresh", "true")
-    assert len(done) == 6
+    assert len(done) == 8
 
 
 def test_a_failing_cell_takes_no_other_down(
