@@ -13,7 +13,7 @@ from callbacks import probe_entries
 from callbacks.reductions import accuracy
 from callbacks.rows import outcome_columns
 from callbacks.transfer import empirical_conditional, layer_similarity, weight_distance
-from datamodules.fractions import Fraction, held_out
+from datamodules.fractions import held_out
 from lightning_modules import Classifier
 from lightning_modules.blocks import blocks
 from lightning_modules.linear_probe import fit_linear_probe
@@ -105,7 +105,7 @@ def cell_facts(
     """Everything that may change the rows of a cell; seeds and fractions of others do not."""
     learnt = pair.pool
     if transfer.mode != "untouched":
-        learnt = learnt.subset(pair.rows_of(Fraction(transfer.fraction), transfer.seed))
+        learnt = learnt.subset(pair.chosen[transfer.fraction, transfer.seed])
     return {
         "cell": "transfer",
         "pair": pair.digest,
@@ -142,15 +142,15 @@ def measured(
 def _measure(
     outcome: Outcome, pair: Pair, source: Source | None, recipe: Recipe, folder: Path
 ) -> None:
-    mode, fraction = outcome.transfer.mode, Fraction(outcome.transfer.fraction)
+    _, _, mode, fraction, seed = outcome.transfer
     classifier: Classifier | None = None
     if mode == "untouched":
         logits = _untouched(pair)
         classifier = pair.model.classifier if pair.own_head else None
     elif mode == "probe":
-        logits, classifier = _probed(outcome, pair, fraction)
+        logits, classifier = _probed(outcome, pair, fraction, seed)
     else:
-        trained = tuned(pair, mode, fraction, outcome.transfer.seed, recipe, folder)
+        trained = tuned(pair, mode, fraction, seed, recipe, folder)
         classifier, outcome.samples, outcome.val_acc, outcome.notes = trained
         logits = pair.extracted(classifier, pair.test).logits
         _measure_drift(outcome, pair, classifier)
@@ -174,10 +174,10 @@ def _untouched(pair: Pair) -> Tensor:
     return (test @ table.T).clamp_min(1e-12).log().float()
 
 
-def _probed(outcome: Outcome, pair: Pair, fraction: Fraction) -> tuple[Tensor, Classifier]:
-    rows = pair.rows_of(fraction, outcome.transfer.seed)
+def _probed(outcome: Outcome, pair: Pair, fraction: str, seed: int) -> tuple[Tensor, Classifier]:
+    rows = pair.chosen[fraction, seed]
     known = pair.features.at(pair.pool.index[rows].sort().values)
-    learn, select = held_out(known.label, outcome.transfer.seed)
+    learn, select = held_out(known.label, seed)
     probe = fit_linear_probe(
         known.feature[learn],
         known.label[learn],
@@ -185,7 +185,7 @@ def _probed(outcome: Outcome, pair: Pair, fraction: Fraction) -> tuple[Tensor, C
         (known.feature[select], known.label[select]),
     )
     outcome.samples, outcome.val_acc, outcome.strength = len(rows), probe.accuracy, probe.strength
-    classifier = pair.copied(outcome.transfer.seed)
+    classifier = pair.copied(seed)
     probe.install(classifier.model)
     return probe(pair.test_features.feature), classifier.eval()
 

@@ -1,7 +1,7 @@
 """A model and a data set: the images as the model sees them, and its features of them."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,12 +33,14 @@ class Pair:
         model: as it was trained.
         task: the data set.
         data: the data set as the model sees it; its `train` are all labelled images in use.
+        chosen: positions among those, by fraction and seed.
         study: where features are computed and kept.
     """
 
     model: Model
     task: Task
     data: ImageDataModule
+    chosen: Mapping[tuple[str, int], Tensor]
     study: Study
 
     @property
@@ -106,10 +108,6 @@ class Pair:
 
         return cached(file, make)
 
-    def rows_of(self, fraction: Fraction, seed: int) -> Tensor:
-        """Positions in the pool that a fraction chooses with a seed."""
-        return fraction.choose(self.pool.label, len(self.classes), seed)
-
     def copied(self, seed: int) -> Classifier:
         """A copy of the classifier with a head for the data: its own, else a fresh one."""
         classifier = copy.deepcopy(self.model.classifier)
@@ -156,13 +154,20 @@ def make_pair(
     """
     data = task.data
     test, every = data.images("test"), labelled(data)
-    chosen = [f.choose(every.label, data.num_classes, seed) for f in fractions for seed in seeds]
-    pool = every.subset(torch.cat(chosen).unique())
+    chosen = {
+        (str(fraction), seed): fraction.choose(every.label, data.num_classes, seed)
+        for fraction in fractions
+        for seed in seeds
+    }
+    used = torch.cat(list(chosen.values())).unique()
+    # From all that are labelled, so that no seed's choice depends on the other seeds.
+    positions = {of: torch.searchsorted(used, rows) for of, rows in chosen.items()}
+    pool = every.subset(used)
     # Subsets are images of their own, so that no two models share what is shown.
     test = test.subset(torch.arange(len(test)))
     shown = with_images(data, train=pool, val=pool.subset(torch.arange(0)), test=test)
     shown.adopt(_one_size(model, shown))
-    return Pair(model, task, shown, study)
+    return Pair(model, task, shown, positions, study)
 
 
 def _one_size(model: Model, shown: ImageDataModule) -> Preprocessing:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import product
 
 from callbacks.words import duration, percent
-from datamodules.fractions import Fraction
 from pipelines.report.plan import seconds_left
 from pipelines.study import Study
 from pipelines.transfer.cell import Outcome, Transfer, cell_facts, measured
@@ -95,7 +94,7 @@ def predicted_seconds(
     robust = 30 * min(test, 512) * forward * len(recipe.probes)
     if transfer.mode == "untouched":
         return forward * (test + len(pair.pool)) + (robust if pair.own_head else 0)
-    samples = len(pair.rows_of(Fraction(transfer.fraction), transfer.seed))
+    samples = len(pair.chosen[transfer.fraction, transfer.seed])
     if transfer.mode == "probe":
         return _SOLVE * samples * pair.width * len(pair.classes) + 0.1 + robust
     epochs = recipe.epochs_for(max(1, 4 * samples // 5))

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.errors import UserError
-from datamodules.fractions import Fraction, held_out, with_images
+from datamodules.fractions import held_out, with_images
 from lightning_modules import Classifier, DivergedError, FineTuning
 from lightning_modules.blocks import blocks
 from lightning_modules.l2_sp import L2SPTuning
@@ -42,9 +42,7 @@ class Tuned(NamedTuple):
     notes: list[str]
 
 
-def tuned(
-    pair: Pair, mode: str, fraction: Fraction, seed: int, recipe: Recipe, folder: Path
-) -> Tuned:
+def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folder: Path) -> Tuned:
     """Trains on a fraction and keeps the best epoch, also where the loss is no number later on.
 
     Args:
@@ -61,7 +59,7 @@ def tuned(
     """
     L.seed_everything(seed, verbose=False)
     classifier = pair.copied(seed)
-    rows = pair.rows_of(fraction, seed)
+    rows = pair.chosen[fraction, seed]
     learn, select = held_out(pair.pool.label[rows], seed)
     part = with_images(
         pair.data,

@@ -12,7 +12,7 @@ import torch
 from mlflow import MlflowClient
 
 from datamodules import Digits
-from datamodules.fractions import Fraction
+from datamodules.fractions import Fraction, held_out
 from lightning_modules import DivergedError, FineTuning, Tuning, load_classifier
 from pipelines import report, transfer
 from pipelines.report.result import load_result
@@ -229,13 +229,13 @@ def test_a_nan_loss_ends_at_the_last_good_checkpoint(
         real(self, loss * torch.nan if self.current_epoch == 2 else loss)
 
     monkeypatch.setattr(FineTuning, "_check", bad)
-    result = tuned(pair, "full", Fraction("200"), 0, RECIPE, tmp_path)
+    result = tuned(pair, "full", "200", 0, RECIPE, tmp_path)
     assert "it ends with the best epoch before it diverged" in result.notes[0]
     assert result.val_acc > 0
     assert all(bool(weight.isfinite().all()) for weight in result.classifier.parameters())
     monkeypatch.setattr(FineTuning, "_check", lambda self, loss: real(self, loss * torch.nan))
     with pytest.raises(DivergedError):
-        tuned(pair, "full", Fraction("200"), 0, RECIPE, tmp_path)
+        tuned(pair, "full", "200", 0, RECIPE, tmp_path)
 
 
 def test_of_equal_epochs_the_one_of_lower_loss_is_kept(
@@ -251,14 +251,12 @@ def test_of_equal_epochs_the_one_of_lower_loss_is_kept(
 
     monkeypatch.setattr(FineTuning, "on_validation_epoch_end", watched)
     recipe = Recipe(tuning=Tuning(lr=1e-4), epochs=4, min_steps=1, flags={"accelerator": "cpu"})
-    result = tuned(pair, "full", Fraction("200"), 0, recipe, tmp_path)
+    result = tuned(pair, "full", "200", 0, recipe, tmp_path)
     best = max(losses)
     assert [accuracy for accuracy, _ in losses].count(best[0]) > 1, "epochs that are equally good"
     assert losses.index(best) > [accuracy for accuracy, _ in losses].index(best[0])
     assert result.val_acc == pytest.approx(best[0])
-    rows = pair.rows_of(Fraction("200"), 0)
-    from datamodules.fractions import held_out
-
+    rows = pair.chosen["200", 0]
     _, select = held_out(pair.pool.label[rows], 0)
     chosen = pair.extracted(result.classifier, pair.pool.subset(rows[select]))
     loss = torch.nn.functional.cross_entropy(chosen.logits, chosen.label)
@@ -270,7 +268,7 @@ def test_a_training_leaves_the_model_alone_and_repeats(
     pair: Pair, tmp_path: Path, mode: str
 ) -> None:
     before = {k: v.clone() for k, v in pair.model.classifier.state_dict().items()}
-    first, again = (tuned(pair, mode, Fraction("200"), 0, RECIPE, tmp_path) for _ in range(2))
+    first, again = (tuned(pair, mode, "200", 0, RECIPE, tmp_path) for _ in range(2))
     for name, weight in pair.model.classifier.state_dict().items():
         assert torch.equal(weight, before[name])
     for name, weight in first.classifier.state_dict().items():
@@ -285,13 +283,13 @@ def test_frozen_blocks_are_bit_equal(pair: Pair, tmp_path: Path) -> None:
     recipe = Recipe(Tuning(ema=0.9), epochs=3, min_steps=1, flags={"accelerator": "cpu"})
     before = pair.model.classifier.state_dict()
     for one in (RECIPE, recipe):  # an average must not move what is frozen either
-        after = tuned(pair, "last_k", Fraction("200"), 0, one, tmp_path).classifier.state_dict()
+        after = tuned(pair, "last_k", "200", 0, one, tmp_path).classifier.state_dict()
         moved = {n.split(".")[1] for n in before if not torch.equal(before[n], after[n])}
         assert moved == {"fc2", "fc3"}
 
 
 def test_the_old_head_on_the_new_backbone(pair: Pair, tmp_path: Path) -> None:
-    after = tuned(pair, "full", Fraction("200"), 0, RECIPE, tmp_path).classifier
+    after = tuned(pair, "full", "200", 0, RECIPE, tmp_path).classifier
     original = pair.model.classifier
     restored = with_head_of(after, original)
     for name, weight in restored.state_dict().items():
