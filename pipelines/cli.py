@@ -159,7 +159,9 @@ def _missing_file(words: Sequence[str]) -> str:
     """A file or folder that was named and is not there: told before seconds of imports."""
     flag = ""
     for word in (part for given in words for part in given.split("=", 1)):
-        flag = word if word.startswith("--") else flag
+        if word.startswith("--"):
+            flag = word
+            continue
         kind, _, rest = word.partition(":")
         if flag == "--config" and not Path(word).is_file():
             return f"There is no file {word!r} for `--config`."
