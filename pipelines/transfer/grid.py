@@ -23,10 +23,8 @@ from pipelines.transfer.lines import Line, cell_line, columns_of, means, recomme
 from pipelines.transfer.recipe import MODES
 
 _RESAMPLES = 300
-_TABLES = (
-    "cells", "comparison", "by_class", "variability", "predicted", "agreement", "ranking",
-    "recommended",
-)  # fmt: skip
+_OVER_CELLS = ("cells", "comparison", "by_class", "variability", "recommended")
+_OVER_MODELS = ("predicted", "agreement", "ranking")
 
 
 class Key(NamedTuple):
@@ -36,6 +34,11 @@ class Key(NamedTuple):
     data: str
     mode: str
     fraction: str
+
+
+def key_of(line: Line) -> Key:
+    """Of a line that names all four."""
+    return Key(*(line[name] for name in Key._fields))
 
 
 class PairFacts(NamedTuple):
@@ -147,7 +150,8 @@ class Grid:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table that has a line, by name."""
-        return {name: table for name in _TABLES if len(table := getattr(self, name))}
+        names = (*_OVER_CELLS, *_OVER_MODELS)
+        return {name: table for name in names if len(table := getattr(self, name))}
 
     def hits(self, key: Key) -> np.ndarray:
         """`(N,)` share of seeds that got each test image right."""

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from callbacks.words import number, percent
 from pipelines.report.sections import Cell, Section, Sheet, change_cell, number_cell
 from pipelines.transfer.figures import accuracy_figures, drift_figures, learning_figures
-from pipelines.transfer.grid import Grid, Key
+from pipelines.transfer.grid import Grid, Key, key_of
 from pipelines.transfer.lines import Line, interval_of
 from pipelines.transfer.recipe import MODES
 from pipelines.transfer.sheets import (
     before_of,
     change_of,
     is_known,
-    key_of,
     labelled_of,
     mode_of,
     points_lost,
@@ -85,14 +84,10 @@ def _where(grid: Grid) -> Section:
     more = {"mean": "average", "spread": "spread", "worst": "worst"} if several else {}
     keys = [Key(*outcome.transfer[:4]) for outcome in grid.outcomes]
     text = "Accuracy in per cent on the test images, averaged over seeds, with its 95 % interval."
-    if several:
-        text += (
-            " Spread is the standard deviation between data sets, in points; every data set weighs "
-            "the same."
-        )
+    spread = " Spread is the standard deviation between data sets, in points; all weigh the same."
     return Section(
         "Where it can go",
-        text,
+        text + (spread if several else ""),
         accuracy_figures(grid),
         sheets=[sheet_by_task(grid, keys, accuracy, [*more], over_data)],
         terms={key.mode: f"{MODES[key.mode].capitalize()}." for key in keys},
@@ -164,11 +159,8 @@ def _cost(grid: Grid, lines: Sequence[Line]) -> Section:
 def _predicted(grid: Grid) -> Section:
     """The scores, and how well they rank the models."""
     scores = {name: name.replace("_", " ") for name in SCORES if name in grid.predicted}
-    lines = grid.lines("predicted")
-    titles = list(scores.values())
-    sheets = [
-        sheet_by_pair(grid, lines, titles, lambda line: [number(line[name]) for name in scores])
-    ]
+    lines, titles = grid.lines("predicted"), list(scores.values())
+    sheets = [sheet_by_pair(grid, lines, titles, lambda x: [number(x[name]) for name in scores])]
     if len(grid.agreement):
         sheets.append(_agreement(grid, scores))
     return Section(

@@ -48,11 +48,6 @@ def _named(grid: Grid) -> list[str]:
     return ["model", "data"] if len(grid.models) > 1 else ["data"]
 
 
-def key_of(line: Line) -> Key:
-    """Of a line that names all four."""
-    return Key(*(line[name] for name in Key._fields))
-
-
 def mode_of(line: Line) -> Cell:
     """With the standard deviation between seeds, where there are several."""
     spread = f"{line['seeds']} seeds ±{percent(line['seed_spread'])}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from callbacks.family import Number
 from callbacks.statistics import Interval
 from callbacks.words import NBSP, percent, with_interval
-from pipelines.transfer.grid import Grid
+from pipelines.transfer.grid import Grid, Key, key_of
 from pipelines.transfer.lines import Line, interval_of
 from pipelines.transfer.recipe import MODES
 
@@ -38,10 +38,8 @@ def sentences(grid: Grid) -> list[str]:
 def _of_mode(grid: Grid, line: Line, card: bool) -> Iterator[tuple[str, Number]]:
     """Mean, worst and spread over the data sets, of which one alone has no mean and no spread."""
     mode, fraction = line["mode"], line["fraction"]
-    of_mode = (line["model"], mode, fraction)
-    cells = [
-        x for x in grid.lines("comparison") if (x["model"], x["mode"], x["fraction"]) == of_mode
-    ]
+    keys = {Key(line["model"], task, mode, fraction) for task in grid.tasks}
+    cells = [x for x in grid.lines("comparison") if key_of(x) in keys]
     worst = next(x for x in cells if x["data"] == line["worst_task"])
     how = MODES[mode] if mode == "untouched" else f"{MODES[mode]}, {_labelled(fraction)}"
     asked_of = f"{fraction} {[(x['data'], x['seeds']) for x in cells]} {grid.asked.get(mode)}"
@@ -116,7 +114,7 @@ def _changes(grid: Grid) -> Iterator[str]:
     lost = [(n.interval, model) for model in grid.models for _, n in _forgotten(grid, model)]
     if lost:
         worst, model = max(lost)
-        change, *ends = (-100 * end for end in worst)
+        change, *ends = (round(-100 * end, 1) + 0.0 for end in worst)  # no -0.0
         yield (
             f"On the data that {model} was trained on before, accuracy changes by {change:+.1f} "
             f"points in the worst case (95 % interval {min(ends):+.1f} to {max(ends):+.1f})."

@@ -222,7 +222,7 @@ def test_a_page_of_everything(grid: Grid, model: str, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(table, loaded.tables()[name])
     assert loaded.metrics() == matrix.metrics()
     assert loaded.sentences() == matrix.sentences()
-    assert as_html([loaded]) == page
+    assert repr(loaded.headline()) == repr(matrix.headline())
 
 
 def test_side_by_side_only_what_both_were_asked(grid: Grid) -> None:
