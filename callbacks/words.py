@@ -59,3 +59,10 @@ def radius(value: float, unit: str) -> str:
     levels = round(255 * value, 6)
     usual = levels == round(levels) if levels >= 3 else 4 * levels == round(4 * levels)
     return f"{levels:g}/255" if "∞" in unit and usual and 0 < levels <= 32 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`: a time that is predicted, so not to the second."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -17,8 +17,7 @@ from datamodules.errors import UserError, suggestion
 
 # What only Python callers give, or what is added under another type below.
 _APART = ("trainer", "config", "options")
-_MODELS = ("model", "student")
-_ONE_OR_SEVERAL_MODELS = ("teacher",)
+_MODELS = ("model", "student", "models", "teacher")
 _DATA_SETS = ("data", "outliers")
 _PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."
 
@@ -119,16 +118,9 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
     )
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
     own, told = inspect.signature(pipeline).parameters, _told(pipeline)
-    single = [n for n in _DATA_SETS if n in own and "list" not in str(own[n].annotation)]
-    kinds: dict[str, Any] = {
-        **dict.fromkeys(_MODELS, str),
-        **dict.fromkeys(_ONE_OR_SEVERAL_MODELS, Union[str, list[str]]),  # noqa: UP007
-        **dict.fromkeys(single, ImageDataModule),
-    }
+    kinds = {name: _kind(name, own[name]) for name in (*_MODELS, *_DATA_SETS) if name in own}
     special = {*_APART, *kinds, "perturb"} & set(own)
     for name, kind in kinds.items():
-        if name not in own:
-            continue
         required = own[name].default is inspect.Parameter.empty
         parser.add_argument(
             f"--{name}", type=kind if required else Optional[kind], required=required,  # noqa: UP045
@@ -147,6 +139,16 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
         parser.set_defaults(plain)
         parser.add_class_arguments(Tracking, "tracking")
     return parser
+
+
+def _kind(name: str, parameter: inspect.Parameter) -> Any:
+    """What of a model or data set the command line can say: a name, or data with options."""
+    several = "list" in str(parameter.annotation)
+    if name == "teacher":
+        return Union[str, list[str]]  # noqa: UP007  # the parser wants a type of Python 3.10
+    if name in _MODELS:
+        return list[str] if several else str
+    return list[str | ImageDataModule] if several else ImageDataModule
 
 
 def _told(pipeline: Callable[..., Any]) -> dict[str, str]:
@@ -273,7 +275,8 @@ def _parameters(function: Callable[..., Any]) -> Iterator[str]:
 
 def _data_options(parser: CommandParser) -> str:
     """The options that every data set has, which the parser knows only once one is named."""
-    if not any("--data" in action.option_strings for action in parser._actions):
+    hints = [a for a in parser._actions if "--data" in a.option_strings]
+    if not hints or _item_type(getattr(hints[0], "_typehint", None)) is not None:
         return ""
     told = _told(ImageDataModule)
     names = _parameters(ImageDataModule.__init__)

@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -158,7 +157,11 @@ def _help() -> str:
 
 def _missing_file(words: Sequence[str]) -> str:
     """A file or folder that was named and is not there: told before seconds of imports."""
-    for flag, word in pairwise(part for given in words for part in given.split("=", 1)):
+    flag = ""
+    for word in (part for given in words for part in given.split("=", 1)):
+        if word.startswith("--"):
+            flag = word
+            continue
         kind, _, rest = word.partition(":")
         if flag == "--config" and not Path(word).is_file():
             return f"There is no file {word!r} for `--config`."

@@ -1,5 +1,6 @@
 """What every command does round its own work: once, for all of them."""
 
+import inspect
 import json
 import re
 import time
@@ -51,7 +52,8 @@ class Options(TypedDict, total=False):
     """What every command takes.
 
     Args:
-        arch: architecture of a bare checkpoint, e.g. cifar_resnet20 or torchvision:resnet18.
+        arch: architecture of a bare checkpoint, e.g. cifar_resnet20 or torchvision:resnet18; of
+            several models one for all, or one each.
         seed: of every random number.
         chunk: images in every model call; larger is faster on a GPU.
         fresh: measure again what earlier runs of this folder have measured, and replace it.
@@ -62,7 +64,7 @@ class Options(TypedDict, total=False):
         config: the parsed command line, kept with the run.
     """
 
-    arch: str | None
+    arch: str | list[str] | None
     seed: int
     chunk: int
     fresh: bool
@@ -100,7 +102,8 @@ class Study:
             raise UserError(f"`{room}` has no option {unknown[0]!r}.{hint}")
         chosen: dict[str, Any] = {**DEFAULTS, **options}
         self.room, self.question = room, question
-        self.arch: str | None = chosen["arch"]
+        given: str | list[str] | None = chosen["arch"]
+        self.archs = [given] if isinstance(given, str) else list(given or ())
         self.trust_pickle: bool = chosen["trust_pickle"]
         self.seed: int = chosen["seed"]
         self.chunk: int = chosen["chunk"]
@@ -108,7 +111,7 @@ class Study:
         self.tracking: Tracking = chosen["tracking"]
         self.config: str = chosen["config"]
         self.root = Path(chosen["root"]).resolve()
-        self.flags = {**(trainer or {}), **(chosen["trainer"] or {})}
+        self.flags = {**(trainer or {}), **_chosen_flags(chosen["trainer"] or {})}
         self.command = typed_command()
         self.notes: list[str] = []
         self.cells = Cells(self.root / "mlruns" / "cells", self.fresh)
@@ -120,6 +123,17 @@ class Study:
         L.seed_everything(self.seed, verbose=False)
 
     # -- model and data --------------------------------------------------------------------------
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture of a command's one model.
+
+        Raises:
+            UserError: several were given.
+        """
+        if len(self.archs) > 1:
+            raise UserError(f"Expected one `arch`, but got {len(self.archs)}.")
+        return self.archs[0] if self.archs else None
 
     def open_data(self, data: DataLike) -> ImageDataModule:
         """The data set of a name, a loader or a data set, which the result will be about."""
@@ -142,19 +156,39 @@ class Study:
             new_head: give it a head for the classes of the data where they are others.
             arch: of a bare checkpoint; default: that of the options.
         """
-        self.name_store(model)
         if isinstance(model, str):
-            self._tell_data(data)
-        classifier = load_classifier(
-            model, arch=arch or self.arch,
-            data_classes=None if data.classes_counted else data.classes,
-            preprocessing=data.preprocessing, new_head=new_head, trust_pickle=self.trust_pickle,
-        )  # fmt: skip
+            self.tell_data(data)
+        classes = None if data.classes_counted else data.classes
+        classifier = self.load_model(model, data, arch or self.arch, classes, new_head)
         if data.classes_counted and classifier.num_classes > data.num_classes:
             data.classes = classifier.classes  # some of its classes do not occur in the test images
         match_classes(classifier, data.classes, new_head)
-        classifier.chunk = self.chunk
         data.adopt(classifier.preprocessing)
+        return classifier
+
+    def load_model(
+        self,
+        model: ModelLike,
+        data: ImageDataModule,
+        arch: str | None = None,
+        classes: Sequence[str] | None = None,
+        new_head: bool = False,
+    ) -> Classifier:
+        """Loads a model and leaves the data as it is, which may have other classes.
+
+        Args:
+            model: source or network.
+            data: its preprocessing is taken where the model says nothing of its own.
+            arch: of a bare checkpoint.
+            classes: that the model must have; None takes those that it has.
+            new_head: give it a head for them where it has others.
+        """
+        self.name_store(model)
+        classifier = load_classifier(
+            model, arch=arch, data_classes=classes, preprocessing=data.preprocessing,
+            new_head=new_head, trust_pickle=self.trust_pickle,
+        )  # fmt: skip
+        classifier.chunk = self.chunk
         self.models.append(classifier)
         return classifier
 
@@ -198,6 +232,18 @@ class Study:
     def precision(self) -> str:
         """Of the Trainer."""
         return str(self._trainer.precision)
+
+    @property
+    def computed_on(self) -> dict[str, Any]:
+        """What of machine and build may change a number in its last digits, for keys of cells."""
+        cpu = self.device.type == "cpu"
+        return {
+            "device": "cpu" if cpu else torch.cuda.get_device_name(self.device),
+            "threads": torch.get_num_threads() if cpu else None,
+            "precision": self.precision,
+            "chunk": self.chunk,
+            "torch": torch.__version__,
+        }
 
     @property
     def is_first(self) -> bool:
@@ -369,12 +415,23 @@ class Study:
         name = f"{self._key}.{slug(stage)}" if stage else self._key
         return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
 
-    def _tell_data(self, data: ImageDataModule) -> None:
+    def tell_data(self, data: ImageDataModule) -> None:
         """Says once where the images are, however many models are opened for them."""
         line = f"data     {data.title} in {data.root}"
         if line not in self._told:
             self._told.add(line)
             self.say(line)
+
+
+def _chosen_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out Lightning's own defaults, which the command line fills in, but no user has chosen.
+
+    They would override what a stage asks of its Trainer, and the keys of cells would tell a command
+    from the same call in Python.
+    """
+    usual = inspect.signature(L.Trainer).parameters
+    chosen = {name: value for name, value in flags.items() if value is not None}
+    return {k: v for k, v in chosen.items() if k not in usual or v != usual[k].default}
 
 
 def slug(text: str) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import safetensors.torch
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from callbacks.digests import model_digest
 from datamodules import ImageDataModule
@@ -35,6 +36,32 @@ TRAINER: dict[str, Any] = {
 }
 
 
+class BestEpoch(ModelCheckpoint):
+    """Keeps the epoch of the best validation accuracy; of equal ones that of the lower loss.
+
+    Where a few images select, equal accuracies are the rule, and the first of them is often an
+    epoch that has hardly begun to learn.
+
+    Args:
+        folder: of `best.ckpt`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder, "best", monitor="val/acc", mode="max", enable_version_counter=False
+        )
+        self.loss = float("inf")
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        """Whether the epoch just validated is to be kept."""
+        loss = float(trainer.callback_metrics.get("val/loss", float("inf")))
+        equal = current is not None and current == self.best_model_score
+        kept = (equal and loss < self.loss) or super().check_monitor_top_k(trainer, current)
+        if kept:
+            self.loss = loss
+        return bool(kept)
+
+
 class Trained(NamedTuple):
     """How a training went; its module has the weights of the best epoch.
 
@@ -52,7 +79,11 @@ class Trained(NamedTuple):
 
 
 def train(
-    module: FineTuning, data: ImageDataModule, folder: Path, flags: Mapping[str, Any]
+    module: FineTuning,
+    data: ImageDataModule,
+    folder: Path,
+    flags: Mapping[str, Any],
+    best: ModelCheckpoint | None = None,
 ) -> Trained:
     """Trains and goes back to the best epoch.
 
@@ -62,14 +93,15 @@ def train(
         data: what it is trained and validated on.
         folder: for `best.ckpt` and `last.ckpt`.
         flags: of the Trainer, with its logger.
+        best: chooses the epoch in another way.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
-    monitor = getattr(module, "monitor", "val/acc")
-    best = ModelCheckpoint(
-        folder, "best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False
-    )
+    best = best or ModelCheckpoint(
+        folder, "best", monitor=getattr(module, "monitor", "val/acc"), mode="max", save_last=True,
+        enable_version_counter=False,
+    )  # fmt: skip
     average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
     trainer = made_trainer(dict(flags), [best, *average])
     diverged = ""

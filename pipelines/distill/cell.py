@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from callbacks import preset_probes
-from callbacks.resume import weights_digest
+from callbacks.digests import model_digest
 from lightning_modules import Classifier, DivergedError
 from lightning_modules.distillation import largest
 from pipelines.cells import Cell
@@ -86,7 +86,7 @@ def measure_models(
     for model, times in zip(models, _timed(study, plan, models), strict=True):
         cell = _answered(study, plan, model, teacher.folder)
         sources = [part.source or part.architecture for part in model.classifiers]
-        digests = [weights_digest(part)[:16] for part in model.classifiers]
+        digests = [model_digest(part)[:16] for part in model.classifiers]
         # Attacks cost as much as a training, so that one seed of each name has to do.
         first = model.name not in [other.name for other in measured]
         evaluation = None
@@ -186,6 +186,6 @@ def _weights(
 ) -> list[tuple[str, str, float]]:
     """What decides the answers of one or several together."""
     return [
-        (weights_digest(part), repr(part.preprocessing), weight)
+        (model_digest(part), repr(part.preprocessing), weight)
         for part, weight in zip(classifiers, weights, strict=True)
     ]

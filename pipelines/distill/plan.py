@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from callbacks import AdversarialTraining
 from callbacks.adversarial import PGD
 from callbacks.adversarial.soft_label_training import SoftLabelTraining
-from callbacks.resume import weights_digest
+from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule, Preprocessing
 from datamodules.errors import UserError
@@ -75,7 +75,7 @@ class Plan:
         """What decides a student's weights besides what every training knows of itself."""
         labelled = None if self.labelled is None else self.labelled.tolist()
         return {
-            "teachers": [weights_digest(teacher) for teacher in teachers.classifiers],
+            "teachers": [model_digest(teacher) for teacher in teachers.classifiers],
             "seen": [repr(teacher.preprocessing) for teacher in teachers.classifiers],
             "weights": teachers.weights,
             "native": teachers.native,

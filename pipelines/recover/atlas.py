@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from callbacks.digests import weights_digest
+from callbacks.digests import model_digest
 from datamodules import CIFAR10, MNIST
 from datamodules.errors import UserError
 from lightning_modules import FineTuning, Tuning, save_classifier
@@ -126,7 +126,7 @@ def _lenet(study: Study, plan: Plan, places: Path | None) -> Original:
     data = MNIST(root=places, batch_size=128)
     classifier = study.open_model("lenet", study.open_data(data)).train()
     facts = {
-        "atlas": "lenet", "start": weights_digest(classifier), "data": data.training_digest(),
+        "atlas": "lenet", "start": model_digest(classifier), "data": data.training_digest(),
         "steps": _LENET_STEPS, "batch_size": data.batch_size, "torch": torch.__version__,
     }  # fmt: skip
 

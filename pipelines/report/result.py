@@ -184,6 +184,15 @@ def strict_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def with_nan(value: Any) -> Any:
+    """The inverse of `strict_json` for facts in which every None was a number."""
+    if isinstance(value, Mapping):
+        return {key: with_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [with_nan(part) for part in value]
+    return math.nan if value is None else value
+
+
 def _number(number: Number) -> dict[str, Any]:
     return {**number._asdict(), "interval": number.interval._asdict()}
 

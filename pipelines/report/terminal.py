@@ -30,6 +30,12 @@ def print_result(result: Result) -> None:
         console.print(f"Note: {note}", highlight=False, width=min(console.width, _PROSE))
 
 
+def print_sheet(sheet: Sheet) -> None:
+    """Prints one sheet, such as a plan."""
+    console = plain_console()
+    console.print(as_table(sheet, console))
+
+
 def as_table(sheet: Sheet, console: Console) -> Table:
     """Lays a sheet out; a narrow terminal wraps cells, and never cuts a number."""
     table = Table(

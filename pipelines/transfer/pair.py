@@ -1,49 +1,47 @@
-"""A model in front of a data set: the images as it sees them, and its features of them."""
+"""A model and a data set: the images as the model sees them, and its features of them."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from callbacks.digests import weights_digest
+from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from datamodules.fractions import Fraction, labelled, with_images
 from datamodules.images import Images
 from datamodules.preprocessing import CONVERSIONS, Preprocessing
-from datamodules.splits import limited
 from lightning_modules import Classifier
 from lightning_modules.features import Features, cached, extract
 from lightning_modules.heads import head_name, replace_head
+from pipelines.study import Study
 from pipelines.transfer.tasks import Model, Task
 
 _SIDE = 32  # of images of many sizes, for a model that wants none and does not say its data
 
 
 @dataclass(frozen=True)
-class Subject:
+class Pair:
     """One model on one data set.
 
     Args:
         model: as it was trained.
         task: the data set.
         data: the data set as the model sees it; its `train` are all labelled images in use.
-        device: where passes are computed.
-        folder: where features are kept; None keeps none.
-        batch_size: images in a call.
+        chosen: positions among those, by fraction and seed.
+        study: where features are computed and kept.
     """
 
     model: Model
     task: Task
     data: ImageDataModule
-    device: torch.device
-    folder: Path | None = None
-    batch_size: int = 64
+    chosen: Mapping[tuple[str, int], Tensor]
+    study: Study
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -68,85 +66,108 @@ class Subject:
     @cached_property
     def features(self) -> Features:
         """Of the labelled images."""
-        return self.extracted(self.model.classifier, self.pool, self.file("pool"))
+        file = self._file(f"{self.pool.digest()[:32]}-pool")
+        return self.extracted(self.model.classifier, self.pool, file)
 
     @cached_property
     def test_features(self) -> Features:
         """Of the test images."""
-        return self.extracted(self.model.classifier, self.test, self.file("test"))
+        return self.extracted(self.model.classifier, self.test, self._file("test"))
 
     @property
     def width(self) -> int:
         """How many features go into the head."""
         model = self.model.classifier.model
-        head = model.get_submodule(head_name(model))
-        assert isinstance(head, nn.Linear | nn.Conv2d)
-        return head.in_features if isinstance(head, nn.Linear) else head.in_channels
+        return model.get_parameter(f"{head_name(model)}.weight").shape[1]
 
     @cached_property
     def digest(self) -> str:
-        """Hashes weights, images and how they are shown."""
+        """Hashes weights, test images, how they are shown, and what they are computed on."""
         return fingerprint(
             {
-                "weights": self.model_digest,
+                "weights": model_digest(self.model.classifier),
                 "architecture": self.model.classifier.architecture,
-                "images": [self.pool.digest(), self.test.digest()],
+                "images": self.test.digest(),
                 "preprocessing": repr(self.data.preprocessing),
                 "mean": repr(self.model.classifier.preprocessing),
                 "classes": [*self.model.classifier.classes, "on", *self.classes],
+                "computed": self.study.computed_on,
             }
         )
-
-    @cached_property
-    def model_digest(self) -> str:
-        """Hashes the weights."""
-        return weights_digest(self.model.classifier)
-
-    def file(self, split: str) -> Path | None:
-        """Where the features of a split are kept."""
-        return self.folder and self.folder / f"{self.digest}-{split}.safetensors"
 
     def extracted(
         self, classifier: Classifier, images: Images, file: Path | None = None
     ) -> Features:
-        """Runs images through any state of the network once."""
+        """Runs images through any state of the network once, or reads what was kept in a file."""
 
         def make() -> Features:
             served = with_images(self.data, test=images)
-            served.batch_size = max(self.batch_size, 64)
+            served.batch_size = self.study.chunk
             batches = (served.on_after_batch_transfer(b, 0) for b in served.test_dataloader())
-            return extract(classifier, batches, self.device)
+            return extract(classifier, batches, self.study.device)
 
         return cached(file, make)
 
-    def rows_of(self, fraction: Fraction, seed: int) -> Tensor:
-        """Positions in the pool that a fraction chooses with a seed."""
-        return fraction.choose(self.pool.label, len(self.classes), seed)
-
     def copied(self, seed: int) -> Classifier:
         """A copy of the classifier with a head for the data: its own, else a fresh one."""
-        made = copy.deepcopy(self.model.classifier)
+        classifier = copy.deepcopy(self.model.classifier)
         if not self.own_head:
             torch.manual_seed(seed)
-            replace_head(made.model, len(self.classes))
-            made.classes = self.classes
-        return made
+            replace_head(classifier.model, len(self.classes))
+            classifier.classes = self.classes
+        return classifier
 
     def notes(self) -> list[str]:
         """What was adapted so that model and data fit."""
         shown, native = self.data.preprocessing, self.data.native
-        found = []
+        adapted = []
         if shown.channels != native.channels:
-            found.append(CONVERSIONS[native.channels, shown.channels])
+            adapted.append(CONVERSIONS[native.channels, shown.channels])
         if shown.resize is not None or shown.crop is not None:
             size = f"resized to {shown.resize}" if shown.resize else ""
-            found.append(f"{size} cropped to {shown.crop}".strip() if shown.crop else size)
+            adapted.append(f"{size} cropped to {shown.crop}".strip() if shown.crop else size)
         if not self.own_head:
-            found.append(
+            adapted.append(
                 f"{len(self.model.classifier.classes)} source classes, other than these "
                 f"{len(self.classes)}: untouched reads them by LEEP's empirical conditional"
             )
-        return found
+        return adapted
+
+    def _file(self, split: str) -> Path:
+        return self.study.root / "mlruns" / "features" / f"{self.digest}-{split}.safetensors"
+
+
+def make_pair(
+    study: Study, model: Model, task: Task, fractions: Sequence[Fraction], seeds: Sequence[int]
+) -> Pair:
+    """Shows a data set to a model, restricted to the images that some cell needs.
+
+    Args:
+        study: where features are computed and kept.
+        model: to be moved.
+        task: to where; left as it is.
+        fractions: of the labelled images.
+        seeds: of the choice.
+
+    Raises:
+        UserError: a fraction that the data cannot give.
+    """
+    data = task.data
+    test, every = data.images("test"), labelled(data)
+    chosen = {
+        (str(fraction), seed): fraction.choose(every.label, data.num_classes, seed)
+        for fraction in fractions
+        for seed in seeds
+    }
+    used = torch.cat(list(chosen.values())).unique()
+    # From all that are labelled, so that no seed's choice depends on the other seeds.
+    positions = {of: torch.searchsorted(used, rows) for of, rows in chosen.items()}
+    pool = every.subset(used)
+    # Subsets are images of their own, so that no two models share what is shown.
+    test = test.subset(torch.arange(len(test)))
+    shown = with_images(data, train=pool, val=pool.subset(torch.arange(0)), test=test)
+    shown.adopt(_one_size(model, shown))
+    return Pair(model, task, shown, positions, study)
 
 
 def _one_size(model: Model, shown: ImageDataModule) -> Preprocessing:
@@ -161,38 +182,3 @@ def _one_size(model: Model, shown: ImageDataModule) -> Preprocessing:
         side = _SIDE if seen is None else min(seen.shape[2:])
         return replace(wanted, resize=side, crop=side)
     return wanted
-
-
-def subject(
-    model: Model,
-    task: Task,
-    fractions: Sequence[Fraction],
-    seeds: Sequence[int],
-    device: torch.device,
-    folder: Path | None = None,
-    limit: int | None = None,
-    batch_size: int = 64,
-) -> Subject:
-    """Shows a data set to a model, restricted to the images that some cell needs.
-
-    Args:
-        model: to be moved.
-        task: to where.
-        fractions: of the labelled images.
-        seeds: of the choice.
-        device: where to compute.
-        folder: of the features; None keeps none.
-        limit: test images, the same ones for every model; None tests on all.
-        batch_size: images in a call.
-
-    Raises:
-        UserError: a fraction that the data cannot give.
-    """
-    data = task.data
-    test, every = data.images("test"), labelled(data)
-    chosen = [f.choose(every.label, data.num_classes, seed) for f in fractions for seed in seeds]
-    pool = every.subset(torch.cat(chosen).unique())
-    test = test.subset(limited(test.label, limit, 0))
-    shown = with_images(data, train=pool, val=pool.subset(torch.arange(0)), test=test)
-    shown.adopt(_one_size(model, shown))
-    return Subject(model, task, shown, device, folder, batch_size)
