@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from callbacks.monitoring import LayerStatistics
 from callbacks.monitoring.outliers import score_title
 from pipelines.report.figures import COLOURS, INK, SOFT, drawn
 
@@ -125,18 +124,18 @@ def drift_figure(timeline: pd.DataFrame, threshold: float, rate: float) -> Figur
     return figure
 
 
-def firing_figure(profile: Mapping[str, LayerStatistics]) -> Figure:
+def firing_figure(zeros: Mapping[str, np.ndarray]) -> Figure:
     """How often the units of each layer that can be silent are not zero.
 
     Args:
-        profile: clean statistics by layer.
+        zeros: share of places where a unit is zero `(C,)`, by layer.
     """
-    shown = {n: s for n, s in profile.items() if float(s.zero_rate.mean()) > 0.01 and n != "input"}
+    shown = {n: z for n, z in zeros.items() if float(z.mean()) > 0.01 and n != "input"}
     figure, axes = drawn(5.6, 1.1 + 0.34 * max(len(shown), 1))
     names = list(shown)[::-1]
     random = np.random.default_rng(0)
     for i, name in enumerate(names):
-        rate = 1 - shown[name].zero_rate.cpu().numpy()
+        rate = 1 - shown[name]
         height = i + 0.25 * random.uniform(-1, 1, len(rate))
         dead = rate == 0
         axes.plot(rate[~dead], height[~dead], ".", color=COLOURS[0], ms=4, alpha=0.5)

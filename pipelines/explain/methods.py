@@ -1,10 +1,10 @@
 """Every method of explanation beside its controls on the same images: scores, agreement, ranks."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from callbacks.interpretability import CONTROLS, EXPLAINERS, SymmetricRelevanceGain
@@ -27,8 +27,8 @@ from callbacks.statistics import mean
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
-from pipelines.explain.features import batches
-from pipelines.explain.picture_figures import agreement_figure, gallery_figure
+from pipelines.explain.cell import Stage
+from pipelines.explain.images import as_bytes, one_batch
 
 _SHARE = 0.25
 """Of the budget of the score, which this view may spend once more."""
@@ -43,50 +43,29 @@ _CHEAP = 100
 _SETTINGS = len(FILLS) * len(GRIDS)
 
 
-@dataclass(frozen=True)
-class Methods:
-    """How well each method explains this model.
-
-    Args:
-        table: one line a method, the most faithful first, controls marked: `method control
-            forwards n`, `srg` with its interval, `most` and `least` (areas with the most and the
-            least influential pixels removed first), `sparseness`, `complexity`.
-        figures: the gallery and the agreement of methods.
-        notes: what was left out.
-        fact: how it was measured.
-        known: the methods by name, as they were measured.
-    """
-
-    table: pd.DataFrame
-    figures: dict[str, Figure] = field(repr=False)
-    notes: list[str]
-    fact: str
-    known: dict[str, Explainer] = field(repr=False)
-
-    def best(self) -> Explainer:
-        """The most faithful of the methods that are cheap enough to be asked often."""
-        cheap = self.table.loc[~self.table["control"] & (self.table["forwards"] <= _CHEAP)]
-        return self.known[cheap["method"].iloc[0]]
-
-
-def methods(
-    classifier: Classifier, data: ImageDataModule, budget: float, device: torch.device, seed: int
-) -> Methods:
+def measure_methods(
+    classifier: Classifier, data: ImageDataModule, budget: float, seed: int, _: Path
+) -> Stage:
     """Explains the same test images by every method that a quarter of the budget affords.
 
     Args:
-        classifier: on `device`, in evaluation mode.
+        classifier: on its device, in evaluation mode.
         data: whose test images are explained.
         budget: forwards of the score, of which a quarter is spent here once more.
-        device: of the model.
         seed: of every random number.
+
+    Returns:
+        A stage with the table `methods`, the most faithful first: `method control forwards n`,
+        `srg` with its interval, `most` and `least` (areas with the most and the least influential
+        pixels removed first), `sparseness`, `complexity`; the rank correlation of the maps of any
+        two methods; and the first images with their maps.
     """
-    gain, known = SymmetricRelevanceGain(), _known(data, device)
+    gain, known = SymmetricRelevanceGain(), explainers_for(data, classifier.device)
     chosen, count, ranked = _affordable(known, gain.forwards, _SHARE * budget)
-    batch = next(batches(data, "test", count, _MOST))
-    image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
+    batch = one_batch(data, "test", count)
+    image, draw = batch.image.to(classifier.device), Draw(seed, batch.index.to(classifier.device))
     notes = [f"{name}: left out, raise --forwards." for name in known if name not in chosen]
-    fact = f"{len(image)} test images, {gain!r}"
+    method = f"{len(image)} test images, {gain!r}"
     with leave_no_trace(classifier):
         model = Queries(classifier, classifier.chunk)
         probability = model(image).softmax(1)
@@ -97,23 +76,49 @@ def methods(
         if ranked and len(own) > 1 and min(image.shape[-2:]) >= max(filter(None, GRIDS)):
             gains = gains_over_settings(model, image, target, own, draw, metric=gain)
             stable = ranking_stability(gains)
-            fact += (
+            method += (
                 f"; over {_SETTINGS} fills and patch sizes methods are ranked alike: Kendall's tau "
                 f"{stable.mean:.2f} on average, {stable.worst:.2f} at worst"
             )
     lines = [_line(name, one, *curves[name], known) for name, one in maps.items()]
-    table = pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)
-    same = agreement(list(maps.values())).nanmean(2).cpu().numpy()
-    captions = {name: (area(least) - area(most)).tolist() for name, (most, least) in curves.items()}
-    gallery = _gallery(classifier, image, batch.label, probability, maps, captions)
-    figures = {"gallery": gallery, "agreement": agreement_figure(list(maps), same)}
-    return Methods(table, figures, notes, fact, known)
+    pictured = [name for name in _PICTURED if name in maps]
+    return Stage(
+        {"methods": pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)},
+        {
+            "names": list(maps),
+            "titles": _titles(classifier.classes, batch.label, probability),
+            "captions": {method_title(name): _captions(*curves[name]) for name in pictured},
+        },
+        {
+            "agreement": agreement(list(maps.values())).nanmean(2).cpu().numpy(),
+            "images": as_bytes(image[:_SHOWN]),
+            "maps": torch.stack([maps[name][:_SHOWN, 0] for name in pictured]).cpu().numpy(),
+        },
+        {"methods": method},
+        notes,
+    )
 
 
-def _known(data: ImageDataModule, device: torch.device) -> dict[str, Explainer]:
+def best_method(methods: pd.DataFrame, known: Mapping[str, Explainer]) -> Explainer:
+    """The most faithful of the methods that are cheap enough to be asked often.
+
+    Args:
+        methods: the table of `measure_methods`.
+        known: explainers by name.
+    """
+    cheap = methods.loc[~methods["control"] & (methods["forwards"] <= _CHEAP)]
+    return known[cheap["method"].iloc[0]]
+
+
+def explainers_for(data: ImageDataModule, device: torch.device) -> dict[str, Explainer]:
     """Every explainer, with images of the data where it compares with others."""
     donors = data.taken("test", DONORS).image.to(device)
     return {name: with_donors(kind(), donors) for name, kind in EXPLAINERS.items()}
+
+
+def method_title(name: str) -> str:
+    """`grad cam`, `random (control)`."""
+    return name.replace("_", " ") + (" (control)" if name in CONTROLS else "")
 
 
 def _affordable(
@@ -141,11 +146,11 @@ def _explained(
     maps = {}
     for name, one in {**chosen, **CONTROLS}.items():
         try:
-            found = one(model, image, target, draw)
+            saliency = one(model, image, target, draw)
         except UserError as error:
             notes.append(f"{name}: {error}")
             continue
-        maps[name] = found
+        maps[name] = saliency
     return maps
 
 
@@ -163,28 +168,16 @@ def _line(
     }  # fmt: skip
 
 
-def _gallery(
-    classifier: Classifier, image: Tensor, label: Tensor, probability: Tensor,
-    maps: dict[str, Tensor], gains: dict[str, list[float]],
-) -> Figure:  # fmt: skip
-    """The first images with the maps of some methods, under each its own gain."""
-    names = [name for name in _PICTURED if name in maps]
-    classes, (sure, target) = classifier.classes, probability[:_SHOWN].max(1)
-    titles = [
+def _titles(classes: Sequence[str], label: Tensor, probability: Tensor) -> list[str]:
+    """`seven 98 %, not one` over each of the first images."""
+    sure, target = probability[:_SHOWN].max(1)
+    return [
         f"{classes[k]} {100 * p:.0f} %" + ("" if k == y else f", not {classes[y]}")
         for k, p, y in zip(target.tolist(), sure.tolist(), label[:_SHOWN].tolist(), strict=True)
     ]
-    return gallery_figure(
-        image[:_SHOWN].movedim(1, -1).cpu().numpy(),
-        {_title(name): maps[name][:_SHOWN, 0].cpu().numpy() for name in names},
-        {_title(name): [_signed(one) for one in gains[name][:_SHOWN]] for name in names},
-        titles,
-    )
 
 
-def _signed(gain: float) -> str:
-    return f"{round(gain, 2) + 0:+.2f}"  # never "-0.00"
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ") + (" (control)" if name in CONTROLS else "")
+def _captions(most: Tensor, least: Tensor) -> list[str]:
+    """The gain of each of the first images."""
+    gains = (area(least) - area(most))[:_SHOWN].tolist()
+    return [f"{round(gain, 2) + 0:+.2f}" for gain in gains]  # never "-0.00"

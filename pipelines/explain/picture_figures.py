@@ -1,44 +1,49 @@
 """Figures that hold pictures: galleries, units, feature maps, and the agreement of methods."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
-from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn
+from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn, save_png
+
+_DPI = 150
+"""Of `save_png`."""
 
 
 def gallery_figure(
-    images: np.ndarray, maps: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]],
+    images: np.ndarray, maps: np.ndarray, captions: Mapping[str, Sequence[str]],
     titles: Sequence[str], width: float = 1.45,
 ) -> Figure:  # fmt: skip
     """Images with the map of every method beside them.
 
     Args:
-        images: `(n, H, W, C)` in [0, 1].
-        maps: `(n, H, W)` by method.
+        images: `(n, H, W, C)` uint8.
+        maps: `(M, n, H, W)`, in the order of the captions.
         captions: under every map, by method.
         titles: over each image.
         width: of a picture, in inches.
     """
-    columns, n = 1 + len(maps), len(images)
     with mpl.rc_context(LOOK):
-        figure, grid = _sheet(n, columns, width, width + 0.27)
+        figure, grid = _grid(len(images), 1 + len(maps), width, width + 0.27)
     for i, image in enumerate(images):
-        look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
-        grid[i, 0].imshow(image.squeeze(), **look)
+        _photograph(grid[i, 0], image)
         grid[i, 0].set_title(titles[i], fontsize=8, loc="center", fontweight="normal")
-        for j, (name, found) in enumerate(maps.items(), 1):
-            top = float(np.quantile(np.abs(found[i]), 0.99)) or 1.0
-            grid[i, j].imshow(found[i], cmap="RdBu_r", vmin=-top, vmax=top)
-            grid[i, j].set_xlabel(captions[name][i], fontsize=7.5, color=SOFT)
+        for axes, saliency, (name, texts) in zip(
+            grid[i, 1:], maps[:, i], captions.items(), strict=True
+        ):
+            top = float(np.quantile(np.abs(saliency), 0.99)) or 1.0
+            axes.imshow(saliency, cmap="RdBu_r", vmin=-top, vmax=top)
+            axes.set_xlabel(texts[i], fontsize=7.5, color=SOFT)
             if i == 0:
-                grid[i, j].set_title(name, fontsize=8, loc="center", fontweight="normal")
+                axes.set_title(name, fontsize=8, loc="center", fontweight="normal")
     for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
         for side in axes.spines.values():
             side.set_visible(True)
             side.set_color(GRID)
@@ -74,72 +79,87 @@ def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
     return figure
 
 
-def unit_figure(
-    layer: str, strips: np.ndarray, channels: Sequence[int], pairs: Sequence[tuple[float, float]],
-    beats: Sequence[bool],
-) -> Figure:  # fmt: skip
+def unit_figure(layer: str, strips: np.ndarray, units: pd.DataFrame) -> Figure:
     """The maximised image of each unit beside its top images; under it both activations.
 
     Args:
         layer: name.
-        strips: `(n, H, W', C)` in [0, 1], pictures side by side.
-        channels: numbers of the units.
-        pairs: activation, and the 99.9th percentile of natural ones.
-        beats: the verdict.
+        strips: `(n, H, W', C)` uint8, pictures side by side.
+        units: at least n lines, `channel activation natural beats`.
     """
-    shown = min(len(strips), 24)
+    shown = len(strips)
     columns = min(3, shown)
-    lines = -(-shown // columns)
     with mpl.rc_context(LOOK):
         ratio = strips.shape[2] / strips.shape[1]
-        figure, grid = _sheet(lines, columns, ratio, 1.28, 1)
+        figure, grid = _grid(-(-shown // columns), columns, ratio, 1.28, 1)
     title = f"Units of {layer.removeprefix('model.')}: maximised, and the images that excite most"
     top = 1 - 0.12 / figure.get_figheight()
     figure.suptitle(title, fontsize=11, x=0.01, y=top, ha="left", va="top")
-    for i, axes in enumerate(grid.flat):
-        axes.set(xticks=[], yticks=[])
-        axes.set_axis_on() if i < shown else axes.set_axis_off()
-        if i < shown:
-            look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if strips.shape[-1] == 1 else {}
-            axes.imshow(strips[i].squeeze(), **look)
-            axes.grid(False)
-            sign, colour = ("✓", COLOURS[2]) if beats[i] else ("✗", COLOURS[1])
-            axes.set_xlabel(
-                "{} unit {}: {:.2g}, natural {:.2g}".format(sign, channels[i], *pairs[i]),
-                fontsize=8, color=colour, labelpad=2,
-            )  # fmt: skip
+    for axes in grid.flat[shown:]:
+        axes.set_axis_off()
+    lines = units.head(shown).itertuples(index=False)
+    for axes, strip, (channel, activation, natural, beats) in zip(
+        grid.flat[:shown], strips, lines, strict=True
+    ):
+        _photograph(axes, strip)
+        sign, colour = ("✓", COLOURS[2]) if beats else ("✗", COLOURS[1])
+        text = f"{sign} unit {channel}: {activation:.2g}, natural {natural:.2g}"
+        axes.set_xlabel(text, fontsize=8, color=colour, labelpad=2)
     return figure
 
 
-def feature_figure(image: np.ndarray, maps: Mapping[str, tuple[list[int], np.ndarray]]) -> Figure:
+def feature_figure(
+    image: np.ndarray, maps: Mapping[str, tuple[Sequence[int], np.ndarray]]
+) -> Figure:
     """One image, and what the busiest channels of each layer make of it.
 
     Args:
-        image: `(H, W, C)` in [0, 1].
+        image: `(H, W, C)` uint8.
         maps: by layer, the channels' numbers and their maps `(K, h, w)`.
     """
     columns = 1 + max(len(numbers) for numbers, _ in maps.values())
     with mpl.rc_context(LOOK):
-        figure, grid = _sheet(len(maps), columns, 1.3, 1.57)
-    for i, (name, (numbers, found)) in enumerate(maps.items()):
-        for j, axes in enumerate(grid[i]):
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
-            if 0 < j <= len(numbers):
-                axes.imshow(found[j - 1], cmap="magma")
-                axes.set_title(f"{numbers[j - 1]}", fontsize=8, loc="center", fontweight="normal")
-            elif j:
-                axes.set_axis_off()
-        look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
-        grid[i, 0].imshow(image.squeeze(), **look)
-        height, width = found.shape[1:]
-        grid[i, 0].set_xlabel(
-            f"{name.removeprefix('model.')}, {height}x{width}", fontsize=7.5, color=SOFT
-        )
+        figure, grid = _grid(len(maps), columns, 1.3, 1.57)
+    for row, (name, (numbers, channels)) in zip(grid, maps.items(), strict=True):
+        _photograph(row[0], image)
+        height, width = channels.shape[1:]
+        text = f"{name.removeprefix('model.')}, {height}x{width}"
+        row[0].set_xlabel(text, fontsize=7.5, color=SOFT)
+        for axes, number, channel in zip(row[1:], numbers, channels, strict=False):
+            axes.imshow(channel, cmap="magma")
+            axes.set_title(f"{number}", fontsize=8, loc="center", fontweight="normal")
+        for axes in row[1 + len(numbers) :]:
+            axes.set_axis_off()
     return figure
 
 
-def _sheet(
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure as `(H, W, 3)` uint8, for what no table could draw again."""
+    file = io.BytesIO()
+    save_png(figure, file)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def picture(image: np.ndarray) -> Figure:
+    """The figure that `pixels` was taken of, one pixel a pixel.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+    """
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(image, interpolation="none", aspect="auto")
+    axes.set_axis_off()
+    return figure
+
+
+def _photograph(axes: Axes, image: np.ndarray) -> None:
+    look: Any = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.shape[-1] == 1 else {}
+    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, **look)
+
+
+def _grid(
     lines: int, columns: int, width: float, height: float, picture: float | None = None
 ) -> tuple[Figure, np.ndarray]:
     """A grid of pictures at fixed places: a solver for the layout would take seconds.
@@ -160,4 +180,7 @@ def _sheet(
         gridspec_kw={**room, "bottom": 0.25 / figure.get_figheight(), "wspace": 0.06,
                      "hspace": free / (1 - free)},
     )  # fmt: skip
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
     return figure, grid

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from callbacks.interpretability import ActivationMaximisation, Visualised
+from callbacks.interpretability.layers import network_of
+from callbacks.interpretability.visualisation.feature_maps import layer_activations
 from callbacks.monitoring import Evidence, Item
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
-from pipelines.explain.picture_figures import unit_figure
+from pipelines.explain.images import as_bytes
 
 _WEIGHTED = (nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 ANSWER = ""
@@ -21,6 +23,7 @@ NATURAL = 256
 """Test images whose activations a maximised image has to beat."""
 _MOST = 256
 """Units that are tried at most: a share of 256 has a half-width of 6 points at the widest."""
+_SHOWN = 24
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,19 @@ class Units:
     method: ActivationMaximisation
 
     @classmethod
-    def of(cls, layer: str, count: int, seed: int) -> "Units":
-        """Takes at most 256 channels of `count`, in random order."""
-        draw = Draw(seed, torch.arange(count)).uniform("units", 0, ())
-        channels = draw.argsort()[:_MOST]
-        return cls(layer, channels, count, ActivationMaximisation(seed=seed))
+    def of(cls, model: Queries, image: Tensor, last: str | None, seed: int) -> "Units":
+        """At most 256 channels of the last layer with weights that still has places.
+
+        Args:
+            model: asked about the first image.
+            image: `(N, C, H, W)`.
+            last: the last layer that answers in maps; None takes the classes for units.
+            seed: of their order.
+        """
+        layer = ANSWER if last is None else unit_layer(network_of(model), last)
+        count = layer_activations(model, image[:1], layer).shape[1]
+        order = Draw(seed, torch.arange(count)).uniform("units", 0, ()).argsort()
+        return cls(layer, order[:_MOST], count, ActivationMaximisation(seed=seed))
 
     @property
     def title(self) -> str:
@@ -62,28 +73,40 @@ class Units:
         cost = sum(one.forwards + 2 * one.backwards for one in methods)
         return Item("units", cost, len(self.channels), 0.5)
 
-    def measure(self, model: Queries, natural: Tensor, count: int) -> tuple[Evidence, Visualised]:
+    def measure(
+        self, model: Queries, natural: Tensor, count: int
+    ) -> tuple[Evidence, pd.DataFrame, np.ndarray]:
         """Maximises the first `count` units and their controls.
 
         Args:
             model: asked; natural images are asked about twice.
-            natural: `(256, C, H, W)`.
+            natural: `(N, C, H, W)`.
             count: units.
+
+        Returns:
+            The evidence, one line a unit (`channel activation natural beats`), and pictures of the
+            first `(n, H, W', C)`: each maximised image beside the natural ones that excite it most.
         """
         channels = self.channels[:count].to(natural.device)
         seen = self.method(model, self.layer, natural, channels)
         blank = self.untried(model, self.layer, natural, channels)
         beats, control = (one.beats.double().cpu().numpy() for one in (seen, blank))
-        return Evidence(beats, control, np.ones(len(beats)), population=self.population), seen
+        table = pd.DataFrame(
+            {
+                "channel": channels.cpu().numpy(),
+                "activation": seen.activation.cpu().numpy(),
+                "natural": seen.natural.cpu().numpy(),
+                "beats": seen.beats.cpu().numpy(),
+            }
+        )
+        evidence = Evidence(beats, control, np.ones(len(beats)), population=self.population)
+        return evidence, table, _strips(seen, natural)
 
-    def figure(self, seen: Visualised, natural: Tensor) -> Figure:
-        """The unit sheet: the image of each unit beside its top images, with its verdict."""
-        row = torch.cat([seen.image[:, None], natural[seen.top]], 1)
-        strips = pad(row, (0, 2), value=1.0).movedim(1, 3).flatten(3)[..., :-2]
-        images = strips.movedim(1, -1).cpu().numpy()
-        pairs = list(zip(seen.activation.tolist(), seen.natural.tolist(), strict=True))
-        channels = self.channels[: len(images)].tolist()
-        return unit_figure(self.title, images, channels, pairs, seen.beats.tolist())
+
+def _strips(seen: Visualised, natural: Tensor) -> np.ndarray:
+    """Pictures side by side, white between them."""
+    row = torch.cat([seen.image[:_SHOWN, None], natural[seen.top[:_SHOWN]]], 1)
+    return as_bytes(pad(row, (0, 2), value=1.0).movedim(1, 3).flatten(3)[..., :-2])
 
 
 def unit_layer(network: nn.Module, last: str) -> str:

@@ -1,7 +1,6 @@
 """What the layers of a network make of one image."""
 
-import torch
-from matplotlib.figure import Figure
+from pathlib import Path
 
 from callbacks.interpretability.visualisation.feature_maps import feature_maps
 from callbacks.leave_no_trace import leave_no_trace
@@ -10,23 +9,24 @@ from callbacks.queries import Queries
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
-from pipelines.explain.features import batches
-from pipelines.explain.picture_figures import feature_figure
+from pipelines.explain.cell import Stage
+from pipelines.explain.images import as_bytes, one_batch
 
 _CHANNELS = 8
 
 
-def layer_maps(
-    classifier: Classifier, data: ImageDataModule, device: torch.device
-) -> Figure | None:
-    """The busiest channels of layers from first to last; None of a network without maps.
+def measure_feature_maps(classifier: Classifier, data: ImageDataModule, _: Path) -> Stage:
+    """The busiest channels of layers from first to last; none of a network without maps.
 
     Args:
-        classifier: on `device`, in evaluation mode.
+        classifier: on its device, in evaluation mode.
         data: whose first test image is shown.
-        device: of the model.
+
+    Returns:
+        A stage with the channels of each layer by name, the image, and maps `(K, h, w)` by layer.
     """
-    image, found = next(batches(data, "test", 1, 1)).image.to(device), {}
+    image = one_batch(data, "test", 1).image.to(classifier.device)
+    channels, arrays = {}, {"image": as_bytes(image)[0]}
     with leave_no_trace(classifier):
         for name in watchable(classifier):
             try:
@@ -34,7 +34,6 @@ def layer_maps(
             except UserError:  # it answers in numbers
                 continue
             busiest = maps.mean((1, 2)).argsort(descending=True)[:_CHANNELS]
-            found[name] = (busiest.tolist(), maps[busiest].cpu().numpy())
-    if not found:
-        return None
-    return feature_figure(image[0].movedim(0, -1).cpu().numpy(), found)
+            channels[name] = busiest.tolist()
+            arrays[name] = maps[busiest].cpu().numpy()
+    return Stage(facts={"channels": channels}, arrays=arrays)
