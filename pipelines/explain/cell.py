@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from callbacks.queries import Queries
 from callbacks.resume import weights_digest
-from datamodules import ImageDataModule
-from lightning_modules import Classifier
 from pipelines.cells import Cell, Cells
+from pipelines.explain.inputs import Inputs
 from pipelines.report.result import Parts, load_parts, save_parts
 from pipelines.study import Study
 
@@ -91,20 +91,17 @@ class Stages:
         return Stage.from_parts(load_parts(cell.facts, cell.facts["tables"], cell.folder))
 
 
-def common_facts(
-    study: Study, classifier: Classifier, data: ImageDataModule, clean: pd.DataFrame
-) -> dict[str, Any]:
-    """Everything that may change the rows of any stage.
+def spent(model: Queries) -> dict[str, int]:
+    """What a model was asked, as facts of a stage."""
+    return {"forwards": model.forwards, "backwards": model.backwards}
 
-    Args:
-        study: seed, chunk and where it is computed.
-        classifier: that is explained.
-        data: with all its splits.
-        clean: rows of the undisturbed images.
-    """
+
+def common_facts(study: Study, inputs: Inputs) -> dict[str, Any]:
+    """Everything that may change the rows of any stage."""
+    classifier, data = inputs.classifier, inputs.data
     cuda = study.device.type == "cuda"
     columns = ["index", "prediction", "correct", "confidence", "logsumexp"]
-    answers = hashlib.sha256(clean[columns].to_numpy(float).tobytes()).hexdigest()
+    answers = hashlib.sha256(inputs.clean[columns].to_numpy(float).tobytes()).hexdigest()
     return {
         "room": "explain",
         "version": _VERSION,
@@ -113,7 +110,7 @@ def common_facts(
         "preprocessing": repr(classifier.preprocessing),
         "data": [data.training_digest(), data.images("test").digest(), data.seed],
         "answers": answers,
-        "seed": study.seed,
+        "seed": inputs.seed,
         "chunk": study.chunk,
         "precision": study.precision,
         "threads": None if cuda else torch.get_num_threads(),

@@ -24,7 +24,7 @@ from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
 from pipelines.explain.cell import Stage
-from pipelines.explain.images import as_bytes, one_batch
+from pipelines.explain.inputs import Inputs, as_bytes
 from pipelines.study import Study
 
 _SHARE = 0.1
@@ -77,13 +77,7 @@ def compared_models(
 
 
 def measure_changes(
-    classifier: Classifier,
-    compare: Mapping[str, Classifier],
-    data: ImageDataModule,
-    explainer: Explainer,
-    budget: float,
-    seed: int,
-    _: Path,
+    inputs: Inputs, compare: Mapping[str, Classifier], explainer: Explainer, _: Path
 ) -> Stage:
     """Explains the same test images before and after each change.
 
@@ -91,28 +85,24 @@ def measure_changes(
     too, and with all weights drawn anew nothing of a map should be left.
 
     Args:
-        classifier: on its device, in evaluation mode.
+        inputs: model, data and the budget, of which a tenth is spent here once more.
         compare: other models by name.
-        data: whose test images are explained.
         explainer: of every version, for instance the most faithful one.
-        budget: forwards of the score, of which a tenth is spent here once more.
-        seed: of attack, damage and noise.
 
     Returns:
         A stage with the table `changes`, one line a version: `version kind n`, `agreement` (rank
         correlation with the map before), `srg` and `changed` (share of predictions) with their
         intervals; and the first images with the map of every version.
     """
-    gain, attack = SymmetricRelevanceGain(), PGD(20)
+    gain, attack, classifier = SymmetricRelevanceGain(), PGD(20), inputs.classifier
     cost = explainer.forwards + 2 * explainer.backwards + gain.forwards + 1
-    count = int(_SHARE * budget / (cost * (5 + len(compare)) + 3 * attack.steps))
-    batch, device = one_batch(data, "test", min(_MOST, max(_FEWEST, count))), classifier.device
-    image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
-    radius = data.epsilon["Linf"]
+    count = int(_SHARE * inputs.budget / (cost * (5 + len(compare)) + 3 * attack.steps))
+    image, label, draw = inputs.images("test", min(_MOST, max(_FEWEST, count)))
+    radius = inputs.data.epsilon["Linf"]
     lines, maps, captions, notes = [], {}, {}, []
     with leave_no_trace(classifier):
-        before = Queries(classifier, classifier.chunk)(image).argmax(1)
-        for version in _versions(classifier, compare, image, before, radius, attack, draw, notes):
+        before = inputs.queries()(image).argmax(1)
+        for version in _versions(inputs, compare, image, before, attack, draw, notes):
             try:
                 saliency, columns = _explained(
                     version, classifier.chunk, before, explainer, gain, draw
@@ -132,7 +122,7 @@ def measure_changes(
     return Stage(
         {"changes": pd.DataFrame(lines)},
         {
-            "titles": [classifier.classes[k] for k in batch.label[:_SHOWN].tolist()],
+            "titles": [classifier.classes[k] for k in label[:_SHOWN].tolist()],
             "captions": captions,
         },
         {"images": as_bytes(image[:_SHOWN]), "maps": torch.stack(shown).cpu().numpy()},
@@ -142,20 +132,13 @@ def measure_changes(
 
 
 def _versions(
-    classifier: Classifier,
-    compare: Mapping[str, Classifier],
-    image: Tensor,
-    target: Tensor,
-    radius: float,
-    attack: PGD,
-    draw: Draw,
-    notes: list[str],
-) -> Iterator[Version]:
+    inputs: Inputs, compare: Mapping[str, Classifier], image: Tensor, target: Tensor, attack: PGD,
+    draw: Draw, notes: list[str],
+) -> Iterator[Version]:  # fmt: skip
     """Yields every version that there is; of one that there is not, a note says why."""
+    classifier, radius = inputs.classifier, inputs.data.epsilon["Linf"]
     yield Version("before", "before", classifier, image)
-    threat = Linf(radius)
-    model = Queries(classifier, classifier.chunk)
-    disturbed = attack(model, image, target, threat, draw).image
+    disturbed = attack(inputs.queries(), image, target, Linf(radius), draw).image
     yield Version("attacked", "attack", classifier, disturbed)
     corner = draw.uniform("noise of the attack's size", 0, tuple(image.shape[1:])).to(image) - 0.5
     noisy = (image + radius * corner.sign()).clamp(0, 1)
@@ -189,13 +172,12 @@ def _explained(
 
 
 def _summed(version: Version, columns: Mapping[str, Tensor]) -> dict[str, object]:
+    """The line of a version in the table."""
     changed = columns["changed"]
-    numbers = {name: mean(columns[name].double().cpu().numpy()) for name in ("agreement", "srg")}
-    numbers["changed"] = rate(int(changed.sum()), len(changed))
     line: dict[str, object] = {"version": version.name, "kind": version.kind}
-    for name, number in numbers.items():
-        line |= number.columns(name)
-    return {**line, "n": len(changed)}
+    for name in ("agreement", "srg"):
+        line |= mean(columns[name].double().cpu().numpy()).columns(name)
+    return {**line, **rate(int(changed.sum()), len(changed)).columns("changed"), "n": len(changed)}
 
 
 def _captions(columns: Mapping[str, Tensor], classes: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
 from pipelines.explain.changes import compared_models
+from pipelines.explain.inputs import Inputs
 from pipelines.explain.outliers import as_shown
 from pipelines.explain.plan import PROBES, Plan, check_devices
 from pipelines.explain.result import Explanation
@@ -71,19 +72,24 @@ def explain(
     others = study.open_data(outliers) if outliers is not None else None
     plan = Plan(forwards, limit, train_limit, window, false_alarms, others.title if others else "")
     plan.check(classifier, opened, others)
-    check_budget(classifier, opened, plan, study.seed)
+    check_budget(Inputs(classifier, opened, plan, study.seed))
     if others:
         others.adopt(as_shown(classifier, opened))
-    beside = compared_models(study, compare, opened)
+    compared = compared_models(study, compare, opened)
     chosen = make_probes(PROBES[preset] if probes is None else probes, preset, study)
     settings = {**asdict(plan), "probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):
         evaluation = measure(study, classifier, opened, chosen)
-        clean, stages = evaluation.result("clean"), {}
-        assert clean is not None, "it is always measured"
+        stages = {}
         if not evaluation.about.interrupted:
-            stages = measure_stages(study, classifier, beside, opened, others, clean.rows, plan)
-        explanation = Explanation.of(study, evaluation, stages, plan, beside)
+            clean = evaluation.result("clean")
+            assert clean is not None, "every pass measures it"
+            classifier.to(study.device).eval()
+            inputs = Inputs(classifier, opened, plan, study.seed, clean.rows)
+            stages = measure_stages(study, inputs, others, compared)
+        about = study.about(interrupted=evaluation.about.interrupted)
+        notes = [*evaluation.about.notes, *(n for stage in stages.values() for n in stage.notes)]
+        explanation = Explanation(about.with_notes(notes), evaluation, stages, plan)
         study.finish(explanation, classifier)
         if explanation.about.interrupted:
             raise KeyboardInterrupt

@@ -24,11 +24,9 @@ from callbacks.leave_no_trace import leave_no_trace
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.statistics import mean
-from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier
 from pipelines.explain.cell import Stage
-from pipelines.explain.images import as_bytes, one_batch
+from pipelines.explain.inputs import Inputs, as_bytes
 
 _SHARE = 0.25
 """Of the budget of the score, which this view may spend once more."""
@@ -43,16 +41,8 @@ _CHEAP = 100
 _SETTINGS = len(FILLS) * len(GRIDS)
 
 
-def measure_methods(
-    classifier: Classifier, data: ImageDataModule, budget: float, seed: int, _: Path
-) -> Stage:
+def measure_methods(inputs: Inputs, _: Path) -> Stage:
     """Explains the same test images by every method that a quarter of the budget affords.
-
-    Args:
-        classifier: on its device, in evaluation mode.
-        data: whose test images are explained.
-        budget: forwards of the score, of which a quarter is spent here once more.
-        seed: of every random number.
 
     Returns:
         A stage with the table `methods`, the most faithful first: `method control forwards n`,
@@ -60,14 +50,13 @@ def measure_methods(
         pixels removed first), `sparseness`, `complexity`; the rank correlation of the maps of any
         two methods; and the first images with their maps.
     """
-    gain, known = SymmetricRelevanceGain(), explainers_for(data, classifier.device)
-    chosen, count, ranked = _affordable(known, gain.forwards, _SHARE * budget)
-    batch = one_batch(data, "test", count)
-    image, draw = batch.image.to(classifier.device), Draw(seed, batch.index.to(classifier.device))
+    gain, known = SymmetricRelevanceGain(), explainers_for(inputs)
+    chosen, count, ranked = _affordable(known, gain.forwards, _SHARE * inputs.budget)
+    image, label, draw = inputs.images("test", count)
     notes = [f"{name}: left out, raise --forwards." for name in known if name not in chosen]
     method = f"{len(image)} test images, {gain!r}"
-    with leave_no_trace(classifier):
-        model = Queries(classifier, classifier.chunk)
+    with leave_no_trace(inputs.classifier):
+        model = inputs.queries()
         probability = model(image).softmax(1)
         target = probability.argmax(1)
         maps = _explained(model, image, target, draw, chosen, notes)
@@ -86,7 +75,7 @@ def measure_methods(
         {"methods": pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)},
         {
             "names": list(maps),
-            "titles": _titles(classifier.classes, batch.label, probability),
+            "titles": _titles(inputs.classifier.classes, label, probability),
             "captions": {method_title(name): _captions(*curves[name]) for name in pictured},
         },
         {
@@ -110,9 +99,9 @@ def best_method(methods: pd.DataFrame, known: Mapping[str, Explainer]) -> Explai
     return known[cheap["method"].iloc[0]]
 
 
-def explainers_for(data: ImageDataModule, device: torch.device) -> dict[str, Explainer]:
+def explainers_for(inputs: Inputs) -> dict[str, Explainer]:
     """Every explainer, with images of the data where it compares with others."""
-    donors = data.taken("test", DONORS).image.to(device)
+    donors = inputs.data.taken("test", DONORS).image.to(inputs.device)
     return {name: with_donors(kind(), donors) for name, kind in EXPLAINERS.items()}
 
 

@@ -14,11 +14,8 @@ from callbacks.monitoring.dead_units import dead_unit_table
 from callbacks.monitoring.noise_images import SHIFTS, Made
 from callbacks.monitoring.overhead import overhead
 from callbacks.statistics import rate
-from datamodules import ImageDataModule
-from lightning_modules import Classifier
 from pipelines.explain.cell import Stage
-from pipelines.explain.images import batches
-from pipelines.explain.plan import Plan
+from pipelines.explain.inputs import Inputs, batches
 
 FILE = "monitor.safetensors"
 """The monitor, to be attached to the deployed model."""
@@ -30,16 +27,11 @@ _SHOWN_WINDOWS = 12
 """Clean ones before a drift, and drifted ones, in the timeline."""
 
 
-def measure_monitor(
-    classifier: Classifier, data: ImageDataModule, plan: Plan, seed: int, folder: Path
-) -> Stage:
+def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
     """Learns from validation images (training images where those are too few), tries on test ones.
 
     Args:
-        classifier: on its device.
-        data: any.
-        plan: images for the profile and in a window, and the stated rate of false alarms.
-        seed: of noise and windows.
+        inputs: model and data.
         folder: for `FILE`.
 
     Returns:
@@ -49,16 +41,17 @@ def measure_monitor(
         and `layers`, the facts `alarms` and `cost` with their intervals, and as arrays the share of
         zeros of every unit by layer.
     """
+    classifier, data, plan = inputs.classifier, inputs.data, inputs.plan
     split = "val" if len(data.images("val")) >= 8 * plan.window else "train"
     available = min(plan.train_limit, len(data.images(split)))
     window = max(4, min(plan.window, available // 8))
     size = min(classifier.chunk, window)
 
     def images(name: str, count: int | None) -> Iterator[Tensor]:
-        return (batch.image.to(classifier.device) for batch in batches(data, name, count, size))
+        return (batch.image.to(inputs.device) for batch in batches(data, name, count, size))
 
     monitor = Monitor(classifier, window=window, false_alarms=plan.false_alarms)
-    monitor.fit(images(split, plan.train_limit), seed)
+    monitor.fit(images(split, plan.train_limit), inputs.seed)
     dead = dead_unit_table(dict(monitor.profile), monitor.profile_images)
     layers = dead[["layer", "units", "silent", "constant", "bound"]].merge(
         monitor.report().layers(), on="layer"
@@ -67,7 +60,7 @@ def measure_monitor(
     alarms = rate(sum(one.alarm for one in clean.windows), len(clean.windows))
     timelines, drifts = [], []
     for name, shift in SHIFTS.items():
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(inputs.seed)
         looped = chain.from_iterable(images("test", None) for _ in cycle([0]))
         report, onset = drifting(monitor, looped, shift, generator)
         timelines.append(report.timeline().assign(shift=name, onset=onset))

@@ -15,36 +15,26 @@ from lightning_modules import Classifier
 from lightning_modules.features import Features, extract
 from lightning_modules.heads import head_name
 from pipelines.explain.cell import Stage
-from pipelines.explain.images import batches
-from pipelines.explain.plan import Plan
+from pipelines.explain.inputs import Inputs, batches
 
 FILE = "outliers.safetensors"
 """The fit, to be kept for the deployed model."""
 
 
-def measure_outliers(
-    classifier: Classifier,
-    data: ImageDataModule,
-    outliers: ImageDataModule | None,
-    plan: Plan,
-    seed: int,
-    folder: Path,
-) -> Stage:
-    """Fits on the train split, then scores the test split, noise, and `outliers` if given.
+def measure_outliers(inputs: Inputs, outliers: ImageDataModule | None, folder: Path) -> Stage:
+    """Fits on the train split, then scores the test split, noise, and other images if given.
 
     Args:
-        classifier: on its device.
-        data: what it was trained on.
+        inputs: model and data.
         outliers: other images as the model is shown them, whose test split is used.
-        plan: how many images.
-        seed: of the noise.
         folder: for `FILE`.
 
     Returns:
         A stage with the table `outliers`; see `separation_table`.
     """
+    classifier, data, plan = inputs.classifier, inputs.data, inputs.plan
     size = classifier.chunk
-    features = partial(extract, classifier, device=classifier.device, chunk=size)
+    features = partial(extract, classifier, device=inputs.device, chunk=size)
     train = features(batches(data, "train", plan.train_limit, size))
     _check_finite(train)
     fit = OutlierFit.fit(train.feature, train.logits, train.label, head=head_of(classifier, train))
@@ -52,7 +42,7 @@ def measure_outliers(
     inside = _scores(fit, features(batches(data, "test", plan.limit, size)))
     outside = {}
     for name, make in NOISE.items():
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(inputs.seed)
         noise = (
             Batch(make(image, generator), label, index)
             for image, label, index in batches(data, "test", plan.limit, size)

@@ -2,16 +2,14 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn, save_png
+from pipelines.report.figures import COLOURS, GRID, INK, SOFT, drawn, save_png
 
 _DPI = 150
 """Of `save_png`."""
@@ -30,8 +28,7 @@ def gallery_figure(
         titles: over each image.
         width: of a picture, in inches.
     """
-    with mpl.rc_context(LOOK):
-        figure, grid = _grid(len(images), 1 + len(maps), width, width + 0.27)
+    figure, grid = _grid(len(images), 1 + len(maps), width, width + 0.27)
     for i, image in enumerate(images):
         _photograph(grid[i, 0], image)
         grid[i, 0].set_title(titles[i], fontsize=8, loc="center", fontweight="normal")
@@ -51,12 +48,7 @@ def gallery_figure(
 
 
 def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
-    """Rank correlation of the maps of any two methods.
-
-    Args:
-        names: of the methods.
-        same: `(M, M)` in [-1, 1].
-    """
+    """Rank correlation `(M, M)` in [-1, 1] of the maps of any two methods."""
     n = len(names)
     figure, axes = drawn(2.2 + 0.36 * n, 1.6 + 0.34 * n)
     axes.imshow(same, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -65,15 +57,8 @@ def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
     axes.set_yticks(range(n), labels, fontsize=8)
     for i, row in enumerate(same):
         for j, value in enumerate(row):
-            ink = "white" if abs(value) > 0.6 else INK
-            axes.annotate(
-                f"{round(value, 1) + 0:.1f}",
-                (j, i),
-                ha="center",
-                va="center",
-                fontsize=7,
-                color=ink,
-            )
+            text, ink = f"{round(value, 1) + 0:.1f}", "white" if abs(value) > 0.6 else INK
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
     axes.grid(False)
     axes.set_title("Rank correlation of methods")
     return figure
@@ -89,9 +74,8 @@ def unit_figure(layer: str, strips: np.ndarray, units: pd.DataFrame) -> Figure:
     """
     shown = len(strips)
     columns = min(3, shown)
-    with mpl.rc_context(LOOK):
-        ratio = strips.shape[2] / strips.shape[1]
-        figure, grid = _grid(-(-shown // columns), columns, ratio, 1.28, 1)
+    ratio = strips.shape[2] / strips.shape[1]
+    figure, grid = _grid(-(-shown // columns), columns, ratio, 1.28, 1)
     title = f"Units of {layer.removeprefix('model.')}: maximised, and the images that excite most"
     top = 1 - 0.12 / figure.get_figheight()
     figure.suptitle(title, fontsize=11, x=0.01, y=top, ha="left", va="top")
@@ -109,23 +93,23 @@ def unit_figure(layer: str, strips: np.ndarray, units: pd.DataFrame) -> Figure:
 
 
 def feature_figure(
-    image: np.ndarray, maps: Mapping[str, tuple[Sequence[int], np.ndarray]]
+    channels: Mapping[str, Sequence[int]], arrays: Mapping[str, np.ndarray]
 ) -> Figure:
     """One image, and what the busiest channels of each layer make of it.
 
     Args:
-        image: `(H, W, C)` uint8.
-        maps: by layer, the channels' numbers and their maps `(K, h, w)`.
+        channels: numbers by layer.
+        arrays: their maps `(K, h, w)` by layer, and the `image` `(H, W, C)` uint8.
     """
-    columns = 1 + max(len(numbers) for numbers, _ in maps.values())
-    with mpl.rc_context(LOOK):
-        figure, grid = _grid(len(maps), columns, 1.3, 1.57)
-    for row, (name, (numbers, channels)) in zip(grid, maps.items(), strict=True):
-        _photograph(row[0], image)
-        height, width = channels.shape[1:]
+    columns = 1 + max(len(numbers) for numbers in channels.values())
+    figure, grid = _grid(len(channels), columns, 1.3, 1.57)
+    for row, (name, numbers) in zip(grid, channels.items(), strict=True):
+        _photograph(row[0], arrays["image"])
+        maps = arrays[name]
+        height, width = maps.shape[1:]
         text = f"{name.removeprefix('model.')}, {height}x{width}"
         row[0].set_xlabel(text, fontsize=7.5, color=SOFT)
-        for axes, number, channel in zip(row[1:], numbers, channels, strict=False):
+        for axes, number, channel in zip(row[1:], numbers, maps, strict=False):
             axes.imshow(channel, cmap="magma")
             axes.set_title(f"{number}", fontsize=8, loc="center", fontweight="normal")
         for axes in row[1 + len(numbers) :]:
@@ -141,11 +125,7 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def picture(image: np.ndarray) -> Figure:
-    """The figure that `pixels` was taken of, one pixel a pixel.
-
-    Args:
-        image: `(H, W, 3)` uint8.
-    """
+    """The figure that `pixels` was taken of, pixel for pixel."""
     height, width = image.shape[:2]
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -155,8 +135,7 @@ def picture(image: np.ndarray) -> Figure:
 
 
 def _photograph(axes: Axes, image: np.ndarray) -> None:
-    look: Any = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.shape[-1] == 1 else {}
-    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, **look)
+    axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)))  # grey in three channels
 
 
 def _grid(

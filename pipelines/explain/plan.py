@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks import Probe
 from callbacks.monitoring.drift_test import CLEAN_WINDOWS
 from callbacks.monitoring.thresholds import check_rate
 from datamodules import ImageDataModule
@@ -14,13 +13,14 @@ from pipelines.study import Study
 
 LEAST_IMAGES = 16
 """A monitor cannot learn from fewer: four windows of four."""
-PROBES: dict[str, list[str | Probe]] = {
-    "quick": ["clean", "explain_gradient"],
-    "regular": ["clean", "explain_gradient", "explain_integrated_gradients"],
-    "full": [
-        *("clean", "explain_gradient", "explain_integrated_gradients", "explain_smoothgrad"),
+_FEW = ("clean", "explain_gradient")
+PROBES: dict[str, tuple[str, ...]] = {
+    "quick": _FEW,
+    "regular": (*_FEW, "explain_integrated_gradients"),
+    "full": (
+        *(*_FEW, "explain_integrated_gradients", "explain_smoothgrad"),
         *("explain_grad_cam", "explain_occlusion", "explain_deeplift"),
-    ],
+    ),
 }
 """Of the pass over the test data, by preset."""
 _LEAST_TEST = 4
@@ -40,16 +40,7 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The options of an explanation; see `explain`.
-
-    Args:
-        forwards: budget of the monitorability score for an image.
-        limit: test images that are explained and scored, at most.
-        train_limit: training images that are learnt from, at most.
-        window: images that are tested for drift together.
-        false_alarms: share of clean windows that may raise an alarm.
-        outliers: title of the other data set, if there is one.
-    """
+    """The options of an explanation as `explain` takes them, and the title of the outliers."""
 
     forwards: float = 500
     limit: int = 1000

@@ -25,10 +25,8 @@ from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier
 from pipelines.explain.cell import Stage, Stages
-from pipelines.explain.images import images_at
-from pipelines.explain.plan import Plan
+from pipelines.explain.inputs import Inputs
 from pipelines.explain.score_parts import (
     CHOOSING,
     candidates_for,
@@ -40,50 +38,32 @@ from pipelines.explain.score_parts import (
 from pipelines.explain.units import NATURAL, Units
 
 
-def measure_score(
-    stages: Stages,
-    classifier: Classifier,
-    data: ImageDataModule,
-    clean: pd.DataFrame,
-    plan: Plan,
-    seed: int,
-    panel: Panel | None = None,
-) -> Stage:
+def measure_score(stages: Stages, inputs: Inputs) -> Stage:
     """Shares the budget out, measures, and compares what was counted with what was predicted.
 
-    Each part is a cell of its own.
+    Each part is a cell of its own. The explainer is the best of a few on validation images.
 
     Args:
         stages: where parts are kept.
-        classifier: on its device, in evaluation mode.
-        data: whose test images are explained.
-        clean: rows of the clean images: predictions, and the failure part for nothing.
-        plan: images explained at most, and the budget for an image.
-        seed: of every random number.
-        panel: what is measured; None chooses the most faithful of a few explainers, on validation
-            images.
+        inputs: model, data and rows of the clean images: the failure part for nothing.
 
     Returns:
         A stage with the tables `parts`, `budget` (`part cost count forwards` of every measurement),
         `evidence` (one line an image or unit of every part) and `units`, and pictures of `units`.
     """
-    with leave_no_trace(classifier):
-        rows = _random_rows(clean, plan.limit, seed)
-        natural = images_at(data, rows.iloc[:NATURAL]["index"].to_numpy()).image
-        natural, model = natural.to(classifier.device), Queries(classifier, classifier.chunk)
-        layer = _last_layer(model, natural)
-        units, measured = Units.of(model, natural, layer, seed), {}
-        candidates = candidates_for(layer) if panel is None else []
-        if panel is None:
-            panel, measured["choice"] = chosen_panel(stages, candidates, classifier, data, seed)
+    clean, seed = inputs.clean, inputs.seed
+    with leave_no_trace(inputs.classifier):
+        rows = _random_rows(clean, inputs.plan.limit, seed)
+        natural, _draw = inputs.images_at(rows.iloc[:NATURAL]["index"].to_numpy())
+        layer = _last_layer(inputs.queries(), natural)
+        units, candidates = Units.of(inputs.queries(), natural, layer, seed), candidates_for(layer)
+        panel, choice = chosen_panel(stages, candidates, inputs)
         budget = best_panel(
-            [*panel.items(len(rows)), units.item()], len(rows), plan.forwards,
-            _fixed(candidates, data, len(natural)),
+            [*panel.items(len(rows)), units.item()], len(rows), inputs.plan.forwards,
+            _fixed(candidates, inputs.data, len(natural)),
         )  # fmt: skip
-        parts = measured_parts(
-            stages, panel, units, budget.counts, classifier, data, rows, natural, seed
-        )
-    spent = counted([*measured.values(), *parts.values()])
+        parts = measured_parts(stages, panel, units, budget.counts, inputs, rows, natural)
+    spent = counted([choice, *parts.values()])
     check_count(budget, *spent)
     evidence: dict[str, Evidence | FailureEvidence] = {
         **{name: evidence_of(stage) for name, stage in parts.items()},
@@ -104,28 +84,23 @@ def measure_score(
     )  # fmt: skip
 
 
-def check_budget(classifier: Classifier, data: ImageDataModule, plan: Plan, seed: int) -> None:
+def check_budget(inputs: Inputs) -> None:
     """Refuses a budget too small for the score at the price of one image.
 
     The dearest of the explainers that may be chosen counts, as the choice comes later.
 
-    Args:
-        classifier: on any device, in evaluation mode.
-        data: whose test images would be explained.
-        plan: images explained at most, and the budget for an image.
-        seed: of every random number.
-
     Raises:
         UserError: not even the smallest panel fits, or the model has no gradient.
     """
+    classifier, data, plan = inputs.classifier, inputs.data, inputs.plan
     test = data.images("test")
     count = min(plan.limit, len(test))
     with leave_no_trace(classifier):
         model = Queries(classifier, 1)
-        image = images_at(data, test.index[:1].numpy()).image.to(classifier.device)
+        image, _draw = inputs.images_at(test.index[:1].numpy())
         _check_gradient(model, image)
         layer = _last_layer(model, image)
-        units = Units.of(model, image, layer, seed)
+        units = Units.of(model, image, layer, inputs.seed)
     candidates = candidates_for(layer)
     fixed = _fixed(candidates, data, min(NATURAL, count))
     for explainer in candidates:

@@ -1,14 +1,11 @@
 """What the columns of an explanation's tables mean, by section."""
 
-_GAIN = (
-    "Symmetric relevance gain: how much later the probability falls when the least influential "
-    "patches are removed first than when the most influential are. 0 is a random map, 1 the most "
-    "there can be."
-)
 TERMS = {
     "methods": {
         "Forwards": "What one explanation costs: images sent forward, a gradient as two.",
-        "Relevance gain": _GAIN,
+        "Relevance gain": "Symmetric relevance gain: how much later the probability falls when the "
+        "least influential patches are removed first than when the most influential are. 0 is a "
+        "random map, 1 the most there can be.",
         "Most first, least first": "Mean share of the probability that is left while patches are "
         "removed, the most or the least influential ones first.",
         "Sparseness": "Gini index of the map: 0 is even, 1 a single pixel.",
@@ -18,17 +15,13 @@ TERMS = {
         "Rank correlation": "Of the maps of two methods: 1 is the same order of pixels, 0 none in "
         "common.",
     },
-    "tree": {
+    "inside": {
         "Agreement": "Share of images on which the tree answers as the model does.",
         "Most frequent class": "The same for always answering the commonest class: what is free.",
         "Cohen's κ": "Agreement beyond chance: 0 is chance, 1 perfect.",
     },
-    "linearity": {
-        "The gradient, not fitted": "The model's own slope at the image, as a linear function.",
-    },
     "changes": {
         "Agreement": "Rank correlation with the map before: 1 is the same order of pixels.",
-        "Relevance gain": _GAIN,
         "Other answer": "Share of images whose predicted class has changed.",
     },
     "failure": {
