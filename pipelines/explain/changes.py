@@ -183,4 +183,4 @@ def _summed(version: Version, columns: Mapping[str, Tensor]) -> dict[str, object
 def _captions(columns: Mapping[str, Tensor], classes: Sequence[str]) -> list[str]:
     """`r = 0.83, says cat` under a map: agreement with the map before, and the answer now."""
     shown = (columns[name][:_SHOWN].tolist() for name in ("agreement", "prediction"))
-    return [f"r = {r:.2f}, says {classes[k]}" for r, k in zip(*shown, strict=True)]
+    return [f"r = {round(r, 2) + 0:.2f}, says {classes[k]}" for r, k in zip(*shown, strict=True)]

@@ -137,7 +137,7 @@ def _changes(stage: Stage) -> Section:
         "The explanation of the class that was predicted before, for the same images: attacked, "
         "with damaged weights, and by the models given with --compare. Noise of the attack's size "
         "and a network of random weights say what it has to be compared with.",
-        pictures={"changes": gallery_figure(*pictured, width=1.75)},
+        pictures={"changes": gallery_figure(*pictured, size=1.65)},
         sheets=sheets_of(stage.tables["changes"], columns, "Explained before and after", brief),
         terms=TERMS["changes"],
     )
