@@ -25,6 +25,7 @@ from datamodules.errors import UserError
 from lightning_modules import Classifier
 from pipelines.explain.cell import Stage
 from pipelines.explain.inputs import Inputs, as_bytes
+from pipelines.explain.methods import spent_by
 from pipelines.study import Study
 
 _SHARE = 0.1
@@ -95,7 +96,7 @@ def measure_changes(
         intervals; and the first images with the map of every version.
     """
     gain, attack, classifier = SymmetricRelevanceGain(), PGD(20), inputs.classifier
-    cost = explainer.forwards + 2 * explainer.backwards + gain.forwards + 1
+    cost = spent_by(explainer) + gain.forwards + 1
     count = int(_SHARE * inputs.budget / (cost * (5 + len(compare)) + 3 * attack.steps))
     image, label, draw = inputs.images("test", min(_MOST, max(_FEWEST, count)))
     radius = inputs.data.epsilon["Linf"]

@@ -73,11 +73,15 @@ def explain(
     plan = Plan(forwards, limit, train_limit, window, false_alarms, others.title if others else "")
     plan.check(classifier, opened, others)
     check_budget(Inputs(classifier, opened, plan, study.seed))
-    if others:
+    if others is not None:
         others.adopt(as_shown(classifier, opened))
     compared = compared_models(study, compare, opened)
     chosen = make_probes(PROBES[preset] if probes is None else probes, preset, study)
-    settings = {**asdict(plan), "probes": prepare_probes(chosen, classifier, opened, study)}
+    settings = {
+        **asdict(plan),
+        "compared": list(compared),
+        "probes": prepare_probes(chosen, classifier, opened, study),
+    }
     with study.running(study.name(), settings):
         evaluation = measure(study, classifier, opened, chosen)
         stages = {}

@@ -65,11 +65,11 @@ def risk_figure(rows: Mapping[str, pd.DataFrame]) -> Figure:
         errors = 1 - part["correct"].to_numpy(float)[order]
         n = np.arange(1, len(errors) + 1)
         coverage, risk = n / len(n), errors.cumsum() / n
-        keep = np.unique(np.linspace(0, len(n) - 1, 400).astype(int))
+        shown = np.unique(np.linspace(0, len(n) - 1, 400).astype(int))
         colour = COLOURS[i % len(COLOURS)]
-        axes.plot(coverage[keep], 100 * risk[keep], color=colour, label=name)
+        axes.plot(coverage[shown], 100 * risk[shown], color=colour, label=name)
         best = np.sort(errors).cumsum() / n
-        axes.plot(coverage[keep], 100 * best[keep], color=colour, linestyle=":", linewidth=1.1)
+        axes.plot(coverage[shown], 100 * best[shown], color=colour, linestyle=":", linewidth=1.1)
     axes.plot([], [], color=SOFT, linestyle=":", linewidth=1.1, label="perfect confidence")
     axes.set(xlim=(0, 1), xlabel="share of images answered, most confident first")
     axes.set(ylabel="errors among them (%)", title="Knowing when it is wrong")

@@ -60,8 +60,11 @@ def measure_methods(inputs: Inputs, _: Path) -> Stage:
         probability = model(image).softmax(1)
         target = probability.argmax(1)
         maps = _explained(model, image, target, draw, chosen, notes)
-        curves = {name: gain.curves(model, image, target, one, draw) for name, one in maps.items()}
-        own = {name: one for name, one in maps.items() if name not in CONTROLS}
+        curves = {
+            name: gain.curves(model, image, target, saliency, draw)
+            for name, saliency in maps.items()
+        }
+        own = {name: saliency for name, saliency in maps.items() if name not in CONTROLS}
         if ranked and len(own) > 1 and min(image.shape[-2:]) >= max(filter(None, GRIDS)):
             gains = gains_over_settings(model, image, target, own, draw, metric=gain)
             stable = ranking_stability(gains)
@@ -69,7 +72,7 @@ def measure_methods(inputs: Inputs, _: Path) -> Stage:
                 f"; over {_SETTINGS} fills and patch sizes methods are ranked alike: Kendall's tau "
                 f"{stable.mean:.2f} on average, {stable.worst:.2f} at worst"
             )
-    lines = [_line(name, one, *curves[name], known) for name, one in maps.items()]
+    lines = [_line(name, saliency, *curves[name], known) for name, saliency in maps.items()]
     pictured = [name for name in _PICTURED if name in maps]
     return Stage(
         {"methods": pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)},
@@ -105,6 +108,11 @@ def explainers_for(inputs: Inputs) -> dict[str, Explainer]:
     return {name: with_donors(kind(), donors) for name, kind in EXPLAINERS.items()}
 
 
+def spent_by(explainer: Explainer) -> int:
+    """Forwards of one explanation, a backward as two."""
+    return explainer.forwards + 2 * explainer.backwards
+
+
 def method_title(name: str) -> str:
     """`grad cam`, `random (control)`."""
     return name.replace("_", " ") + (" (control)" if name in CONTROLS else "")
@@ -114,7 +122,7 @@ def _affordable(
     known: dict[str, Explainer], gain: int, budget: float
 ) -> tuple[dict[str, Explainer], int, bool]:
     """The methods, cheapest first, how many images, and whether their ranking is tried too."""
-    cost = {name: one.forwards + 2 * one.backwards + gain for name, one in known.items()}
+    cost = {name: spent_by(explainer) + gain for name, explainer in known.items()}
     order = sorted(known, key=lambda name: cost[name])
     everything = sum(cost.values()) + gain * (_SETTINGS * len(known) + len(CONTROLS))
     if budget >= _FEWEST * everything:
@@ -124,7 +132,7 @@ def _affordable(
         left -= cost[name]
         if left >= 0 or len(chosen) < 3:
             chosen[name] = known[name]
-    return {name: one for name, one in known.items() if name in chosen}, _FEWEST, False
+    return {name: known[name] for name in known if name in chosen}, _FEWEST, False
 
 
 def _explained(
@@ -133,9 +141,9 @@ def _explained(
 ) -> dict[str, Tensor]:  # fmt: skip
     """Maps by method, controls last; a method that the network does not allow becomes a note."""
     maps = {}
-    for name, one in {**chosen, **CONTROLS}.items():
+    for name, explainer in {**chosen, **CONTROLS}.items():
         try:
-            saliency = one(model, image, target, draw)
+            saliency = explainer(model, image, target, draw)
         except UserError as error:
             notes.append(f"{name}: {error}")
             continue
@@ -146,11 +154,10 @@ def _explained(
 def _line(
     name: str, saliency: Tensor, most: Tensor, least: Tensor, known: dict[str, Explainer]
 ) -> dict[str, object]:
-    gain, one = mean((area(least) - area(most)).double().cpu().numpy()), known.get(name)
-    flat = saliency.flatten(1)
+    gain, flat = mean((area(least) - area(most)).double().cpu().numpy()), saliency.flatten(1)
     return {
         "method": name, "control": name in CONTROLS, "n": len(saliency),
-        "forwards": 0 if one is None else one.forwards + 2 * one.backwards,
+        "forwards": spent_by(known[name]) if name in known else 0,
         **gain.columns("srg"),
         "most": float(area(most).mean()), "least": float(area(least).mean()),
         "sparseness": float(gini(flat).nanmean()), "complexity": float(entropy(flat).nanmean()),

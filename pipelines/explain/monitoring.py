@@ -57,7 +57,7 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         monitor.report().layers(), on="layer"
     )
     clean = _watched(monitor, images("test", _CLEAN_WINDOWS * window))
-    alarms = rate(sum(one.alarm for one in clean.windows), len(clean.windows))
+    alarms = rate(sum(seen.alarm for seen in clean.windows), len(clean.windows))
     timelines, drifts = [], []
     for name, shift in SHIFTS.items():
         generator = torch.Generator().manual_seed(inputs.seed)
@@ -102,7 +102,7 @@ def _method(monitor: Monitor, clean: MonitorReport, split: str) -> dict[str, str
 
 def _noticed(report: MonitorReport, onset: int, window: int) -> dict[str, float | None]:
     """Share of wholly drifted windows with an alarm, and images until the first one."""
-    late = [one.alarm for one in report.windows if one.end > onset + window - 1]
+    late = [seen.alarm for seen in report.windows if seen.end > onset + window - 1]
     power = sum(late) / len(late) if late else float("nan")
     delay, images = report.detection_delay(onset), report.served - onset
     return {"power": power, "delay": delay, "images": images}

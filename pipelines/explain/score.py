@@ -158,10 +158,10 @@ def _notes(
 ) -> list[str]:
     notes, undefined = [], []
     for part in score.parts:
-        one = evidence[part.name]
-        n = len(np.asarray(one.measured if isinstance(one, Evidence) else one.confidence))
+        rows = evidence[part.name]
+        n = len(np.asarray(rows.measured if isinstance(rows, Evidence) else rows.confidence))
         if np.isnan(part.value.value):
-            why = _one_sided(one) if isinstance(one, FailureEvidence) else _UNDEFINED[part.name]
+            why = _one_sided(rows) if isinstance(rows, FailureEvidence) else _UNDEFINED[part.name]
             undefined.append(f"{part.name} is undefined, because {why}")
         elif n > part.n:
             notes.append(f"{part.name}: undefined for {n - part.n:,} of {n:,}, which are left out.")
@@ -180,7 +180,7 @@ def _one_sided(rows: FailureEvidence) -> str:
 
 
 def _budget_table(budget: Budget) -> pd.DataFrame:
-    lines = [(one.name, one.cost, budget.counts[one.name]) for one in budget.items]
+    lines = [(item.name, item.cost, budget.counts[item.name]) for item in budget.items]
     lines.append(("choice of explainer, natural activations", 1, budget.fixed))
     table = pd.DataFrame(lines, columns=["part", "cost", "count"])
     return table.assign(forwards=table["cost"] * table["count"])

@@ -40,11 +40,11 @@ def stage_sections(
     stages: Mapping[str, Stage], evaluation: Evaluation, failure: pd.DataFrame
 ) -> list[Section]:
     """The sections of the stages that there are, and of how errors are noticed in the pass."""
-    made: Sequence[tuple[str, Callable[[Stage], Section]]] = (
+    makers: Sequence[tuple[str, Callable[[Stage], Section]]] = (
         ("score", _score), ("methods", _methods), ("changes", _changes), ("outliers", _outliers),
         ("monitor", _monitor),
     )  # fmt: skip
-    sections = {name: make(stages[name]) for name, make in made if name in stages}
+    sections = {name: make(stages[name]) for name, make in makers if name in stages}
     sections |= {"inside": _inside(stages), "failure": _failure(failure, evaluation)}
     order = ("score", "methods", "inside", "changes", "failure", "outliers", "monitor")
     return [sections[name] for name in order if name in sections]

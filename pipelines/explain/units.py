@@ -74,8 +74,8 @@ class Units:
 
     def item(self) -> Item:
         """What one unit costs, its control included."""
-        methods = (self.method, self.untried)
-        cost = sum(one.forwards + 2 * one.backwards for one in methods)
+        both = (self.method, self.untried)
+        cost = sum(method.forwards + 2 * method.backwards for method in both)
         return Item("units", cost, len(self.channels), 0.5)
 
     def measure(self, model: Queries, natural: Tensor, count: int) -> Stage:

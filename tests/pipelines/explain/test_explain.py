@@ -132,6 +132,23 @@ def test_a_budget_too_small_says_what_would_do(assay: Assay, lenet: Path, home: 
     assert "forwards an image as budget" in err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--trainer.precision bf16-mixed", "Expected `trainer.precision` 32-true"),
+        ("--trainer.devices 2 --trainer.strategy ddp_spawn", "Expected `trainer.devices` 1"),
+        ("--limit 0", "Expected `limit` to be at least 1"),
+    ],
+)
+def test_flags_that_no_stage_could_work_with(
+    assay: Assay, lenet: Path, flags: str, message: str
+) -> None:
+    code, _, err = assay(*command(lenet, "--trainer.accelerator", "cpu", *flags.split()))
+    assert code == 2
+    assert message in err
+    assert "measuring" not in err
+
+
 def _score_of(network: nn.Module, classifier: Classifier, data: Digits) -> float:
     classifier.model, test = network, data.taken("test", 540)
     with torch.no_grad():
