@@ -51,7 +51,7 @@ def explain(
         preset: samples and budgets of the probes.
         forwards: budget of the monitorability score for an image: 57, 500, 5000 or any other.
         limit: how many test images are explained and scored, at most.
-        train_limit: how many training images outlier scores are fitted on, at most.
+        train_limit: how many training images outlier scores, monitor and tree learn from, at most.
         window: images that are tested for drift together.
         false_alarms: share of clean windows that may raise an alarm.
         compare: models that it became or came from, whose explanations of the same images are
