@@ -21,7 +21,7 @@ from lightning_modules.classifier import Classifier
 
 DONORS = 256
 """Images of the data that explainers compare with, where they compare with others."""
-_DEAR = 64
+_MOST_FORWARDS = 64
 """Forwards of an explanation beyond which it is not asked again by default."""
 
 
@@ -63,7 +63,7 @@ class ExplanationProbe(Probe):
         if isinstance(explainer, str):
             explainer = named_explainer(explainer, **(options or {}))
         if metrics is None:
-            again = ("max_sensitivity",) if explainer.forwards <= _DEAR else ()
+            again = ("max_sensitivity",) if explainer.forwards <= _MOST_FORWARDS else ()
             metrics = ("srg", "sparseness", *again)
         if not isinstance(metrics, Mapping):
             metrics = {name: metric(name, explainer) for name in metrics}

@@ -23,12 +23,14 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         return Summary()
     best = max(measured, key=lambda result: float(result.rows["srg"].mean()))
     gain, n = mean(best.rows["srg"]), len(best.rows)
-    choice = f"{best.title}, best of {len(measured)} on these {n:,} images"
+    count = len(measured)
+    choice = f"{best.title}{f', best of {count}' if count > 1 else ''} on these {n:,} images"
     asked = "; ".join(sorted(result.algorithm for result in measured)) + f"; {n} images"
     note = f"{choice}; 0 is a random map"
+    said = f"Of {count} explanations {best.title.lower()} names the pixels that matter best"
     sentence = (
-        f"Of {len(measured)} explanations {best.title.lower()} names the pixels that matter best: "
-        f"symmetric relevance gain {number(gain.value)} (95 % interval {number(gain.low)} to "
+        f"{said if count > 1 else f'{best.title} names the pixels that matter'}: symmetric "
+        f"relevance gain {number(gain.value)} (95 % interval {number(gain.low)} to "
         f"{number(gain.high)}; a random map gets 0)."
     )
     return Summary({"explanation_srg": Number("Faithfulness", gain, "", note, asked)}, [sentence])

@@ -1,13 +1,13 @@
 """The same image's explanation before and after: attack, damage, fine-tuning, distillation."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from callbacks.adversarial import PGD, Linf
@@ -22,9 +22,11 @@ from callbacks.randomness import Draw
 from callbacks.statistics import mean, rate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier, load_classifier
-from pipelines.explain.features import batches
-from pipelines.explain.picture_figures import gallery_figure
+from lightning_modules import Classifier
+from pipelines.explain.cell import Stage
+from pipelines.explain.inputs import Inputs, as_bytes
+from pipelines.explain.methods import spent_by
+from pipelines.study import Study
 
 _SHARE = 0.1
 """Of the budget of the score, which this view may spend once more."""
@@ -48,124 +50,96 @@ class Version(NamedTuple):
     image: Tensor
 
 
-@dataclass(frozen=True)
-class Changes:
-    """How far explanations of the class that was predicted before stay what they were.
-
-    Args:
-        table: one line a version: `version kind n`, `agreement` (rank correlation with the map
-            before), `srg` and `changed` (share of predictions) with their intervals.
-        figure: the first images with the map of every version.
-        note: how it was measured.
-        notes: versions that could not be explained.
-    """
-
-    table: pd.DataFrame
-    figure: Figure = field(repr=False)
-    note: str
-    notes: list[str]
-
-
-def others(
-    compare: Mapping[str, str] | None, classifier: Classifier, arch: str | None, trust_pickle: bool
+def compared_models(
+    study: Study, compare: Mapping[str, str] | None, data: ImageDataModule
 ) -> dict[str, Classifier]:
-    """Loads the models that the first one became, or came from.
+    """Opens the models that the first one became, or came from.
 
     Args:
+        study: that opens them.
         compare: sources by name, such as `{"distilled": "checkpoint:FOLDER"}`.
-        classifier: the first one, whose classes and kind of images they share.
-        arch: of bare checkpoints.
-        trust_pickle: load files that can execute code.
+        data: as the first model is shown it.
 
     Raises:
         UserError: a model has other classes, or wants other images.
     """
-    found = {}
+    opened = {}
     for name, source in (compare or {}).items():
-        one = load_classifier(
-            source, arch=arch, data_classes=classifier.classes,
-            preprocessing=classifier.preprocessing, trust_pickle=trust_pickle,
-        )  # fmt: skip
-        mean_std = {"mean": classifier.preprocessing.mean, "std": classifier.preprocessing.std}
-        if replace(one.preprocessing, **mean_std) != classifier.preprocessing:
+        shown = data.preprocessing
+        opened[name] = study.open_model(source, data).eval()
+        wanted = data.preprocessing
+        data.adopt(shown)
+        if replace(wanted, mean=shown.mean, std=shown.std) != shown:
             raise UserError(
                 f"Expected `--compare.{name}` to see the same images as the model, but it wants "
-                f"{one.preprocessing.as_dict()} and not {classifier.preprocessing.as_dict()}."
+                f"{wanted.as_dict()} and not {shown.as_dict()}."
             )
-        one.chunk = classifier.chunk
-        found[name] = one.eval()
-    return found
+    return opened
 
 
-def changes(
-    classifier: Classifier,
-    compare: Mapping[str, Classifier],
-    data: ImageDataModule,
-    explainer: Explainer,
-    budget: float,
-    device: torch.device,
-    seed: int,
-) -> Changes:
+def measure_changes(
+    inputs: Inputs, compare: Mapping[str, Classifier], explainer: Explainer, _: Path
+) -> Stage:
     """Explains the same test images before and after each change.
 
     The controls say what a change has to be compared with: noise of the attack's size moves maps
     too, and with all weights drawn anew nothing of a map should be left.
 
     Args:
-        classifier: on `device`, in evaluation mode.
+        inputs: model, data and the budget, of which a tenth is spent here once more.
         compare: other models by name.
-        data: whose test images are explained.
         explainer: of every version, for instance the most faithful one.
-        budget: forwards of the score, of which a tenth is spent here once more.
-        device: of the models.
-        seed: of attack, damage and noise.
+
+    Returns:
+        A stage with the table `changes`, one line a version: `version kind n`, `agreement` (rank
+        correlation with the map before), `srg` and `changed` (share of predictions) with their
+        intervals; and the first images with the map of every version.
     """
-    gain, attack = SymmetricRelevanceGain(), PGD(20)
-    cost = explainer.forwards + 2 * explainer.backwards + gain.forwards + 1
-    count = int(_SHARE * budget / (cost * (5 + len(compare)) + 3 * attack.steps))
-    batch = next(batches(data, "test", min(_MOST, max(_FEWEST, count)), _MOST))
-    image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
-    radius = data.epsilon["Linf"]
+    gain, attack, classifier = SymmetricRelevanceGain(), PGD(20), inputs.classifier
+    cost = spent_by(explainer) + gain.forwards + 1
+    count = int(_SHARE * inputs.budget / (cost * (5 + len(compare)) + 3 * attack.steps))
+    image, label, draw = inputs.images("test", min(_MOST, max(_FEWEST, count)))
+    radius = inputs.data.epsilon["Linf"]
     lines, maps, captions, notes = [], {}, {}, []
     with leave_no_trace(classifier):
-        before = Queries(classifier, classifier.chunk)(image).argmax(1)
-        for one in _versions(classifier, compare, image, before, radius, attack, draw, notes):
+        before = inputs.queries()(image).argmax(1)
+        for version in _versions(inputs, compare, image, before, attack, draw, notes):
             try:
-                found, line = _explained(one, classifier.chunk, before, explainer, gain, draw)
+                saliency, columns = _explained(
+                    version, classifier.chunk, before, explainer, gain, draw
+                )
             except UserError as error:  # another network may have a part that it has no rule for
-                notes.append(f"{one.name}: {error}")
+                notes.append(f"{version.name}: {error}")
                 continue
-            maps[one.name] = found
-            line["agreement"] = spearman(found.flatten(1), maps["before"].flatten(1))
-            lines.append(_summed(one, line))
-            captions[one.name] = _captions(line, classifier.classes)
-    titles = [classifier.classes[k] for k in batch.label[:_SHOWN].tolist()]
-    shown = {name: found[:_SHOWN, 0].cpu().numpy() for name, found in maps.items()}
-    picture = gallery_figure(
-        image[:_SHOWN].movedim(1, -1).cpu().numpy(), shown, captions, titles, width=1.75
-    )
-    note = (
+            maps[version.name] = saliency
+            columns["agreement"] = spearman(saliency.flatten(1), maps["before"].flatten(1))
+            lines.append(_summed(version, columns))
+            captions[version.name] = _captions(columns, classifier.classes)
+    method = (
         f"{len(image)} test images; {explainer!r} of the class predicted before; {attack!r} at "
         f"{radius:.3g}, {_ZEROED:.0%} of the weights set to zero"
     )
-    return Changes(pd.DataFrame(lines), picture, note, notes)
+    shown = [saliency[:_SHOWN, 0] for saliency in maps.values()]
+    return Stage(
+        {"changes": pd.DataFrame(lines)},
+        {
+            "titles": [classifier.classes[k] for k in label[:_SHOWN].tolist()],
+            "captions": captions,
+        },
+        {"images": as_bytes(image[:_SHOWN]), "maps": torch.stack(shown).cpu().numpy()},
+        {"before and after": method},
+        notes,
+    )
 
 
 def _versions(
-    classifier: Classifier,
-    compare: Mapping[str, Classifier],
-    image: Tensor,
-    target: Tensor,
-    radius: float,
-    attack: PGD,
-    draw: Draw,
-    notes: list[str],
-) -> Iterator[Version]:
+    inputs: Inputs, compare: Mapping[str, Classifier], image: Tensor, target: Tensor, attack: PGD,
+    draw: Draw, notes: list[str],
+) -> Iterator[Version]:  # fmt: skip
     """Yields every version that there is; of one that there is not, a note says why."""
+    classifier, radius = inputs.classifier, inputs.data.epsilon["Linf"]
     yield Version("before", "before", classifier, image)
-    threat = Linf(radius)
-    model = Queries(classifier, classifier.chunk)
-    disturbed = attack(model, image, target, threat, draw).image
+    disturbed = attack(inputs.queries(), image, target, Linf(radius), draw).image
     yield Version("attacked", "attack", classifier, disturbed)
     corner = draw.uniform("noise of the attack's size", 0, tuple(image.shape[1:])).to(image) - 0.5
     noisy = (image + radius * corner.sign()).clamp(0, 1)
@@ -183,33 +157,31 @@ def _versions(
 
 
 def _explained(
-    one: Version, chunk: int, target: Tensor, explainer: Explainer, gain: SymmetricRelevanceGain,
-    draw: Draw,
+    version: Version, chunk: int, target: Tensor, explainer: Explainer,
+    gain: SymmetricRelevanceGain, draw: Draw,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    with leave_no_trace(one.model):
-        model = Queries(one.model, chunk)
-        logits = model(one.image)
-        found = explainer(model, one.image, target, draw)
-        line = {
-            "prediction": logits.argmax(1),
-            "changed": logits.argmax(1) != target,
-            "srg": gain(model, one.image, target, found, draw),
+    """The map `(N, 1, H, W)` of a version, and a number for each image by name."""
+    with leave_no_trace(version.model):
+        model = Queries(version.model, chunk)
+        prediction = model(version.image).argmax(1)
+        saliency = explainer(model, version.image, target, draw)
+        return saliency, {
+            "prediction": prediction,
+            "changed": prediction != target,
+            "srg": gain(model, version.image, target, saliency, draw),
         }
-    return found, line
 
 
-def _summed(one: Version, line: Mapping[str, Tensor]) -> dict[str, object]:
-    changed, found = line["changed"], {"version": one.name, "kind": one.kind}
-    numbers = {name: mean(line[name].double().cpu().numpy()) for name in ("agreement", "srg")}
-    numbers["changed"] = rate(int(changed.sum()), len(changed))
-    for name, number in numbers.items():
-        found |= number.columns(name)
-    return {**found, "n": len(changed)}
+def _summed(version: Version, columns: Mapping[str, Tensor]) -> dict[str, object]:
+    """The line of a version in the table."""
+    changed = columns["changed"]
+    line: dict[str, object] = {"version": version.name, "kind": version.kind}
+    for name in ("agreement", "srg"):
+        line |= mean(columns[name].double().cpu().numpy()).columns(name)
+    return {**line, **rate(int(changed.sum()), len(changed)).columns("changed"), "n": len(changed)}
 
 
-def _captions(line: Mapping[str, Tensor], classes: tuple[str, ...] | list[str]) -> list[str]:
+def _captions(columns: Mapping[str, Tensor], classes: Sequence[str]) -> list[str]:
     """`r = 0.83, says cat` under a map: agreement with the map before, and the answer now."""
-    found = zip(
-        *(line[name][:_SHOWN].tolist() for name in ("agreement", "prediction")), strict=True
-    )
-    return [f"r = {r:.2f}, says {classes[k]}" for r, k in found]
+    shown = (columns[name][:_SHOWN].tolist() for name in ("agreement", "prediction"))
+    return [f"r = {round(r, 2) + 0:.2f}, says {classes[k]}" for r, k in zip(*shown, strict=True)]

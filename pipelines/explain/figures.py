@@ -6,17 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from callbacks.monitoring import LayerStatistics
 from callbacks.monitoring.outliers import score_title
 from pipelines.report.figures import COLOURS, INK, SOFT, drawn
 
+_ENDS = ("low", "high")
+
 
 def score_figure(table: pd.DataFrame) -> Figure:
-    """Parts of the monitorability score with their intervals, and the score.
-
-    Args:
-        table: of `MonitorabilityScore`.
-    """
+    """The table of a `MonitorabilityScore`: its parts with their intervals, and the score."""
     figure, axes = drawn(5.6, 0.5 + 0.42 * len(table))
     place = np.arange(len(table))[::-1]
     for i, line in zip(place, table.to_dict("records"), strict=True):
@@ -33,22 +30,14 @@ def score_figure(table: pd.DataFrame) -> Figure:
             ha="center", fontsize=9, color=colour,
         )  # fmt: skip
     axes.set_yticks(place, [str(name) for name in table["part"]])
-    axes.set(
-        xlim=(-0.02, 1.04), ylim=(-0.7, len(table) - 0.2), title="Monitorability and its parts"
-    )
+    axes.set(xlim=(-0.02, 1.04), ylim=(-0.7, len(table) - 0.2))
+    axes.set(title="Monitorability and its parts")
     axes.set_xlabel("0: as good as random · 1: the best there can be")
     return figure
 
 
-_ENDS = ("low", "high")
-
-
 def outlier_figure(table: pd.DataFrame) -> Figure:
-    """AUROC of every score against every kind of outlier, with intervals.
-
-    Args:
-        table: of `separation_table`.
-    """
+    """A `separation_table`: AUROC of every score against every kind of outlier."""
     kinds, scores = list(dict.fromkeys(table["outliers"])), list(dict.fromkeys(table["score"]))
     figure, axes = drawn(5.6, 1.2 + 0.36 * len(scores))
     for j, kind in enumerate(kinds):
@@ -62,31 +51,25 @@ def outlier_figure(table: pd.DataFrame) -> Figure:
         axes.errorbar(value, place, xerr=spread, fmt="o", color=colour, ms=4.5, lw=1.4, label=kind)
     axes.axvline(0.5, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_yticks(np.arange(len(scores))[::-1], [score_title(name) for name in scores])
-    axes.set(
-        xlim=(min(0.45, float(table["auroc"].min()) - 0.03), 1.02), xlabel="AUROC; 0.5: chance"
-    )
-    axes.set_title("Telling outliers by their scores")
-    axes.legend(fontsize=8, loc="lower left")
+    axes.set_xlim(min(0.45, float(table["auroc"].min()) - 0.03), 1.02)
+    axes.set(xlabel="AUROC; 0.5: chance", title="Telling outliers by their scores")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return figure
 
 
 def risk_figure(rows: Mapping[str, pd.DataFrame]) -> Figure:
-    """Error among the most confident answers against their share.
-
-    Args:
-        rows: by name of the condition; columns `confidence correct`.
-    """
+    """Error among the most confident answers against their share, of rows by condition."""
     figure, axes = drawn()
     for i, (name, part) in enumerate(rows.items()):
         order = (-part["confidence"].to_numpy()).argsort(kind="stable")
         errors = 1 - part["correct"].to_numpy(float)[order]
         n = np.arange(1, len(errors) + 1)
         coverage, risk = n / len(n), errors.cumsum() / n
-        keep = np.unique(np.linspace(0, len(n) - 1, 400).astype(int))
+        shown = np.unique(np.linspace(0, len(n) - 1, 400).astype(int))
         colour = COLOURS[i % len(COLOURS)]
-        axes.plot(coverage[keep], 100 * risk[keep], color=colour, label=name)
+        axes.plot(coverage[shown], 100 * risk[shown], color=colour, label=name)
         best = np.sort(errors).cumsum() / n
-        axes.plot(coverage[keep], 100 * best[keep], color=colour, linestyle=":", linewidth=1.1)
+        axes.plot(coverage[shown], 100 * best[shown], color=colour, linestyle=":", linewidth=1.1)
     axes.plot([], [], color=SOFT, linestyle=":", linewidth=1.1, label="perfect confidence")
     axes.set(xlim=(0, 1), xlabel="share of images answered, most confident first")
     axes.set(ylabel="errors among them (%)", title="Knowing when it is wrong")
@@ -125,18 +108,14 @@ def drift_figure(timeline: pd.DataFrame, threshold: float, rate: float) -> Figur
     return figure
 
 
-def firing_figure(profile: Mapping[str, LayerStatistics]) -> Figure:
-    """How often the units of each layer that can be silent are not zero.
-
-    Args:
-        profile: clean statistics by layer.
-    """
-    shown = {n: s for n, s in profile.items() if float(s.zero_rate.mean()) > 0.01 and n != "input"}
+def firing_figure(zeros: Mapping[str, np.ndarray]) -> Figure:
+    """How often units are not zero; of each layer, the shares `(C,)` of places where they are."""
+    shown = {n: z for n, z in zeros.items() if float(z.mean()) > 0.01 and n != "input"}
     figure, axes = drawn(5.6, 1.1 + 0.34 * max(len(shown), 1))
     names = list(shown)[::-1]
     random = np.random.default_rng(0)
     for i, name in enumerate(names):
-        rate = 1 - shown[name].zero_rate.cpu().numpy()
+        rate = 1 - shown[name]
         height = i + 0.25 * random.uniform(-1, 1, len(rate))
         dead = rate == 0
         axes.plot(rate[~dead], height[~dead], ".", color=COLOURS[0], ms=4, alpha=0.5)
@@ -150,11 +129,7 @@ def firing_figure(profile: Mapping[str, LayerStatistics]) -> Figure:
 
 
 def linearity_figure(table: pd.DataFrame) -> Figure:
-    """Held-out R² of a fitted linear function, and of the gradient, against the radius.
-
-    Args:
-        table: `radius`, and `r2 first_order` with their intervals.
-    """
+    """Held-out R² of a fitted linear function, and of the gradient, against the radius."""
     figure, axes = drawn()
     names = {"r2": "fitted on 160 rows", "first_order": "the gradient, not fitted"}
     for colour, (name, title) in zip(COLOURS, names.items(), strict=False):

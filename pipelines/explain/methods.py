@@ -1,10 +1,10 @@
 """Every method of explanation beside its controls on the same images: scores, agreement, ranks."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from callbacks.interpretability import CONTROLS, EXPLAINERS, SymmetricRelevanceGain
@@ -24,11 +24,9 @@ from callbacks.leave_no_trace import leave_no_trace
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.statistics import mean
-from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier
-from pipelines.explain.features import batches
-from pipelines.explain.picture_figures import agreement_figure, gallery_figure
+from pipelines.explain.cell import Stage
+from pipelines.explain.inputs import Inputs, as_bytes
 
 _SHARE = 0.25
 """Of the budget of the score, which this view may spend once more."""
@@ -43,84 +41,88 @@ _CHEAP = 100
 _SETTINGS = len(FILLS) * len(GRIDS)
 
 
-@dataclass(frozen=True)
-class Methods:
-    """How well each method explains this model.
-
-    Args:
-        table: one line a method, the most faithful first, controls marked: `method control
-            forwards n`, `srg` with its interval, `most` and `least` (areas with the most and the
-            least influential pixels removed first), `sparseness`, `complexity`.
-        figures: the gallery and the agreement of methods.
-        notes: what was left out.
-        fact: how it was measured.
-        known: the methods by name, as they were measured.
-    """
-
-    table: pd.DataFrame
-    figures: dict[str, Figure] = field(repr=False)
-    notes: list[str]
-    fact: str
-    known: dict[str, Explainer] = field(repr=False)
-
-    def best(self) -> Explainer:
-        """The most faithful of the methods that are cheap enough to be asked often."""
-        cheap = self.table.loc[~self.table["control"] & (self.table["forwards"] <= _CHEAP)]
-        return self.known[cheap["method"].iloc[0]]
-
-
-def methods(
-    classifier: Classifier, data: ImageDataModule, budget: float, device: torch.device, seed: int
-) -> Methods:
+def measure_methods(inputs: Inputs, _: Path) -> Stage:
     """Explains the same test images by every method that a quarter of the budget affords.
 
-    Args:
-        classifier: on `device`, in evaluation mode.
-        data: whose test images are explained.
-        budget: forwards of the score, of which a quarter is spent here once more.
-        device: of the model.
-        seed: of every random number.
+    Returns:
+        A stage with the table `methods`, the most faithful first: `method control forwards n`,
+        `srg` with its interval, `most` and `least` (areas with the most and the least influential
+        pixels removed first), `sparseness`, `complexity`; the rank correlation of the maps of any
+        two methods; and the first images with their maps.
     """
-    gain, known = SymmetricRelevanceGain(), _known(data, device)
-    chosen, count, ranked = _affordable(known, gain.forwards, _SHARE * budget)
-    batch = next(batches(data, "test", count, _MOST))
-    image, draw = batch.image.to(device), Draw(seed, batch.index.to(device))
+    gain, known = SymmetricRelevanceGain(), explainers_for(inputs)
+    chosen, count, ranked = _affordable(known, gain.forwards, _SHARE * inputs.budget)
+    image, label, draw = inputs.images("test", count)
     notes = [f"{name}: left out, raise --forwards." for name in known if name not in chosen]
-    fact = f"{len(image)} test images, {gain!r}"
-    with leave_no_trace(classifier):
-        model = Queries(classifier, classifier.chunk)
+    method = f"{len(image)} test images, {gain!r}"
+    with leave_no_trace(inputs.classifier):
+        model = inputs.queries()
         probability = model(image).softmax(1)
         target = probability.argmax(1)
         maps = _explained(model, image, target, draw, chosen, notes)
-        curves = {name: gain.curves(model, image, target, one, draw) for name, one in maps.items()}
-        own = {name: one for name, one in maps.items() if name not in CONTROLS}
+        curves = {
+            name: gain.curves(model, image, target, saliency, draw)
+            for name, saliency in maps.items()
+        }
+        own = {name: saliency for name, saliency in maps.items() if name not in CONTROLS}
         if ranked and len(own) > 1 and min(image.shape[-2:]) >= max(filter(None, GRIDS)):
             gains = gains_over_settings(model, image, target, own, draw, metric=gain)
             stable = ranking_stability(gains)
-            fact += (
+            method += (
                 f"; over {_SETTINGS} fills and patch sizes methods are ranked alike: Kendall's tau "
                 f"{stable.mean:.2f} on average, {stable.worst:.2f} at worst"
             )
-    lines = [_line(name, one, *curves[name], known) for name, one in maps.items()]
-    table = pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)
-    same = agreement(list(maps.values())).nanmean(2).cpu().numpy()
-    captions = {name: (area(least) - area(most)).tolist() for name, (most, least) in curves.items()}
-    gallery = _gallery(classifier, image, batch.label, probability, maps, captions)
-    figures = {"gallery": gallery, "agreement": agreement_figure(list(maps), same)}
-    return Methods(table, figures, notes, fact, known)
+    lines = [_line(name, saliency, *curves[name], known) for name, saliency in maps.items()]
+    pictured = [name for name in _PICTURED if name in maps]
+    return Stage(
+        {"methods": pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)},
+        {
+            "names": list(maps),
+            "titles": _titles(inputs.classifier.classes, label, probability),
+            "captions": {method_title(name): _captions(*curves[name]) for name in pictured},
+        },
+        {
+            "agreement": agreement(list(maps.values())).nanmean(2).cpu().numpy(),
+            "images": as_bytes(image[:_SHOWN]),
+            "maps": torch.stack([maps[name][:_SHOWN, 0] for name in pictured]).cpu().numpy(),
+        },
+        {"methods": method},
+        notes,
+    )
 
 
-def _known(data: ImageDataModule, device: torch.device) -> dict[str, Explainer]:
+def best_method(methods: pd.DataFrame, known: Mapping[str, Explainer]) -> Explainer:
+    """The most faithful of the methods that are cheap enough to be asked often.
+
+    Args:
+        methods: the table of `measure_methods`.
+        known: explainers by name.
+    """
+    cheap = methods.loc[~methods["control"] & (methods["forwards"] <= _CHEAP)]
+    return known[cheap["method"].iloc[0]]
+
+
+def explainers_for(inputs: Inputs) -> dict[str, Explainer]:
     """Every explainer, with images of the data where it compares with others."""
-    donors = data.taken("test", DONORS).image.to(device)
+    donors = inputs.data.taken("test", DONORS).image.to(inputs.device)
     return {name: with_donors(kind(), donors) for name, kind in EXPLAINERS.items()}
+
+
+def spent_by(explainer: Explainer) -> int:
+    """Forwards of one explanation, a backward as two."""
+    return explainer.forwards + 2 * explainer.backwards
+
+
+def method_title(name: str) -> str:
+    """`grad cam`, `random (control)`."""
+    return name.replace("_", " ") + (" (control)" if name in CONTROLS else "")
 
 
 def _affordable(
     known: dict[str, Explainer], gain: int, budget: float
 ) -> tuple[dict[str, Explainer], int, bool]:
     """The methods, cheapest first, how many images, and whether their ranking is tried too."""
-    cost = {name: one.forwards + 2 * one.backwards + gain for name, one in known.items()}
+    cost = {name: spent_by(explainer) + gain for name, explainer in known.items()}
     order = sorted(known, key=lambda name: cost[name])
     everything = sum(cost.values()) + gain * (_SETTINGS * len(known) + len(CONTROLS))
     if budget >= _FEWEST * everything:
@@ -130,7 +132,7 @@ def _affordable(
         left -= cost[name]
         if left >= 0 or len(chosen) < 3:
             chosen[name] = known[name]
-    return {name: one for name, one in known.items() if name in chosen}, _FEWEST, False
+    return {name: known[name] for name in known if name in chosen}, _FEWEST, False
 
 
 def _explained(
@@ -139,52 +141,39 @@ def _explained(
 ) -> dict[str, Tensor]:  # fmt: skip
     """Maps by method, controls last; a method that the network does not allow becomes a note."""
     maps = {}
-    for name, one in {**chosen, **CONTROLS}.items():
+    for name, explainer in {**chosen, **CONTROLS}.items():
         try:
-            found = one(model, image, target, draw)
+            saliency = explainer(model, image, target, draw)
         except UserError as error:
             notes.append(f"{name}: {error}")
             continue
-        maps[name] = found
+        maps[name] = saliency
     return maps
 
 
 def _line(
     name: str, saliency: Tensor, most: Tensor, least: Tensor, known: dict[str, Explainer]
 ) -> dict[str, object]:
-    gain, one = mean((area(least) - area(most)).double().cpu().numpy()), known.get(name)
-    flat = saliency.flatten(1)
+    gain, flat = mean((area(least) - area(most)).double().cpu().numpy()), saliency.flatten(1)
     return {
         "method": name, "control": name in CONTROLS, "n": len(saliency),
-        "forwards": 0 if one is None else one.forwards + 2 * one.backwards,
+        "forwards": spent_by(known[name]) if name in known else 0,
         **gain.columns("srg"),
         "most": float(area(most).mean()), "least": float(area(least).mean()),
         "sparseness": float(gini(flat).nanmean()), "complexity": float(entropy(flat).nanmean()),
     }  # fmt: skip
 
 
-def _gallery(
-    classifier: Classifier, image: Tensor, label: Tensor, probability: Tensor,
-    maps: dict[str, Tensor], gains: dict[str, list[float]],
-) -> Figure:  # fmt: skip
-    """The first images with the maps of some methods, under each its own gain."""
-    names = [name for name in _PICTURED if name in maps]
-    classes, (sure, target) = classifier.classes, probability[:_SHOWN].max(1)
-    titles = [
+def _titles(classes: Sequence[str], label: Tensor, probability: Tensor) -> list[str]:
+    """`seven 98 %, not one` over each of the first images."""
+    sure, target = probability[:_SHOWN].max(1)
+    return [
         f"{classes[k]} {100 * p:.0f} %" + ("" if k == y else f", not {classes[y]}")
         for k, p, y in zip(target.tolist(), sure.tolist(), label[:_SHOWN].tolist(), strict=True)
     ]
-    return gallery_figure(
-        image[:_SHOWN].movedim(1, -1).cpu().numpy(),
-        {_title(name): maps[name][:_SHOWN, 0].cpu().numpy() for name in names},
-        {_title(name): [_signed(one) for one in gains[name][:_SHOWN]] for name in names},
-        titles,
-    )
 
 
-def _signed(gain: float) -> str:
-    return f"{round(gain, 2) + 0:+.2f}"  # never "-0.00"
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ") + (" (control)" if name in CONTROLS else "")
+def _captions(most: Tensor, least: Tensor) -> list[str]:
+    """The gain of each of the first images."""
+    gains = (area(least) - area(most))[:_SHOWN].tolist()
+    return [f"{round(gain, 2) + 0:+.2f}" for gain in gains]  # never "-0.00"

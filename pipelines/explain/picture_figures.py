@@ -1,57 +1,53 @@
-"""Figures that hold pictures: galleries, units, feature maps, and the agreement of methods."""
+"""Figures that hold pictures: galleries, units, feature maps, and the agreement of methods.
+
+All pictures of a figure are in one axes in inches: an axes for each would take seconds.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn
+from pipelines.report.figures import COLOURS, GRID, INK, SOFT, drawn
+
+_DPI = 150
+"""Of `save_png`."""
+_MARGIN, _GAP = 0.35, 0.1
 
 
 def gallery_figure(
-    images: np.ndarray, maps: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]],
-    titles: Sequence[str], width: float = 1.45,
+    images: np.ndarray, maps: np.ndarray, captions: Mapping[str, Sequence[str]],
+    titles: Sequence[str], size: float = 1.35,
 ) -> Figure:  # fmt: skip
     """Images with the map of every method beside them.
 
     Args:
-        images: `(n, H, W, C)` in [0, 1].
-        maps: `(n, H, W)` by method.
+        images: `(n, H, W, C)` uint8.
+        maps: `(M, n, H, W)`, in the order of the captions.
         captions: under every map, by method.
         titles: over each image.
-        width: of a picture, in inches.
+        size: of a picture, in inches.
     """
-    columns, n = 1 + len(maps), len(images)
-    with mpl.rc_context(LOOK):
-        figure, grid = _sheet(n, columns, width, width + 0.27)
+    step = size + _GAP
+    figure, axes = _canvas((1 + len(maps)) * step, len(images), size + 0.37)
     for i, image in enumerate(images):
-        look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
-        grid[i, 0].imshow(image.squeeze(), **look)
-        grid[i, 0].set_title(titles[i], fontsize=8, loc="center", fontweight="normal")
-        for j, (name, found) in enumerate(maps.items(), 1):
-            top = float(np.quantile(np.abs(found[i]), 0.99)) or 1.0
-            grid[i, j].imshow(found[i], cmap="RdBu_r", vmin=-top, vmax=top)
-            grid[i, j].set_xlabel(captions[name][i], fontsize=7.5, color=SOFT)
-            if i == 0:
-                grid[i, j].set_title(name, fontsize=8, loc="center", fontweight="normal")
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.grid(False)
-        for side in axes.spines.values():
-            side.set_visible(True)
-            side.set_color(GRID)
+        top = _MARGIN + i * (size + 0.37)
+        _show(axes, _grey(image), 0, top, (size, size), titles[i])
+        for j, (name, texts) in enumerate(captions.items(), 1):
+            end = float(np.quantile(np.abs(maps[j - 1, i]), 0.99)) or 1.0
+            look = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
+            title = "" if i else name
+            _show(axes, maps[j - 1, i], j * step, top, (size, size), title, texts[i], **look)
     return figure
 
 
 def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
-    """Rank correlation of the maps of any two methods.
-
-    Args:
-        names: of the methods.
-        same: `(M, M)` in [-1, 1].
-    """
+    """Rank correlation `(M, M)` in [-1, 1] of the maps of any two methods."""
     n = len(names)
     figure, axes = drawn(2.2 + 0.36 * n, 1.6 + 0.34 * n)
     axes.imshow(same, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -60,104 +56,99 @@ def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
     axes.set_yticks(range(n), labels, fontsize=8)
     for i, row in enumerate(same):
         for j, value in enumerate(row):
-            ink = "white" if abs(value) > 0.6 else INK
-            axes.annotate(
-                f"{round(value, 1) + 0:.1f}",
-                (j, i),
-                ha="center",
-                va="center",
-                fontsize=7,
-                color=ink,
-            )
+            text, ink = f"{round(value, 1) + 0:.1f}", "white" if abs(value) > 0.6 else INK
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
     axes.grid(False)
     axes.set_title("Rank correlation of methods")
     return figure
 
 
-def unit_figure(
-    layer: str, strips: np.ndarray, channels: Sequence[int], pairs: Sequence[tuple[float, float]],
-    beats: Sequence[bool],
-) -> Figure:  # fmt: skip
+def unit_figure(layer: str, strips: np.ndarray, units: pd.DataFrame) -> Figure:
     """The maximised image of each unit beside its top images; under it both activations.
 
     Args:
         layer: name.
-        strips: `(n, H, W', C)` in [0, 1], pictures side by side.
-        channels: numbers of the units.
-        pairs: activation, and the 99.9th percentile of natural ones.
-        beats: the verdict.
+        strips: `(n, H, W', C)` uint8, pictures side by side.
+        units: at least n lines, `channel activation natural beats`.
     """
-    shown = min(len(strips), 24)
-    columns = min(3, shown)
-    lines = -(-shown // columns)
-    with mpl.rc_context(LOOK):
-        ratio = strips.shape[2] / strips.shape[1]
-        figure, grid = _sheet(lines, columns, ratio, 1.28, 1)
+    columns = min(3, len(strips))
+    size = (strips.shape[2] / strips.shape[1], 1.0)
+    step = size[0] + 3 * _GAP
+    figure, axes = _canvas(columns * step, -(-len(strips) // columns), 1.28)
     title = f"Units of {layer.removeprefix('model.')}: maximised, and the images that excite most"
-    top = 1 - 0.12 / figure.get_figheight()
-    figure.suptitle(title, fontsize=11, x=0.01, y=top, ha="left", va="top")
-    for i, axes in enumerate(grid.flat):
-        axes.set(xticks=[], yticks=[])
-        axes.set_axis_on() if i < shown else axes.set_axis_off()
-        if i < shown:
-            look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if strips.shape[-1] == 1 else {}
-            axes.imshow(strips[i].squeeze(), **look)
-            axes.grid(False)
-            sign, colour = ("✓", COLOURS[2]) if beats[i] else ("✗", COLOURS[1])
-            axes.set_xlabel(
-                "{} unit {}: {:.2g}, natural {:.2g}".format(sign, channels[i], *pairs[i]),
-                fontsize=8, color=colour, labelpad=2,
-            )  # fmt: skip
+    axes.text(0, 0.12, title, fontsize=11, va="center")
+    lines = units.head(len(strips)).itertuples(index=False)
+    for i, (channel, activation, natural, beats) in enumerate(lines):
+        sign, colour = ("✓", COLOURS[2]) if beats else ("✗", COLOURS[1])
+        text = f"{sign} unit {channel}: {activation:.2g}, natural {natural:.2g}"
+        top = _MARGIN + i // columns * 1.28
+        _show(axes, _grey(strips[i]), i % columns * step, top, size, "", text, colour)
     return figure
 
 
-def feature_figure(image: np.ndarray, maps: Mapping[str, tuple[list[int], np.ndarray]]) -> Figure:
+def feature_figure(
+    channels: Mapping[str, Sequence[int]], arrays: Mapping[str, np.ndarray]
+) -> Figure:
     """One image, and what the busiest channels of each layer make of it.
 
     Args:
-        image: `(H, W, C)` in [0, 1].
-        maps: by layer, the channels' numbers and their maps `(K, h, w)`.
+        channels: numbers by layer.
+        arrays: their maps `(K, h, w)` by layer, and the `image` `(H, W, C)` uint8.
     """
-    columns = 1 + max(len(numbers) for numbers, _ in maps.values())
-    with mpl.rc_context(LOOK):
-        figure, grid = _sheet(len(maps), columns, 1.3, 1.57)
-    for i, (name, (numbers, found)) in enumerate(maps.items()):
-        for j, axes in enumerate(grid[i]):
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
-            if 0 < j <= len(numbers):
-                axes.imshow(found[j - 1], cmap="magma")
-                axes.set_title(f"{numbers[j - 1]}", fontsize=8, loc="center", fontweight="normal")
-            elif j:
-                axes.set_axis_off()
-        look: Any = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
-        grid[i, 0].imshow(image.squeeze(), **look)
-        height, width = found.shape[1:]
-        grid[i, 0].set_xlabel(
-            f"{name.removeprefix('model.')}, {height}x{width}", fontsize=7.5, color=SOFT
-        )
+    size, step = (1.2, 1.2), 1.2 + _GAP
+    columns = 1 + max(len(numbers) for numbers in channels.values())
+    figure, axes = _canvas(columns * step, len(channels), 1.57)
+    for i, (name, numbers) in enumerate(channels.items()):
+        top, (height, width) = _MARGIN + 1.57 * i, arrays[name].shape[1:]
+        caption = f"{name.removeprefix('model.')}, {height}x{width}"
+        _show(axes, _grey(arrays["image"]), 0, top, size, "", caption)
+        for j, (number, channel) in enumerate(zip(numbers, arrays[name], strict=True), 1):
+            _show(axes, channel, j * step, top, size, f"{number}", cmap="magma")
     return figure
 
 
-def _sheet(
-    lines: int, columns: int, width: float, height: float, picture: float | None = None
-) -> tuple[Figure, np.ndarray]:
-    """A grid of pictures at fixed places: a solver for the layout would take seconds.
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure as `(H, W, 3)` uint8, for what no table could draw again."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
-    Args:
-        lines: of the grid.
-        columns: of the grid.
-        width: of a cell, in inches.
-        height: of a cell with what is written over and under it.
-        picture: height of the picture alone; None takes that of a square one.
-    """
-    top = 0.35
-    figure = Figure(figsize=(width * columns, height * lines + top))
-    room = {"left": 0.01, "right": 0.99, "top": 1 - 1.5 * top / figure.get_figheight()}
-    free = 1 - (width - 0.1 if picture is None else picture) / height
-    grid = figure.subplots(
-        lines, columns, squeeze=False,
-        gridspec_kw={**room, "bottom": 0.25 / figure.get_figheight(), "wspace": 0.06,
-                     "hspace": free / (1 - free)},
-    )  # fmt: skip
-    return figure, grid
+
+def picture(image: np.ndarray) -> Figure:
+    """The figure that `pixels` was taken of, pixel for pixel."""
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure.figimage(image)  # which resamples nothing
+    return figure
+
+
+def _canvas(width: float, lines: int, height: float) -> tuple[Figure, Axes]:
+    """An empty axes in inches from the upper left, for lines of a height under a margin."""
+    size = (width, _MARGIN + lines * height)
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, size[0]), ylim=(size[1], 0))
+    axes.set_axis_off()
+    return figure, axes
+
+
+def _show(
+    axes: Axes, image: np.ndarray, left: float, top: float, size: tuple[float, float],
+    title: str = "", caption: str = "", colour: str = SOFT, **look: Any,
+) -> None:  # fmt: skip
+    """A picture as large as a size allows, with its words over and under it."""
+    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
+    width, height = scale * image.shape[1], scale * image.shape[0]
+    left += (_GAP + size[0] - width) / 2
+    middle = left + width / 2
+    axes.imshow(image, extent=(left, left + width, top + height, top), aspect="auto", **look)
+    frame = Rectangle((left, top), width, height, fill=False, edgecolor=GRID, linewidth=0.8)
+    axes.add_patch(frame)
+    axes.text(middle, top - 0.04, title, ha="center", va="bottom", fontsize=8)
+    below = top + height + 0.05
+    axes.text(middle, below, caption, ha="center", va="top", fontsize=7.5, color=colour)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """`(H, W, C)` of one or three channels as three."""
+    return np.broadcast_to(image, (*image.shape[:2], 3))

@@ -1,63 +1,42 @@
-"""How linear a model is round an image, against the radius of what is called round."""
+"""Models that are simple enough to be read, in the model's place: linear functions and a tree."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
+from torch import Tensor
 
-from callbacks.interpretability import Lime
-from callbacks.interpretability.surrogates.local_linear import LocalLinearity
+from callbacks.interpretability import Lime, LocalLinearity
+from callbacks.interpretability.surrogates.tree import patch_means, tree_surrogates
 from callbacks.leave_no_trace import leave_no_trace
-from callbacks.queries import Queries
-from callbacks.randomness import Draw
 from callbacks.statistics import mean
-from datamodules import ImageDataModule
-from lightning_modules import Classifier
-from pipelines.explain.features import batches
-from pipelines.explain.figures import linearity_figure
+from pipelines.explain.cell import Stage
+from pipelines.explain.inputs import Inputs, batches
+from pipelines.explain.picture_figures import pixels
 
 _SHARE = 0.1
-"""Of the budget of the score, which this view may spend once more."""
+"""Of the budget of the score, which linear surrogates may spend once more."""
 _FEWEST, _MOST = 4, 64
 _RADII = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_DRAWN = 3
+"""Levels of the tree that is drawn; more cannot be read."""
 
 
-class Surrogates(NamedTuple):
-    """What linear surrogates are worth on rows that were not fitted.
-
-    Args:
-        table: one line a radius: `radius n`, `r2` of the fit and `first_order` of the gradient,
-            with their intervals.
-        figure: the same as curves.
-        fact: how it was measured, with LIME's held-out R².
-    """
-
-    table: pd.DataFrame
-    figure: Figure
-    fact: str
-
-
-def surrogates(
-    classifier: Classifier, data: ImageDataModule, budget: float, device: torch.device, seed: int
-) -> Surrogates:
+def measure_linearity(inputs: Inputs, _: Path) -> Stage:
     """Fits a linear function at every radius round the same test images, and LIME's.
 
-    Args:
-        classifier: on `device`, in evaluation mode.
-        data: whose test images are used.
-        budget: forwards of the score, of which a tenth is spent here once more.
-        device: of the model.
-        seed: of the disturbances.
+    Returns:
+        A stage with the table `linearity`, on rows that were not fitted: `radius n`, `r2` of the
+        fit and `first_order` of the gradient, with their intervals.
     """
     linear, lime = LocalLinearity(), Lime()
     cost = len(_RADII) * (linear.forwards + 3) + lime.forwards
-    count = min(_MOST, max(_FEWEST, int(_SHARE * budget / cost)))
-    batch = next(batches(data, "test", count, _MOST))
-    image, draw, lines = batch.image.to(device), Draw(seed, batch.index.to(device)), []
-    with leave_no_trace(classifier):
-        model = Queries(classifier, classifier.chunk)
+    count = min(_MOST, max(_FEWEST, int(_SHARE * inputs.budget / cost)))
+    (image, _label, draw), lines = inputs.images("test", count), []
+    with leave_no_trace(inputs.classifier):
+        model = inputs.queries()
         target = model(image).argmax(1)
         for radius in _RADII:
             fit = replace(linear, radius=radius).fitted(model, image, target, draw)
@@ -65,8 +44,28 @@ def surrogates(
             for name in ("r2", "first_order"):
                 lines[-1] |= mean(getattr(fit, name).double().cpu().numpy()).columns(name)
         patches = mean(lime.fitted(model, image, target, draw).r2.double().cpu().numpy())
-    table = pd.DataFrame(lines)
-    fact = (
+    method = (
         f"{len(image)} test images, {linear!r}; LIME ({lime!r}) reaches a held-out R² of {patches}"
     )
-    return Surrogates(table, linearity_figure(table), fact)
+    return Stage({"linearity": pd.DataFrame(lines)}, method={"linear surrogates": method})
+
+
+@torch.no_grad()
+def measure_tree(inputs: Inputs, _: Path) -> Stage:
+    """Trees of depth 1 to 8 on patch means of training images, imitating the model's answers.
+
+    Returns:
+        A stage with the table `tree` (fidelity by depth) and the picture of a tree of three levels.
+    """
+    features: list[np.ndarray] = []
+    answers: list[Tensor] = []
+    names: list[str] = []
+    model, count = inputs.classifier, inputs.plan.train_limit
+    for image, _label, _index in batches(inputs.data, "train", count, model.chunk):
+        part, names = patch_means(image, min(7, *image.shape[-2:]))
+        features.append(part)
+        answers.append(model(image.to(inputs.device)).argmax(1).cpu())
+    trees = tree_surrogates(np.concatenate(features), torch.cat(answers).numpy(), seed=inputs.seed)
+    table = pd.DataFrame([tree.fidelity._asdict() for tree in trees])
+    drawing = trees[_DRAWN - 1].figure(names, model.classes, _DRAWN)
+    return Stage({"tree": table}, arrays={"drawing": pixels(drawing)})

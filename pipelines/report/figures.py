@@ -4,6 +4,7 @@ import io
 import re
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -57,10 +58,19 @@ def as_svg(figure: Figure, name: str) -> str:
 
 def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
     """Writes a figure on white, for MLflow's artifact view or into a page."""
+    if figure not in _PNG:  # the file and the page want the same one
+        with mpl.rc_context(LOOK):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+        _PNG[figure] = buffer.getvalue()
     if isinstance(file, Path):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(LOOK):
-        figure.savefig(file, format="png", dpi=150, facecolor="white")
+        file.write_bytes(_PNG[figure])
+    else:
+        file.write(_PNG[figure])
+
+
+_PNG: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 
 
 def drawn(width: float = 5.6, height: float = 3.5) -> tuple[Figure, Axes]:

@@ -130,12 +130,8 @@ def save_result(result: Result, folder: Path) -> Path:
     The JSON file comes last and at once, so that a folder that has one is complete.
     """
     parts = result.parts()
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    save_parts(parts, folder)
     (folder / "tables").mkdir(exist_ok=True)
-    for name, rows in parts.rows.items():
-        rows.to_parquet(folder / "rows" / f"{name}.parquet", index=False)
-    if parts.arrays:
-        np.savez_compressed(folder / "arrays.npz", **parts.arrays)  # type: ignore[arg-type]
     for name, table in result.tables().items():  # in the form of MLflow's `log_table`
         table.to_json(folder / "tables" / f"{name}.json", orient="split", index=False)
     written = {
@@ -153,6 +149,28 @@ def save_result(result: Result, folder: Path) -> Path:
     return folder
 
 
+def save_parts(parts: Parts, folder: Path) -> None:
+    """Writes rows and arrays; the facts belong into a JSON file of whoever calls."""
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    for name, rows in parts.rows.items():
+        rows.to_parquet(folder / "rows" / f"{name}.parquet", index=False)
+    if parts.arrays:
+        np.savez_compressed(folder / "arrays.npz", **parts.arrays)  # type: ignore[arg-type]
+
+
+def load_parts(facts: Mapping[str, Any], names: Sequence[str], folder: Path) -> Parts:
+    """Reads what `save_parts` wrote.
+
+    Args:
+        facts: from the JSON file.
+        names: of the rows.
+        folder: of both.
+    """
+    rows = {name: pd.read_parquet(folder / "rows" / f"{name}.parquet") for name in names}
+    file = folder / "arrays.npz"
+    return Parts(facts, rows, dict(np.load(file)) if file.is_file() else {})
+
+
 def load_result(folder: Path) -> Result:
     """Reads what `save_result` wrote, whatever the question was.
 
@@ -161,12 +179,8 @@ def load_result(folder: Path) -> Result:
     """
     try:
         read = json.loads((folder / "result.json").read_text())
-        rows = {name: pd.read_parquet(folder / "rows" / f"{name}.parquet") for name in read["rows"]}
-        file = folder / "arrays.npz"
-        arrays = dict(np.load(file)) if file.is_file() else {}
-        return _kind(read["room"]).from_parts(
-            About(**read["about"]), Parts(read["facts"], rows, arrays)
-        )
+        parts = load_parts(read["facts"], read["rows"], folder)
+        return _kind(read["room"]).from_parts(About(**read["about"]), parts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise UserError(
             f"Expected a result in {str(folder)!r}, but: {type(error).__name__} {error}."

@@ -1,9 +1,9 @@
 """`assay explain` through the command line, into a real store."""
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,18 @@ from callbacks.monitoring.leftovers import hooks_left
 from callbacks.rows import outcome_columns
 from datamodules import Digits
 from lightning_modules import Classifier, load_classifier
-from pipelines.explain.command import explain
-from pipelines.explain.score_stage import run_score
-from pipelines.explain.watch_stage import _drifting
-from pipelines.tracking import Tracking
+from pipelines.cells import Cells
+from pipelines.explain.cell import Stages
+from pipelines.explain.inputs import Inputs
+from pipelines.explain.monitoring import drifting
+from pipelines.explain.plan import Plan
+from pipelines.explain.result import Explanation
+from pipelines.explain.score import measure_score
+from pipelines.report.result import load_result
 
 SEEDS = (1, 2, 3, 4, 5)
 Assay = Callable[..., tuple[int, str, str]]
-SMALL = "--images 40 --forwards 700 --train_images 300 --window 16 --chunk 32 --data.limit 300"
+SMALL = "--limit 40 --forwards 700 --train_limit 300 --window 16 --chunk 32 --data.limit 300"
 
 
 def command(lenet: Path, *more: str) -> list[str]:
@@ -38,57 +42,72 @@ def test_the_whole_command(assay: Assay, lenet: Path, home: Path) -> None:
     code, out, err = assay(*command(lenet))
     assert code == 0, err
     for word in (
-        "monitorability",
-        *PARTS,
-        "grad_cam",
-        "damaged",
-        "Mahalanobis",
-        "uniform noise",
-        "explain.html",
+        *("monitorability", *PARTS, "grad cam", "damaged", "Mahalanobis", "uniform noise"),
+        *("false alarms", "overhead", "Clean images", "report.html"),
     ):
         assert word in out
-    (folder,) = (home / "mlruns" / "explanations").iterdir()
+    assert max(len(line) for line in out.splitlines() if line.startswith(("|", "+"))) <= 101
+    (folder,) = (home / "mlruns" / "results").iterdir()
     names = {file.name for file in folder.iterdir()}
-    assert {"explain.html", "explanation.json", "monitor.safetensors", "outliers.safetensors",
-            "config.yaml", "tables", "figures"} <= names  # fmt: skip
-    page = (folder / "explain.html").read_text()
+    assert {"report.html", "result.json", "monitor.safetensors", "outliers.safetensors",
+            "config.yaml", "splits.json", "rows", "tables", "figures"} <= names  # fmt: skip
+    page = (folder / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", ""), "needs nothing beside it"
     assert all(name in page for name in PARTS), "the score is never shown without its parts"
     figures = {file.stem for file in (folder / "figures").iterdir()}
     assert {"score", "outliers", "risk", "drift", "firing", "gallery", "units", "tree"} <= figures
-    assert {"agreement", "features", "changes"} <= figures
-    _check_budget(folder)
-    _check_store(home)
+    assert {"agreement", "features", "changes", "linearity"} <= figures
+    found = load_result(folder)
+    assert isinstance(found, Explanation)
+    _check_numbers_are_shown(found, page)
+    _check_budget(found)
+    _check_store(home, found)
     _check_files(folder, lenet)
 
 
-def _check_budget(folder: Path) -> None:
-    facts = json.loads((folder / "explanation.json").read_text())["facts"]["budget"]
+def _check_numbers_are_shown(found: Explanation, page: str) -> None:
+    """What the tables hold is on the page."""
+    tables = found.tables()
+    for table, columns in (
+        ("parts", ["value", "measured", "ideal"]), ("methods", ["srg", "sparseness"]),
+        ("changes", ["agreement", "srg"]), ("outliers", ["auroc", "fpr95_in", "fpr95_out"]),
+        ("tree", ["kappa"]), ("layers", ["mean", "q99"]), ("failure", ["error_auroc"]),
+    ):  # fmt: skip
+        for column in columns:
+            for value in tables[table][column].dropna():
+                assert f">{value:,.3f}<" in page, (table, column)
+    assert all(f"<p>{sentence}" in page.replace("&#39;", "'") for sentence in found.sentences())
+
+
+def _check_budget(found: Explanation) -> None:
+    facts = str(found.parameters()["budget"])
     predicted, counted = (facts.split(word)[0].split()[-1] for word in (" predicted", " counted"))
     assert predicted == counted
     assert float(counted) <= 700
 
 
-def _check_store(home: Path) -> None:
+def _check_store(home: Path, found: Explanation) -> None:
     store = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
     experiment = store.get_experiment_by_name("assay")
-    runs = store.search_runs([experiment.experiment_id])
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    (parent,) = [run for run in runs if run.data.tags.get("role") == "pipeline"]
-    questions = {run.data.tags["question"]: run for run in runs if run is not parent}
-    assert set(questions) == {"robustness", "monitorability"}
-    child = questions["monitorability"]
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert all(key.count("/") == 1 for key in child.data.metrics)
-    for key in ("summary/monitorability", "summary/monitorability_low", "summary/part_units"):
-        assert key in child.data.metrics
-    assert parent.data.metrics["summary/monitorability"] == pytest.approx(
-        child.data.metrics["summary/monitorability"]
-    )
-    drift = store.get_metric_history(child.info.run_id, "monitoring/drift_darker_score")
+    (run,) = store.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["question"] == "monitorability"
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert all(key.count("/") == 1 for key in run.data.metrics)
+    for key, number in found.headline().items():
+        assert run.data.metrics[f"summary/{key}"] == pytest.approx(number.interval.value)
+        assert f"summary/{key}_low" in run.data.metrics
+    assert {"monitorability", "part_units", "clean_acc", "outlier_auroc"} <= set(found.headline())
+    drift = store.get_metric_history(run.info.run_id, "monitoring/drift_darker_score")
     assert len(drift) > 10, "the timeline that the UI draws"
-    files = {file.path for file in store.list_artifacts(child.info.run_id)}
-    assert {"explain.html", "monitor.safetensors", "figures", "tables"} <= files
+    keys = {
+        *("test/clean_acc", "monitoring/clean_aurc", "monitoring/srg_gradient"),
+        *("monitoring/agreement_noise_control", "monitoring/knn_smooth_noise_fpr95_in"),
+    }
+    assert keys <= set(run.data.metrics), "the pass's and the stages' numbers are in one run"
+    assert run.data.params["limit"] == "40"
+    files = {file.path for file in store.list_artifacts(run.info.run_id)}
+    assert {"report.html", "monitor.safetensors", "figures", "tables"} <= files
 
 
 def _check_files(folder: Path, lenet: Path) -> None:
@@ -107,36 +126,27 @@ def _check_files(folder: Path, lenet: Path) -> None:
     assert OutlierFit.load(folder / "outliers.safetensors").bank.shape[1] == 84
 
 
-def test_the_same_images_are_no_outliers(lenet: Path, tmp_path: Path) -> None:
-    """From Python, with another data module as outliers: the same one cannot be told apart."""
-    data = Digits(limit=200)
-    found = explain(
-        load_classifier(
-            f"checkpoint:{lenet}", arch="lenet", data_classes=data.classes,
-            preprocessing=data.preprocessing,
-        ),
-        data,
-        outliers=Digits(limit=200),
-        probes=["clean"],
-        images=100,
-        forwards=300,
-        train_images=200,
-        window=16,
-        chunk=32,
-        root=tmp_path,
-        tracking=Tracking(enabled=False),
-    )  # fmt: skip
-    table = found.tables["outliers"]
-    same = table.loc[table["outliers"] == "Digits", "auroc"]
-    assert same.tolist() == pytest.approx([0.5] * 7, abs=1e-9)
-    assert isinstance(found.tables["failure"], pd.DataFrame)
-    assert len(found.score.parts) == 6
-
-
 def test_a_budget_too_small_says_what_would_do(assay: Assay, lenet: Path, home: Path) -> None:
     code, _, err = assay(*command(lenet, "--forwards", "5"))
     assert code == 2
     assert "forwards an image as budget" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--trainer.precision bf16-mixed", "Expected `trainer.precision` 32-true"),
+        ("--trainer.devices 2 --trainer.strategy ddp_spawn", "Expected `trainer.devices` 1"),
+        ("--limit 0", "Expected `limit` to be at least 1"),
+    ],
+)
+def test_flags_that_no_stage_could_work_with(
+    assay: Assay, lenet: Path, flags: str, message: str
+) -> None:
+    code, _, err = assay(*command(lenet, "--trainer.accelerator", "cpu", *flags.split()))
+    assert code == 2
+    assert message in err
+    assert "measuring" not in err
 
 
 def _score_of(network: nn.Module, classifier: Classifier, data: Digits) -> float:
@@ -145,8 +155,10 @@ def _score_of(network: nn.Module, classifier: Classifier, data: Digits) -> float
         columns = outcome_columns(classifier(test.image), test.label)
     rows = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
     rows["index"] = test.index.numpy()
-    stage = run_score(classifier, data, rows, 48, 700, torch.device("cpu"), 0)
-    return stage.score.value.value
+    inputs = Inputs(classifier, data, Plan(limit=48, forwards=700), 0, rows)
+    with TemporaryDirectory() as folder:
+        stage = measure_score(Stages(Cells(Path(folder)), {}, Path(folder)), inputs)
+    return float(stage.tables["parts"].set_index("part").loc["monitorability", "value"])
 
 
 @pytest.mark.slow
@@ -196,7 +208,7 @@ def test_the_onset_of_a_drift_is_where_it_began(images: int, window: int) -> Non
         drifted.append(len(batch))
         return 0 * batch
 
-    report, onset = _drifting(monitor, looped(), shift, torch.Generator())
+    report, onset = drifting(monitor, looped(), shift, torch.Generator())
     assert onset == sum(served) - sum(drifted)
     assert 12 * window <= onset < 13 * window
     assert report.served == sum(served)

@@ -17,13 +17,15 @@ from callbacks.monitoring import PARTS
 from callbacks.rows import outcome_columns
 from datamodules import Digits, ImageFolder, Preprocessing, UserError
 from lightning_modules import Classifier
-from pipelines.explain.checks import check_request
-from pipelines.explain.features import batches, features_of, head_of
-from pipelines.explain.outlier_stage import run_outliers
-from pipelines.explain.score_stage import run_score
-from pipelines.explain.watch_stage import run_watch
+from lightning_modules.features import extract
+from pipelines.cells import Cells
+from pipelines.explain.cell import Stages
+from pipelines.explain.inputs import Inputs, batches
+from pipelines.explain.monitoring import measure_monitor
+from pipelines.explain.outliers import as_shown, head_of, measure_outliers
+from pipelines.explain.plan import Plan
+from pipelines.explain.score import check_budget, measure_score
 
-CPU = torch.device("cpu")
 GREY = Preprocessing(channels=1, mean=(0.3,), std=(0.4,))
 
 
@@ -81,6 +83,13 @@ class NoHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1) @ self.weight
+
+
+class Scale(nn.Module):
+    """A temperature behind the head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
 
 
 def mlp(scale: float = 1.0) -> nn.Module:
@@ -141,37 +150,56 @@ def case(request: pytest.FixtureRequest) -> tuple[Classifier, Case]:
     return classifier_of(one.make()), one
 
 
-def test_parts_are_measured_or_said_to_be_undefined(case: tuple[Classifier, Case]) -> None:
+def inputs_of(classifier: Classifier, images: int, **options: Any) -> Inputs:
+    """With at most so many images of each split."""
+    data = Digits(limit=images)
+    return Inputs(classifier, data, Plan(**options), 0, rows_of(classifier, data))
+
+
+def test_parts_are_measured_or_said_to_be_undefined(
+    case: tuple[Classifier, Case], tmp_path: Path
+) -> None:
     classifier, expected = case
-    data = Digits(limit=60)
-    check_request(
-        classifier, data, images=24, train_images=60, forwards=700, window=8, false_alarms=0.01,
-        seed=0,
-    )  # fmt: skip
-    stage = run_score(classifier, data, rows_of(classifier, data), 24, 700, CPU, 0)
-    undefined = {one.name for one in stage.score.parts if one.value.value != one.value.value}
+    inputs = inputs_of(classifier, 60, limit=24, train_limit=60, forwards=700, window=8)
+    check(inputs)
+    stage = measure_score(Stages(Cells(tmp_path), {}, tmp_path), inputs)
+    table = stage.tables["parts"].set_index("part")["value"]
+    undefined = set(table.index[table.isna()]) - {"monitorability"}
     assert undefined == expected.undefined
-    assert (stage.score.value.value != stage.score.value.value) == bool(undefined)
+    assert (table["monitorability"] != table["monitorability"]) == bool(undefined)
     said = " ".join(stage.notes)
     assert expected.said in said
     assert all(f"{name} is undefined" in said for name in undefined)
-    assert {one.name for one in stage.score.parts} == set(PARTS)
+    assert set(table.index) == {*PARTS, "monitorability"}
+    again = measure_score(Stages(Cells(tmp_path), {}, tmp_path), inputs)
+    pd.testing.assert_frame_equal(again.tables["parts"], stage.tables["parts"])
 
 
-def test_outliers_are_scored(case: tuple[Classifier, Case]) -> None:
+def test_outliers_are_scored(case: tuple[Classifier, Case], tmp_path: Path) -> None:
     classifier, _ = case
-    stage = run_outliers(classifier, Digits(limit=60), None, 60, 24, CPU, 0)
-    assert stage.table["auroc"].between(0, 1).all()
+    stage = measure_outliers(inputs_of(classifier, 60, limit=24, train_limit=60), None, tmp_path)
+    assert stage.tables["outliers"]["auroc"].between(0, 1).all()
     headless = isinstance(classifier.model, ByHeart | NoHead)
     assert bool(stage.notes) == headless
 
 
 def test_features_without_a_head_are_the_answers() -> None:
     classifier, data = classifier_of(ByHeart()), Digits(limit=20)
-    parts = ((one.image, one.label) for one in batches(data, "test", 20, 8))
-    found = features_of(classifier, parts, CPU)
-    assert torch.equal(found.features, found.logits)
-    assert head_of(classifier, found) is None
+    features = extract(classifier, batches(data, "test", 20, 8), chunk=8)
+    assert torch.equal(features.feature, features.logits)
+    assert head_of(classifier, features) is None
+
+
+def test_a_head_that_is_scaled_behind_is_not_taken_for_the_answers() -> None:
+    data = Digits(limit=20)
+    plain, scaled = mlp(), nn.Sequential(mlp(), Scale())
+    found = [
+        head_of(one, extract(one, batches(data, "test", 20, 8)))
+        for one in (classifier_of(plain), classifier_of(scaled))
+    ]
+    assert found[0] is not None
+    assert torch.equal(found[0][0], plain[3].weight.detach())
+    assert found[1] is None
 
 
 def test_outliers_of_another_size_are_shown_in_the_datas(tmp_path: Path) -> None:
@@ -179,19 +207,24 @@ def test_outliers_of_another_size_are_shown_in_the_datas(tmp_path: Path) -> None
         (tmp_path / label).mkdir()
         for i in range(5):
             Image.new("RGB", (20 + i, 30), (40 * i, 9, 9)).save(tmp_path / label / f"{i}.png")
-    classifier = classifier_of(mlp())
-    stage = run_outliers(classifier, Digits(limit=60), ImageFolder(root=tmp_path), 60, 24, CPU, 0)
-    assert "ImageFolder" in set(stage.table["outliers"])
+    inputs = inputs_of(classifier_of(mlp()), 60, limit=24, train_limit=60)
+    others = ImageFolder(root=tmp_path)
+    others.adopt(as_shown(inputs.classifier, inputs.data))
+    stage = measure_outliers(inputs, others, tmp_path)
+    assert f"ImageFolder:{tmp_path.name}" in set(stage.tables["outliers"]["outliers"])
 
 
-USUAL: dict[str, Any] = {
-    "images": 40, "train_images": 100, "forwards": 900.0, "window": 8, "false_alarms": 0.01,
-    "seed": 0,
-}  # fmt: skip
+def check(inputs: Inputs, outliers: ImageFolder | None = None) -> None:
+    """What `explain` checks before anything runs."""
+    inputs.plan.check(inputs.classifier, inputs.data, outliers)
+    check_budget(inputs)
+
+
+USUAL: dict[str, Any] = {"limit": 40, "train_limit": 100, "forwards": 900.0, "window": 8}
 WRONG = {
-    "images": (0, "Expected `images` to be at least 1, but got 0"),
+    "limit": (0, "Expected `limit` to be at least 1, but got 0"),
     "window": (0, "Expected `window` to be at least 1, but got 0"),
-    "train_images": (5, "Expected `train_images` to be at least 16, but got 5"),
+    "train_limit": (5, "Expected `train_limit` to be at least 16, but got 5"),
     "forwards": (5.0, "forwards an image as budget for 40 images, but got 5"),
     "forwards ": (float("nan"), "Expected `forwards` to be a number above 0, but got nan"),
     "false_alarms": (2.0, r"Expected `false_alarms` in \(0, 1\), but got 2"),
@@ -202,38 +235,40 @@ WRONG = {
 @pytest.mark.parametrize("option", WRONG)
 def test_wrong_options_are_refused_first(option: str) -> None:
     value, message = WRONG[option]
+    options = USUAL | {option.strip(): value}
     with pytest.raises(UserError, match=message):
-        check_request(classifier_of(mlp()), Digits(limit=300), **USUAL | {option.strip(): value})
+        check(inputs_of(classifier_of(mlp()), 300, **options))
 
 
 def test_too_few_images_and_no_gradient_are_refused_first() -> None:
     with pytest.raises(UserError, match="at least 16 train images in Digits"):
-        check_request(classifier_of(mlp()), Digits(limit=8), **USUAL)
+        check(inputs_of(classifier_of(mlp()), 8, **USUAL))
     with pytest.raises(UserError, match="can be differentiated by the image"):
-        check_request(classifier_of(NoGradient()), Digits(limit=60), **USUAL)
+        check(inputs_of(classifier_of(NoGradient()), 60, **USUAL))
 
 
 def test_outliers_that_are_not_there_are_refused_first(tmp_path: Path) -> None:
     away = ImageFolder(root=tmp_path / "nowhere")
     with pytest.raises(UserError, match="The outliers: There is no folder"):
-        check_request(classifier_of(mlp()), Digits(limit=60), away, **USUAL)
+        check(inputs_of(classifier_of(mlp()), 60, **USUAL), away)
 
 
-def test_a_window_too_large_is_shortened_and_said_to_be() -> None:
-    stage = run_watch(classifier_of(mlp()), Digits(limit=60), 60, 64, 0.05, CPU, 0)
-    assert stage.monitor.window == 7
+def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
+    inputs = inputs_of(classifier_of(mlp()), 60, train_limit=60, false_alarms=0.05)
+    stage = measure_monitor(inputs, tmp_path)
+    assert stage.facts["window"] == 7
     assert "windows of 7 images, not 64" in stage.notes[0]
 
 
-def test_the_budget_is_known_before() -> None:
+def test_the_budget_is_known_before(tmp_path: Path) -> None:
     """What is accepted beforehand is enough afterwards, to the forward."""
-    classifier, data = classifier_of(Reused()), Digits(limit=60)
-    least = 1
+    classifier, least = classifier_of(Reused()), 1
     try:
-        check_request(classifier, data, **USUAL | {"forwards": least})
+        check(inputs_of(classifier, 60, **USUAL | {"forwards": least}))
     except UserError as error:
         least = int(str(error).split("at least ")[1].split()[0])
-    check_request(classifier, data, **USUAL | {"forwards": least})
+    enough = inputs_of(classifier, 60, **USUAL | {"forwards": least})
+    check(enough)
     with pytest.raises(UserError):
-        check_request(classifier, data, **USUAL | {"forwards": least - 1})
-    run_score(classifier, data, rows_of(classifier, data), 40, least, CPU, 0)
+        check(inputs_of(classifier, 60, **USUAL | {"forwards": least - 1}))
+    measure_score(Stages(Cells(tmp_path), {}, tmp_path), enough)
