@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from callbacks import preset_probes
@@ -133,7 +132,7 @@ def _evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Ev
         settings = prepare_probes(probes, classifier, plan.data, study)
 
         def work(folder: Path) -> Cell:
-            rank_zero_only(print)(f"measure  {title}", flush=True)
+            study.say(f"measure  {title}")
             evaluation = measure(study, classifier, plan.data, probes)
             if evaluation.about.interrupted:
                 raise KeyboardInterrupt  # its rows are in mlruns/resume; half a cell is none

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_modules import FineTuning
 from lightning_modules.distillation import Distillation, DistillationRecipe, Teachers
@@ -60,11 +59,11 @@ def fit(
         facts: what decides the weights besides what `trained_weights` knows.
     """
     classifier, title = module.classifier, titled(name, seed)
-    rank_zero_only(print)(f"model    {title}", flush=True)
+    study.say(f"model    {title}")
     L.seed_everything(seed, verbose=False)
     folder = slug(f"{plan.name}-{plan.data.title}-{title}")
     with study.stage(title, model=classifier.source or classifier.architecture) as run:
         data = shuffled(plan.data, seed)
         weights = trained_weights(study, module, data, folder, run, facts)
     classifier.eval().source = f"checkpoint:{weights}"
-    rank_zero_only(print)(f"weights  {weights}", flush=True)
+    study.say(f"weights  {weights}")

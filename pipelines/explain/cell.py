@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from callbacks.queries import Queries
 from callbacks.digests import model_digest
+from callbacks.queries import Queries
 from pipelines.cells import Cell, Cells
 from pipelines.explain.inputs import Inputs
 from pipelines.report.result import Parts, load_parts, save_parts
@@ -60,10 +59,14 @@ class Stages:
         cells: of the study.
         facts: what may change any stage; see `common_facts`.
         folder: of the result, which gets the files that a stage makes.
+        say: tells the user what is measured.
     """
 
-    def __init__(self, cells: Cells, facts: Mapping[str, Any], folder: Path) -> None:
-        self.cells, self.facts, self.folder = cells, facts, folder
+    def __init__(
+        self, cells: Cells, facts: Mapping[str, Any], folder: Path,
+        say: Callable[[str], object] = print,
+    ) -> None:  # fmt: skip
+        self.cells, self.facts, self.folder, self.say = cells, facts, folder, say
 
     def measured(
         self, name: str, settings: Mapping[str, Any], work: Callable[[Path], Stage]
@@ -78,7 +81,7 @@ class Stages:
         """
 
         def in_cell(folder: Path) -> Cell:
-            print(f"measuring {name}", file=sys.stderr, flush=True)
+            self.say(f"measure  {name}")
             parts = work(folder).parts()
             save_parts(parts, folder)
             return Cell(parts.facts)

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from callbacks.interpretability import CONTROLS, EXPLAINERS
 from callbacks.digests import model_digest
+from callbacks.interpretability import CONTROLS, EXPLAINERS
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from pipelines.explain.cell import Stage, Stages, common_facts
@@ -38,7 +38,7 @@ def measure_stages(
     Returns:
         The stages by name.
     """
-    stages = Stages(study.cells, common_facts(study, inputs), study.folder)
+    stages = Stages(study.cells, common_facts(study, inputs), study.folder, study.say)
 
     def stage(name: str, work: Callable[[Path], Stage], **settings: Any) -> Stage:
         return stages.measured(name, {**inputs.plan.asked(name), **settings}, work)

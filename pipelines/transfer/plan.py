@@ -115,5 +115,5 @@ def carried_out(study: Study, plan: Sequence[PlannedCell], recipe: Recipe) -> li
         if not cell.known:
             told = f"FAILED {outcome.error}" if outcome.error else f"{percent(outcome.accuracy)} %"
             took = f"{outcome.seconds:.1f} s; {duration(seconds_left(plan[i:]))} left"
-            print(f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {took}")
+            study.say(f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {took}")
     return outcomes
