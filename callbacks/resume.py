@@ -17,6 +17,9 @@ def weights_digest(module: nn.Module) -> str:
     """Hashes names, shapes, types and bits of every parameter and buffer to 64 hex digits."""
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
+        if not hasattr(tensor, "dtype"):  # what a user's module keeps by `get_extra_state`
+            digest.update(f"{name} {tensor!r}".encode())
+            continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

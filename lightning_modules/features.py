@@ -1,18 +1,20 @@
 """What a network says before its head: extracted once, in one pass, and kept."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from lightning_modules.classifier import Classifier
-from lightning_modules.heads import head_name
+from lightning_modules.heads import find_head
+from lightning_modules.trial import first_tensor
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Features:
     """The answers of a frozen classifier, in the order of the indices.
 
     Args:
-        feature: `(N, D)` float32, what goes into the head; maps are averaged over space.
+        feature: `(N, D)` float32, what goes into the head; see `Head.feature`.
         logits: `(N, S)` float32 of its own head.
         label: `(N,)` int64.
         index: `(N,)` int64, ascending.
@@ -41,6 +43,32 @@ class Features:
         return Features(self.feature[rows], self.logits[rows], self.label[rows], index)
 
 
+@contextmanager
+def head_features(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what goes into the head, one `(N, D)` tensor for every call inside.
+
+    Args:
+        network: from images to answers.
+
+    Raises:
+        UserError: no layer's output is its answer.
+    """
+    head = find_head(network)
+    seen: list[Tensor] = []
+
+    def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = first_tensor(args, kwargs)
+        assert given is not None
+        seen.append(head.feature(layer, given))
+
+    layer = network.get_submodule(head.name)
+    handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
 @torch.inference_mode()
 def extract(
     classifier: Classifier, batches: Iterable[Batch], device: torch.device | str = "cpu"
@@ -55,24 +83,17 @@ def extract(
     Returns:
         Features on the CPU.
     """
-    seen: list[Tensor] = []
-
-    def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen.append(inputs[0])
-
     modes = {part: part.training for part in classifier.modules()}
-    head = classifier.model.get_submodule(head_name(classifier.model))
-    hook = head.register_forward_pre_hook(keep)
     parts: list[tuple[Tensor, ...]] = []
     try:
         classifier.to(device).eval()
-        for image, label, index in batches:
-            logits = classifier(image.to(device))
-            feature = seen.pop()
-            feature = feature.mean((2, 3)) if feature.ndim == 4 else feature.flatten(1)
-            parts.append(tuple(x.cpu() for x in (feature.float(), logits.float(), label, index)))
+        with head_features(classifier.model) as seen:
+            for image, label, index in batches:
+                logits = classifier(image.to(device)).float()
+                feature = seen[-1].float()  # of the last call, where a head is called twice
+                seen.clear()
+                parts.append(tuple(x.cpu() for x in (feature, logits, label, index)))
     finally:
-        hook.remove()
         for part, training in modes.items():
             part.training = training
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from torch import Tensor
@@ -24,15 +25,11 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
         folder: made if need be.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in classifier.model.state_dict().items()}
+    everything = classifier.model.state_dict()
+    state = {name: x.contiguous() for name, x in everything.items() if isinstance(x, Tensor)}
     safetensors.torch.save_file(_unshared(state), folder / _WEIGHTS)
-    facts = {
-        "format": 1,
-        "architecture": classifier.architecture,
-        "source": classifier.source,
-        "classes": list(classifier.classes),
-        "preprocessing": classifier.preprocessing.as_dict(),
-    }
+    extra = {name: x for name, x in everything.items() if not isinstance(x, Tensor)}
+    facts = {"format": 1, **classifier.kept(), "extra_state": _plain(extra)}
     (folder / _FACTS).write_text(json.dumps(facts, indent=2))
     return folder
 
@@ -57,13 +54,16 @@ def load_saved(folder: Path) -> Classifier:
     model = model.model if isinstance(model, Classifier) else model
     fit_ends(model, state)
     load_exactly(model, state, architecture, folder)
-    return Classifier(
-        model,
-        classes=classes,
-        preprocessing=preprocessing,
-        architecture=architecture,
-        source=facts.get("source", ""),
-    )
+    model.load_state_dict(facts.get("extra_state", {}), strict=False)
+    return Classifier.rebuilt(model, facts)
+
+
+def _plain(extra: dict[str, Any]) -> dict[str, Any]:
+    """What modules keep by `get_extra_state`, of that what JSON gives back as it was."""
+    try:
+        return {k: value for k, value in extra.items() if json.loads(json.dumps(value)) == value}
+    except (TypeError, ValueError):
+        return {}
 
 
 def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:

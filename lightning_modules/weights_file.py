@@ -92,7 +92,7 @@ def load_exactly(model: nn.Module, state: dict[str, Tensor], arch: str, path: Pa
     Raises:
         UserError: the weights are not of this architecture.
     """
-    own = model.state_dict()
+    own = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     state = {key: tensor for key, tensor in state.items() if key in own or not auxiliary(key)}
     differing = [k for k in own if k in state and own[k].shape != state[k].shape]
     problems = {

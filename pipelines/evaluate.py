@@ -17,6 +17,7 @@ from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
+from lightning_modules.examination import examine
 from lightning_modules.sources import match_classes
 from pipelines.arguments import parse, typed_command
 from pipelines.evaluation import Evaluation
@@ -44,6 +45,10 @@ TRAINER: dict[str, Any] = {
     "enable_model_summary": False,
     "use_distributed_sampler": False,  # the data module's own sampler does not pad
 }
+
+
+_SHOWN = 16
+"""Test images that a model is examined with before anything is measured."""
 
 
 def main(words: list[str]) -> int:
@@ -215,6 +220,7 @@ def classifier_for(
             trust_pickle=trust_pickle,
         )
     data.adopt(classifier.preprocessing)
+    examine(classifier, data.taken("test", _SHOWN).image)
     return classifier
 
 

@@ -8,6 +8,7 @@ from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import imported
 from lightning_modules.classifier import Classifier
+from lightning_modules.input_contract import WEIGHTS, all_fields
 from lightning_modules.sources.request import Request
 
 _INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow counts them
@@ -46,6 +47,7 @@ def from_huggingface(request: Request) -> Classifier:
         classes=[str(labels[key]) for key in sorted(labels)],
         preprocessing=_preprocessing(processor),
         architecture=f"hf:{request.rest}",
+        reasons=all_fields(WEIGHTS),
     )
 
 
@@ -59,11 +61,17 @@ def _preprocessing(processor: Any) -> Preprocessing:
     share = getattr(processor, "crop_pct", None)
     if side and share and side < 384:  # ConvNeXt's processor: a larger resize, then a crop
         resize, crop = int(side / share), side
+    # Of images in [0, 1]; some processors leave 0 to 255, or scale to something else.
+    factor = getattr(processor, "rescale_factor", 1 / 255)
+    top = 255 * factor if getattr(processor, "do_rescale", True) else 255.0
     normalised = getattr(processor, "do_normalize", True)
+    mean = processor.image_mean if normalised else (0.0,) * 3
+    std = processor.image_std if normalised else (1.0,) * 3
     return Preprocessing(
+        channels=len(mean),
         resize=resize,
         crop=crop,
         interpolation=_INTERPOLATIONS.get(int(getattr(processor, "resample", 2)), "bilinear"),
-        mean=tuple(processor.image_mean) if normalised else (0.0,) * 3,
-        std=tuple(processor.image_std) if normalised else (1.0,) * 3,
+        mean=tuple(value / top for value in mean),
+        std=tuple(value / top for value in std),
     )
