@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from datamodules.errors import UserError
 from lightning_modules.chunks import padded
 
 Model = Callable[[Tensor], Tensor]
@@ -70,6 +71,9 @@ class Queries:
 
         Returns:
             Logits `(N, K)`, losses `(N,)` and gradients `(N, C, H, W)`, all detached.
+
+        Raises:
+            UserError: the model lets no gradient through.
         """
         self.forwards += len(image)
         self.backwards += len(image)
@@ -87,7 +91,14 @@ class Queries:
         leaf = padded(image, self.chunk).detach().requires_grad_()
         logits = self._logits(leaf, pad=False)[: len(image)]
         losses = loss(logits, *per_sample)
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        gradient = None
+        if losses.requires_grad:
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
+        if gradient is None:
+            raise UserError(
+                "The model lets no gradient through to the image (no_grad or detach inside): what "
+                "follows a gradient cannot be measured; choose attacks and explanations without."
+            )
         return logits.detach(), losses.detach(), gradient[: len(image)]
 
     def _logits(self, image: Tensor, pad: bool = True) -> Tensor:

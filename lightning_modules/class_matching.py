@@ -29,7 +29,7 @@ def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool
     elif found.order != tuple(range(len(own))):
         _reorder(classifier, found.order)
     classifier.classes = found.names
-    classifier.note("classes", found.note)
+    classifier.note(found.note, "classes")
 
 
 def give_head(classifier: Classifier, classes: Sequence[str]) -> None:

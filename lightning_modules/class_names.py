@@ -90,10 +90,12 @@ def _by_number(own: tuple[str, ...], data: tuple[str, ...]) -> ClassMatch | str:
         return f"{len(own)} outputs are not {len(data)} classes"
     mine, theirs = _numbers(own), _numbers(data)
     if mine is not None and theirs is not None:
+        note = ""
         if set(mine) != set(theirs):
             mine, theirs = _ranks(mine), _ranks(theirs)
+            note = f"The model numbers its classes {_few(own)}: they are taken in that order. "
         order = tuple(mine.index(number) for number in theirs)
-        return ClassMatch(order, data, _moved(order, own, "number"))
+        return ClassMatch(order, data, (note + _moved(order, own, "number")).strip())
     if theirs is not None:
         order = _ranks(theirs)
         note = f"The data only number their classes: {_few(own)} of the model are taken in order."

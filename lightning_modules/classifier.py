@@ -82,9 +82,9 @@ class Classifier(L.LightningModule):
         """What a reader of the numbers must know of the model."""
         return [text for text in self._notes.values() if text]
 
-    def note(self, about: str, text: str) -> None:
-        """Keeps a sentence instead of an earlier one about the same; an empty one takes it away."""
-        self._notes[about] = text
+    def note(self, text: str, about: str = "") -> None:
+        """Keeps a sentence, once, instead of an earlier one about the same; "" takes that away."""
+        self._notes[about or text] = text
 
     def forward(self, image: Tensor) -> Tensor:
         """From `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""

@@ -96,7 +96,7 @@ def _check(classifier: Classifier, scores: Tensor, logits: Tensor) -> None:
         )
     strange = int((~scores.isfinite().all(1)).sum())
     said = f"The model answers NaN or infinity for {strange} of {len(logits)} images."
-    classifier.note("finite", said if strange else "")
+    classifier.note(said if strange else "", "finite")
 
 
 def _tell_answers(classifier: Classifier, answer: Any, rule: AnswerRule, scores: Tensor) -> None:
@@ -104,9 +104,9 @@ def _tell_answers(classifier: Classifier, answer: Any, rule: AnswerRule, scores:
     kind = type(answer).__name__
     place = f"The model answers a {kind}: its `{where}` is read as the scores." if where else ""
     one = "The model answers one number an image, read as that of the second class."
-    classifier.note("place", place)
-    classifier.note("scale", _SCALES[rule.scale])
-    classifier.note("single", one if single else "")
+    classifier.note(place, "place")
+    classifier.note(_SCALES[rule.scale], "scale")
+    classifier.note(one if single else "", "single")
     classifier.facts["answers"] = (
         f"{'one of ' if single else ''}{rule.scale}{f' at {where}' if where else ''}"
     )
@@ -124,7 +124,7 @@ def _tell_type(classifier: Classifier) -> None:
     kind = "float32" if first is None else str(first.dtype).removeprefix("torch.")
     said = f"The model computes in {kind}: images are converted on the way in."
     classifier.facts["type"] = kind
-    classifier.note("type", "" if kind == "float32" else said)
+    classifier.note("" if kind == "float32" else said, "type")
 
 
 def _repeats(classifier: Classifier, image: Tensor, logits: Tensor) -> bool:
@@ -136,7 +136,7 @@ def _repeats(classifier: Classifier, image: Tensor, logits: Tensor) -> bool:
         f"The model is not deterministic: asked twice about the same images, it changes {moved} of "
         f"{len(image)} answers, so no number can be repeated exactly."
     )
-    classifier.note("repeats", "" if same else said)
+    classifier.note("" if same else said, "repeats")
     return same
 
 
@@ -152,7 +152,7 @@ def _alone(classifier: Classifier, image: Tensor, logits: Tensor) -> bool:
         "The model's answer for an image depends on the other images in its batch: without them "
         f"{moved} of {half} answers change."
     )
-    classifier.note("alone", "" if same else said)
+    classifier.note("" if same else said, "alone")
     return same
 
 
@@ -169,7 +169,7 @@ def _gives_gradient(classifier: Classifier, image: Tensor) -> bool:
         "The model lets no gradient through to the image (no_grad, detach or rounding inside): "
         "attacks and explanations that need one cannot be measured."
     )
-    classifier.note("gradient", "" if given else said)
+    classifier.note("" if given else said, "gradient")
     return given
 
 

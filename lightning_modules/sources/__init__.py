@@ -79,7 +79,7 @@ def load_classifier(
             "Other models are named like torchvision:resnet18 or checkpoint:file.pt."
         )
     names = None if data_classes is None else tuple(data_classes)
-    count = None if names is None else len(names)
+    count = len(classes or names or ()) or None
     request = Request(rest, arch, count, preprocessing, trust_pickle, said, names)
     classifier = SOURCES[kind](request)
     classifier.source = source
@@ -113,7 +113,7 @@ def classifier_of(
         classifier = network
     else:
         name = f"module:{type(network).__name__}"
-        count = None if data_classes is None else len(data_classes)
+        count = len(classes or data_classes or ()) or None
         request = Request(name, None, count, preprocessing, said=said)
         classifier = bare_classifier(network, name, request)
         classifier.source = name

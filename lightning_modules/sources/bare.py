@@ -99,10 +99,15 @@ def _outputs(network: nn.Module, request: Request) -> int:
         return request.classes or 10
     try:
         return head_outputs(network, request.classes)
-    except UserError:
-        if request.classes is None or example(network) is not None:
+    except UserError as error:
+        if example(network) is not None:
             raise
-        return request.classes
+        if request.classes is not None:
+            return request.classes
+        raise UserError(
+            f"{type(network).__name__} accepts no image of a usual size, so that nobody knows how "
+            "many classes it answers: say them with `--classes`."
+        ) from error
 
 
 def _channels(network: nn.Module, request: Request) -> tuple[int, str]:
