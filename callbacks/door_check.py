@@ -42,8 +42,13 @@ class DoorCheck:
 
 
 def is_unstated(classifier: Classifier) -> bool:
-    """Whether nobody says which mean and std the model wants, so that it must be checked."""
+    """Whether nobody says which mean and std the model wants, so that other readings are tried."""
     return NOTHING in (classifier.reasons.get("mean"), classifier.reasons.get("std"))
+
+
+def is_untrained(classifier: Classifier) -> bool:
+    """Whether head or network have random weights, so that answers tell nothing of the input."""
+    return bool(classifier.facts.get("fresh"))
 
 
 def check_door(
@@ -51,6 +56,7 @@ def check_door(
     image: Tensor,
     label: Tensor,
     data: tuple[Sequence[float], Sequence[float]] | None = None,
+    readings: bool = True,
 ) -> DoorCheck:
     """Tries the usual readings on some images, and looks for permuted classes.
 
@@ -60,19 +66,25 @@ def check_door(
             where there are any; 512 are enough.
         label: `(N,)`.
         data: mean and std of the data, by channel; None leaves them out.
+        readings: try others than the one that holds; needless where it is stated.
     """
-    found = _inputs(classifier, image.to(classifier.device), label, data)
+    held, others = _readings(classifier, data)
+    with leave_no_trace(classifier), torch.no_grad():
+        found = check_input(
+            classifier.answered,
+            held,
+            others if readings else [],
+            image.to(classifier.device),
+            label,
+        )
     prediction, truth = found.logits.argmax(1).numpy(), found.label.numpy()
     return DoorCheck(found, check_classes(prediction, truth, classifier.classes))
 
 
-@torch.no_grad()
-def _inputs(
-    classifier: Classifier,
-    image: Tensor,
-    label: Tensor,
-    data: tuple[Sequence[float], Sequence[float]] | None,
-) -> InputCheck:
+def _readings(
+    classifier: Classifier, data: tuple[Sequence[float], Sequence[float]] | None
+) -> tuple[Reading, list[Reading]]:
+    """The reading that holds, and the usual ones for its channels."""
     wanted = classifier.preprocessing
     held = Reading(_held(classifier), wanted.mean, wanted.std, wanted.bgr)
     readings = [
@@ -80,13 +92,11 @@ def _inputs(
         for name, text in _NAMES.items()
         if wanted.channels == 3 or len(NORMALISATIONS[name][0]) == 1
     ]
-    if data is not None:
+    if data is not None and len(data[0]) in (1, wanted.channels):
         mean, std = (tuple(float(x) for x in values) for values in data)
         flag = f"--mean {_typed(mean)} --std {_typed(std)}"
-        readings.insert(1, Reading("the data's mean and std", mean, std, flag=flag))
-    readings = [replace(one, bgr=wanted.bgr) for one in readings]
-    with leave_no_trace(classifier):
-        return check_input(classifier.answered, held, readings, image, label)
+        readings.append(Reading("the data's mean and std", mean, std, flag=flag))
+    return held, [replace(one, bgr=wanted.bgr) for one in readings]
 
 
 def _held(classifier: Classifier) -> str:

@@ -117,7 +117,10 @@ def check_input(
     mixed = torch.randperm(len(label), generator=torch.Generator().manual_seed(0))
     image, label = image[mixed.to(image.device)], label[mixed.to(label.device)]
     channels = image.shape[1]
-    others = [one for one in readings if not one.same(held, channels)]
+    others: list[Reading] = []
+    for one in readings:
+        if not any(one.same(known, channels) for known in (held, *others)):
+            others.append(one)
     race = _Race(network, image, label, held)
     colour = channels == 3 and not torch.equal(image[:_CHUNK, 0], image[:_CHUNK, 2])
     possible = len(others) * (2 if colour else 1) + int(colour)

@@ -13,13 +13,15 @@ import pandas as pd
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
+from typing_extensions import Self  # Python 3.10 has none
 
+from callbacks.budget import Budget
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.outcomes import Outcomes
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
-from callbacks.resume import Resume, weights_digest
+from callbacks.resume import Resume, forget, weights_digest
 from callbacks.rows import outcome_columns
 from callbacks.subset import chosen
 from datamodules.batch import Batch
@@ -69,8 +71,23 @@ class Probe(L.Callback, ABC):
         self.limit, self.chunk, self.pool, self.seed = limit, chunk, pool, seed
         self.resume_folder: Path | None = None
         """Where rows are kept while they are measured; None keeps them in memory only."""
+        self.fresh = False
+        """Measure again what is kept there, and replace it."""
+        self.note = ""
+        """What decides how far its numbers can be trusted, found out while measuring."""
         self._outcomes: Outcomes | None = None
         self._queue: list[Samples] = []
+
+    @classmethod
+    def within(cls, budget: Budget, **options: Any) -> Self:
+        """Makes the probe with the part of a preset's budget that every probe has.
+
+        Args:
+            budget: of a preset.
+            **options: of the constructor; they come first.
+        """
+        shared = {"limit": budget.limit, "chunk": budget.chunk, "seed": budget.seed}
+        return cls(**{**shared, **options})
 
     # -- what a probe says of itself -------------------------------------------------------------
 
@@ -138,7 +155,12 @@ class Probe(L.Callback, ABC):
         n = len(index if self._chosen is None else self._chosen)
         self._progress = EvaluationProgress.of(trainer)
         self._progress.plan(self, -(-n // trainer.world_size))
-        self._resume = Resume(self.resume_folder, self.settings(), self._facts(trainer, pl_module))
+        facts = self._facts(trainer, pl_module)
+        if self.fresh and self.resume_folder is not None:
+            if trainer.is_global_zero:
+                forget(self.resume_folder, self.settings(), facts)
+            trainer.strategy.barrier()  # nobody reads what is about to go
+        self._resume = Resume(self.resume_folder, self.settings(), facts)
         self._model = Queries(pl_module, self.chunk, trainer.precision_plugin.forward_context)
 
     def on_test_batch_end(
@@ -230,6 +252,7 @@ class Probe(L.Callback, ABC):
             "weights": weights_digest(classifier) if self.resume_folder else None,
             "architecture": classifier.architecture,
             "preprocessing": repr(classifier.preprocessing),
+            "answers": repr(classifier.answers),
             "data": _data(trainer).manifest_digest() if self.resume_folder else None,
             "probe": f"{type(self).__name__} {self.version}",
             "algorithm": self.algorithm,

@@ -1,6 +1,7 @@
 """What was measured before is not measured again."""
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def forget(folder: Path, settings: Sequence[Setting], facts: dict[str, Any]) -> None:
+    """Deletes the stored rows of a probe, so that they are measured again."""
+    for setting in settings:
+        shutil.rmtree(folder / fingerprint(_about(facts, setting)), ignore_errors=True)
+
+
 class Resume:
     """The stored rows of one probe, setting by setting.
 
@@ -43,9 +50,7 @@ class Resume:
         if folder is None:
             return
         for setting in self.settings:
-            about = {**facts, "setting": setting.name, "value": repr(setting.value)}
-            if setting.draw:
-                about["draw"] = setting.draw
+            about = _about(facts, setting)
             self._shards[setting] = Shards(folder / fingerprint(about), about)
             self._known[setting] = self._shards[setting].load().set_index("index", drop=False)
 
@@ -86,3 +91,9 @@ class Resume:
                 stored_index = torch.tensor(stored.index.to_numpy(dtype="int64"))
                 row &= ~torch.isin(index, stored_index.to(index.device))
         return missing
+
+
+def _about(facts: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    """Everything that may change a row of a setting."""
+    about = {**facts, "setting": setting.name, "value": repr(setting.value)}
+    return {**about, "draw": setting.draw} if setting.draw else about

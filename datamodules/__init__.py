@@ -1,5 +1,8 @@
 """Data sets: images in [0, 1] with label and index, split, limited and loaded in one way."""
 
+from typing import Any
+
+from datamodules import opening
 from datamodules.batch import Batch
 from datamodules.cifar10 import CIFAR10
 from datamodules.cifar10_halves import CIFAR10Animals, CIFAR10Vehicles
@@ -24,6 +27,12 @@ DATA: dict[str, type[ImageDataModule]] = {
     "CIFAR10Vehicles": CIFAR10Vehicles,
 }
 
+
+def data_named(data: Any) -> ImageDataModule:
+    """Opens a data set of `DATA` by `NAME` or `NAME:FOLDER`; a data module is given back."""
+    return opening.data_named(data, DATA)
+
+
 __all__ = [
     "CIFAR10",
     "DATA",
@@ -34,4 +43,5 @@ __all__ = [
     "ImageFolder",
     "Preprocessing",
     "UserError",
+    "data_named",
 ]

@@ -97,6 +97,11 @@ class ImageDataModule(L.LightningDataModule, ABC):
         return type(self).__name__
 
     @property
+    def title(self) -> str:
+        """Tells it from others of its kind: for folders, `ImageFolder:photos`."""
+        return self.name
+
+    @property
     def num_classes(self) -> int:
         """How many classes there are."""
         return len(self.classes)
@@ -257,6 +262,19 @@ class ImageDataModule(L.LightningDataModule, ABC):
             "preprocessing": self.preprocessing.as_dict(),
             "conversion": CONVERSIONS.get((self.native.channels, self.preprocessing.channels)),
         }
+
+    def reseed(self, seed: int) -> None:
+        """Changes the order and augmentation of training images; the splits stay."""
+        self.seed, self._generator = seed, None
+
+    def training_digest(self) -> str:
+        """Hashes what a training sees: images, labels and their order in both splits."""
+        facts = [
+            f"{name} {self.images(name).digest()} {self.images(name).index.tolist()}"
+            for name in ("train", "val")
+        ]
+        text = f"{facts} {self.preprocessing} {self.classes}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def split_indices(self) -> dict[str, list[int]]:
         """The indices of every split loaded so far, to be kept with a run."""

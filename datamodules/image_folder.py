@@ -33,6 +33,11 @@ class ImageFolder(ImageDataModule):
         return self._classes
 
     @property
+    def title(self) -> str:
+        """With the folder's name, as two folders are two data sets."""
+        return f"{self.name}:{self.root.resolve().name}"
+
+    @property
     def has_val(self) -> bool:
         """Whether there is a folder `val` that testing does not need."""
         return "val" in self._folders and self._folders["val"] != self._folders.get("test")

@@ -41,6 +41,7 @@ def give_head(classifier: Classifier, classes: Sequence[str]) -> None:
     replace_head(classifier.model, len(classes))
     classifier.answers = replace(classifier.answers, order=())
     classifier.classes = tuple(classes)
+    classifier.facts["fresh"] = True
 
 
 def _reorder(classifier: Classifier, order: tuple[int, ...]) -> None:

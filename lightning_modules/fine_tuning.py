@@ -69,6 +69,7 @@ class FineTuning(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
+        self.classifier.facts.pop("fresh", None)
         if self.tuning.mode == "full":  # from now on the weights were trained with it
             self.classifier.reasons = all_fields(WEIGHTS)
         if self._frozen:  # in eval mode on purpose

@@ -4,6 +4,7 @@ A new source is a line in `SOURCES`: `name:rest` on the command line calls it wi
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -15,12 +16,12 @@ from lightning_modules.class_matching import give_head, match_classes
 from lightning_modules.classifier import Classifier
 from lightning_modules.examination import examine
 from lightning_modules.input_contract import NOTHING_SAID, InputContract
-from lightning_modules.sources.bare import bare_classifier
 from lightning_modules.sources.builtin import from_builtin
 from lightning_modules.sources.checkpoint import from_checkpoint
 from lightning_modules.sources.hub import from_hub
 from lightning_modules.sources.huggingface import from_huggingface
 from lightning_modules.sources.mlflow import from_mlflow
+from lightning_modules.sources.module import from_module
 from lightning_modules.sources.python import from_python
 from lightning_modules.sources.request import Request
 from lightning_modules.sources.timm import from_timm
@@ -28,7 +29,7 @@ from lightning_modules.sources.torchvision import from_torchvision
 from lightning_modules.telling import check_finite, tell
 from lightning_modules.trial import example, memory
 
-__all__ = ["SOURCES", "classifier_of", "give_head", "load_classifier", "match_classes"]
+__all__ = ["SOURCES", "give_head", "load_classifier", "match_classes"]
 
 SOURCES: dict[str, Callable[[Request], Classifier]] = {
     "builtin": from_builtin,
@@ -43,7 +44,7 @@ SOURCES: dict[str, Callable[[Request], Classifier]] = {
 
 
 def load_classifier(
-    source: str,
+    source: str | nn.Module,
     *,
     arch: str | None = None,
     data_classes: Sequence[str] | None = None,
@@ -57,7 +58,8 @@ def load_classifier(
     """Loads a classifier.
 
     Args:
-        source: `SOURCE:NAME` with a key of `SOURCES`, or the bare name of a built-in network.
+        source: `SOURCE:NAME` with a key of `SOURCES`, the bare name of a built-in network, or a
+            network itself.
         arch: architecture, for sources that hold weights only.
         data_classes: of the data it will meet; None skips the comparison.
         preprocessing: of the data; only its channels are taken, by networks that take any.
@@ -70,65 +72,13 @@ def load_classifier(
     Raises:
         UserError: unknown source, unusable weights, or classes that differ.
     """
-    kind, rest = source.split(":", 1) if ":" in source else ("builtin", source)
-    if kind not in SOURCES:
-        raise UserError(f"There is no model source {kind!r}.{suggestion(kind, SOURCES)}")
-    if kind == "builtin" and rest not in ARCHITECTURES:
-        raise UserError(
-            f"There is no built-in model {rest!r}.{suggestion(rest, ARCHITECTURES)} "
-            "Other models are named like torchvision:resnet18 or checkpoint:file.pt."
-        )
     names = None if data_classes is None else tuple(data_classes)
     count = len(classes or names or ()) or None
-    request = Request(rest, arch, count, preprocessing, trust_pickle, said, names)
-    classifier = SOURCES[kind](request)
-    classifier.source = source
-    return _introduced(classifier, said, classes, scale, data_classes, new_head)
-
-
-def classifier_of(
-    network: nn.Module,
-    *,
-    data_classes: Sequence[str] | None = None,
-    preprocessing: Preprocessing | None = None,
-    new_head: bool = False,
-    said: InputContract = NOTHING_SAID,
-    classes: Sequence[str] | None = None,
-    scale: Scale | None = None,
-) -> Classifier:
-    """Makes a classifier of a plain torch module, for a notebook; see `load_classifier`.
-
-    It is used as it is: what changes in one of them changes in the other.
-
-    Args:
-        network: from images to answers.
-        data_classes: see `load_classifier`, and so on.
-        preprocessing: of the data.
-        new_head: where classes differ.
-        said: what the model wants to see.
-        classes: of its outputs.
-        scale: of its answers.
-    """
-    if isinstance(network, Classifier):
-        classifier = network
+    request = Request("", arch, count, preprocessing, trust_pickle, said, names)
+    if isinstance(source, nn.Module):
+        classifier = from_module(source, request)
     else:
-        name = f"module:{type(network).__name__}"
-        count = len(classes or data_classes or ()) or None
-        request = Request(name, None, count, preprocessing, said=said)
-        classifier = bare_classifier(network, name, request)
-        classifier.source = name
-    return _introduced(classifier, said, classes, scale, data_classes, new_head)
-
-
-def _introduced(
-    classifier: Classifier,
-    said: InputContract,
-    classes: Sequence[str] | None,
-    scale: Scale | None,
-    data_classes: Sequence[str] | None,
-    new_head: bool,
-) -> Classifier:
-    """Checks a classifier, tells it what is said, and matches its classes with the data's."""
+        classifier = _from_source(source, request)
     check_finite(classifier)
     tell(classifier, said, classes, scale)
     if "shape" in memory(classifier.model):  # a stranger, that was asked about random images
@@ -137,4 +87,18 @@ def _introduced(
         examine(classifier, image)
     if data_classes is not None:
         match_classes(classifier, data_classes, new_head)
+    return classifier
+
+
+def _from_source(source: str, request: Request) -> Classifier:
+    kind, rest = source.split(":", 1) if ":" in source else ("builtin", source)
+    if kind not in SOURCES:
+        raise UserError(f"There is no model source {kind!r}.{suggestion(kind, SOURCES)}")
+    if kind == "builtin" and rest not in ARCHITECTURES:
+        raise UserError(
+            f"There is no built-in model {rest!r}.{suggestion(rest, ARCHITECTURES)} "
+            "Other models are named like torchvision:resnet18 or checkpoint:file.pt."
+        )
+    classifier = SOURCES[kind](replace(request, rest=rest))
+    classifier.source = source
     return classifier

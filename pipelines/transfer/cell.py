@@ -19,7 +19,7 @@ from datamodules.fractions import Fraction, held_out
 from lightning_modules import Classifier
 from lightning_modules.blocks import blocks
 from lightning_modules.linear_probe import fit_linear_probe
-from pipelines.presets import PRESETS
+from pipelines.evaluate.presets import PRESETS
 from pipelines.trainer import made_trainer, uninterrupted
 from pipelines.transfer.recipe import TRAINED, Recipe
 from pipelines.transfer.source import Source

@@ -14,12 +14,12 @@ from datamodules.errors import UserError, suggestion
 from datamodules.fractions import Fraction
 from lightning_modules import Tuning
 from pipelines.arguments import parse
-from pipelines.evaluate import opened, pipeline_run
+from pipelines.evaluate.command import opened, pipeline_run
 from pipelines.tracking import Tracking, TrackingError, started
 from pipelines.transfer.log import log_model_run, metrics_of, save_tables
-from pipelines.transfer.matrix import Matrix
 from pipelines.transfer.plan import cells_of, plan_table
 from pipelines.transfer.recipe import Recipe, checked_modes
+from pipelines.transfer.result import Matrix
 from pipelines.transfer.summary import summary, written
 from pipelines.transfer.tasks import made_models, made_tasks
 from pipelines.transfer.work import Work, measured_cells

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.report.figures import COLOURS, LOOK
-from pipelines.transfer.matrix import Key, Matrix
 from pipelines.transfer.recipe import MODES
+from pipelines.transfer.result import Key, Matrix
 
 _COLUMNS = 3
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.report.figures import save_png
-from pipelines.run import Run
+from pipelines.tracking.run import Run
 from pipelines.transfer.figures import passport_figures
-from pipelines.transfer.matrix import NUMBERS, Matrix
 from pipelines.transfer.recipe import Recipe
+from pipelines.transfer.result import NUMBERS, Matrix
 
 Metric = tuple[str, float, int]
 

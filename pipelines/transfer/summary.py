@@ -8,11 +8,11 @@ import torch
 from rich.table import Table
 
 from callbacks.statistics import Interval
+from callbacks.words import rate_with_ends
 from pipelines.arguments import typed_command
-from pipelines.report.words import rate_with_ends
 from pipelines.transfer.log import save_figures, save_tables
-from pipelines.transfer.matrix import Matrix
-from pipelines.transfer.passport import write_passport
+from pipelines.transfer.page import write_passport
+from pipelines.transfer.result import Matrix
 from pipelines.transfer.tasks import Model
 from pipelines.transfer.work import Work
 

@@ -13,9 +13,9 @@ from datamodules.splits import limited
 from lightning_modules.linear_probe import fit_linear_probe
 from pipelines.trainer import made_trainer
 from pipelines.transfer.cell import Cell, Outcome, cell_key, measured
-from pipelines.transfer.matrix import Matrix
 from pipelines.transfer.plan import Planned, duration, planned
 from pipelines.transfer.recipe import Recipe
+from pipelines.transfer.result import Matrix
 from pipelines.transfer.source import Source
 from pipelines.transfer.subject import Subject, subject
 from pipelines.transfer.tasks import Model, Task

@@ -15,7 +15,7 @@ from callbacks.door_check import check_door, is_unstated
 from callbacks.input_check import Reading, check_input
 from lightning_modules import Classifier
 from lightning_modules.input_contract import NORMALISATIONS, InputContract
-from lightning_modules.sources import classifier_of
+from lightning_modules.sources import load_classifier
 
 CONVENTIONS = ("none", "half", "bytes", "inverted")
 
@@ -49,7 +49,7 @@ def networks(digits: tuple[Tensor, Tensor]) -> dict[str, nn.Module]:
 
 def shown(network: nn.Module, name: str) -> Classifier:
     made = copy.deepcopy(network)
-    return classifier_of(made, said=InputContract(name), data_classes="0123456789").eval()
+    return load_classifier(made, said=InputContract(name), data_classes="0123456789").eval()
 
 
 @pytest.mark.parametrize("trained", CONVENTIONS)
@@ -100,7 +100,7 @@ def test_tells_blue_from_red(digits: tuple[Tensor, Tensor]) -> None:
         optimizer.step()
     for order, told in (("rgb", True), ("bgr", False)):
         said = InputContract("none", channels=order)  # type: ignore[arg-type]
-        found = check_door(classifier_of(reads, said=said), coloured, label)
+        found = check_door(load_classifier(reads, said=said), coloured, label)
         flags = [found.input.better.flag] if found.input.better else []
         assert any("--channels bgr" in flag for flag in flags) == told
 
@@ -141,7 +141,7 @@ def test_power(held: float, other: float, least: float) -> None:
 
 
 def test_is_it_known(networks: dict[str, nn.Module]) -> None:
-    assert is_unstated(classifier_of(networks["none"]))
+    assert is_unstated(load_classifier(networks["none"]))
     assert not is_unstated(shown(networks["none"], "none"))
 
 

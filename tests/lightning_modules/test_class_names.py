@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from datamodules import Preprocessing, UserError
 from lightning_modules import Classifier
 from lightning_modules.class_names import are_names, match, same_task
-from lightning_modules.sources import classifier_of, match_classes
+from lightning_modules.sources import load_classifier, match_classes
 
 TWELVE = tuple(str(i) for i in range(12))
 BY_TEXT = tuple(sorted(TWELVE))  # 0, 1, 10, 11, 2, ...
@@ -118,7 +118,7 @@ def test_outputs_are_put_into_the_datas_order(
 ) -> None:
     torch.manual_seed(0)
     image = torch.rand(9, 3, 2, 2)
-    classifier = classifier_of(make(), classes=("a", "b", "c"))
+    classifier = load_classifier(make(), classes=("a", "b", "c"))
     with torch.no_grad():
         before = classifier(image).clone()
         match_classes(classifier, data)
@@ -131,7 +131,7 @@ def test_outputs_are_put_into_the_datas_order(
 
 
 def test_two_classes_of_one_number_change_their_sign() -> None:
-    classifier = classifier_of(Rated(), classes=("cat", "dog"))
+    classifier = load_classifier(Rated(), classes=("cat", "dog"))
     image = torch.rand(5, 3, 2, 2)
     with torch.no_grad():
         before = classifier(image).softmax(1)
@@ -141,7 +141,7 @@ def test_two_classes_of_one_number_change_their_sign() -> None:
 
 def test_twice_in_another_order_is_where_it_was() -> None:
     for make in (_linear, Functional):
-        classifier = classifier_of(make(), classes=("a", "b", "c"))
+        classifier = load_classifier(make(), classes=("a", "b", "c"))
         image = torch.rand(5, 3, 2, 2)
         with torch.no_grad():
             before = classifier(image).clone()
@@ -152,7 +152,7 @@ def test_twice_in_another_order_is_where_it_was() -> None:
 
 def test_a_new_head_gets_the_new_names() -> None:
     """Not the old head and the old names, where only the number is equal."""
-    classifier = classifier_of(_linear(), classes=("a", "b", "c"))
+    classifier = load_classifier(_linear(), classes=("a", "b", "c"))
     old = classifier.model[1].weight.clone()  # type: ignore[index, union-attr]
     match_classes(classifier, ("x", "y", "z"), new_head=True)
     assert classifier.classes == ("x", "y", "z")
@@ -162,13 +162,13 @@ def test_a_new_head_gets_the_new_names() -> None:
 
 def test_what_the_user_says_the_outputs_are() -> None:
     said, data = ("dog", "cat", "bird"), ("bird", "cat", "dog")
-    assert classifier_of(_linear(), classes=said, data_classes=data).classes == data
-    with pytest.raises(UserError, match="the 3 outputs of 'module:Sequential', but got 2"):
-        classifier_of(_linear(), classes=("dog", "cat"))
+    assert load_classifier(_linear(), classes=said, data_classes=data).classes == data
+    with pytest.raises(UserError, match="the 3 outputs of 'python:Sequential', but got 2"):
+        load_classifier(_linear(), classes=("dog", "cat"))
 
 
-def test_a_named_classifier_of_ones_own() -> None:
+def test_a_named_load_classifier_ones_own() -> None:
     plain = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
     made = Classifier(_linear(), classes=("a", "b", "c"), preprocessing=plain, architecture="own")
-    assert classifier_of(made, data_classes=("b", "a", "c")) is made
+    assert load_classifier(made, data_classes=("b", "a", "c")) is made
     assert made.classes == ("b", "a", "c")

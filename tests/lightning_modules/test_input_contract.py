@@ -24,7 +24,6 @@ from lightning_modules.input_contract import (
     input_line,
     unknown_input,
 )
-from lightning_modules.sources import classifier_of
 
 GREY = Preprocessing(channels=1, mean=(0.1307,), std=(0.3081,))
 GREY_SAID, TWO = InputContract("mnist", channels="grey"), InputContract(0.2, 0.3)
@@ -119,7 +118,7 @@ def test_every_name_is_what_it_says(name: str, order: Any) -> None:
     image = torch.rand(2, 3, 4, 4)
     said = InputContract(mean=name, channels=order)
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
-    shown = classifier_of(network, said=said).shown(image)
+    shown = load_classifier(network, said=said).shown(image)
     colours = torch.tensor([103.939, 116.779, 123.68]).flip(0)[:, None, None]
     scripts: dict[str, Tensor] = {
         "none": image,

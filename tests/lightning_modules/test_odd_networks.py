@@ -15,7 +15,7 @@ from lightning_modules.features import extract
 from lightning_modules.freezing import freeze_backbone
 from lightning_modules.heads import find_head, head_name
 from lightning_modules.linear_probe import LinearProbe
-from lightning_modules.sources import classifier_of, give_head
+from lightning_modules.sources import give_head
 from lightning_modules.trial import is_lazy
 
 
@@ -23,7 +23,7 @@ def met(odd: Any) -> tuple[Classifier, Tensor]:
     """A classifier of the network that has seen images."""
     network, image = odd.network(), odd.images(12)
     names = [f"class {i}" for i in "abcdefgh"[: odd.classes]]
-    classifier = classifier_of(network, data_classes=names)
+    classifier = load_classifier(network, data_classes=names)
     examine(classifier, image)
     return classifier.eval(), image
 
@@ -64,7 +64,7 @@ def test_meeting_it_leaves_no_trace(odd: Any) -> None:
     network = answering(odd).network()
     if is_lazy(network):
         network(odd.images())
-    classifier = classifier_of(network, data_classes="abcdefgh"[: odd.classes])
+    classifier = load_classifier(network, data_classes="abcdefgh"[: odd.classes])
     before = copy.deepcopy(classifier.state_dict())
     modes = {name: part.training for name, part in classifier.named_modules()}
     flags = {name: p.requires_grad for name, p in classifier.named_parameters()}
