@@ -36,7 +36,12 @@ class ClassCheck:
     sentences: list[str]
 
 
-def check_classes(prediction: ArrayLike, label: ArrayLike, classes: Sequence[str]) -> ClassCheck:
+def check_classes(
+    prediction: ArrayLike,
+    label: ArrayLike,
+    classes: Sequence[str],
+    outputs: Sequence[int] | None = None,
+) -> ClassCheck:
     """Looks for permuted classes, for one answer to everything, and for chance.
 
     The permutation is the best assignment in the confusion matrix of one half of the images (Kuhn
@@ -46,6 +51,7 @@ def check_classes(prediction: ArrayLike, label: ArrayLike, classes: Sequence[str
         prediction: `(N,)` answers.
         label: `(N,)`.
         classes: names by label.
+        outputs: the network's own output of each class, where they were put into another order.
     """
     answers, truth = np.asarray(prediction), np.asarray(label)
     n, right = len(truth), answers == truth
@@ -64,7 +70,9 @@ def check_classes(prediction: ArrayLike, label: ArrayLike, classes: Sequence[str
     )
     sentences = []
     if found:
-        sentences.append(_permutation(order, classes, float(plain.mean()), permuted, len(plain)))
+        own = list(range(len(classes)) if outputs is None else outputs)
+        rates = f"{permuted:.1%} of {len(plain)} images instead of {plain.mean():.1%}"
+        sentences.append(_permutation([own[output] for output in order], classes, rates))
     elif len(set(answers.tolist())) == 1 and len(set(truth.tolist())) > 1:
         sentences.append(f"All answers for {n} images are {classes[int(answers[0])]!r}.")
     elif (chance := _no_better(int(right.sum()), n, len(classes))) is not None:
@@ -89,18 +97,17 @@ def _no_better(right: int, n: int, classes: int) -> float | None:
     return 1 / classes if p > ALPHA else None
 
 
-def _permutation(
-    order: tuple[int, ...], classes: Sequence[str], plain: float, permuted: float, n: int
-) -> str:
-    outputs = sorted(range(len(order)), key=lambda label: order[label])
-    named = [classes[label] for label in outputs]
+def _permutation(own: Sequence[int], classes: Sequence[str], rates: str) -> str:
+    """What to say of a permutation: `own` output of the network for each class, in fact."""
+    said = (
+        f"The outputs stand in another order than the classes: permuted they are right for {rates}."
+    )
+    if sorted(own) != list(range(len(own))):  # some outputs are left out, and have no name here
+        return said
+    named = [classes[label] for label in np.argsort(own)]
     shown = " ".join(map(_quoted, named[:20])) + (" ..." if len(named) > 20 else "")
     text = ", which is the order of text" if named == sorted(classes) != list(classes) else ""
-    return (
-        f"The outputs stand in another order than the classes: permuted they are right for "
-        f"{permuted:.1%} of {n} images instead of {plain:.1%}. If so, say "
-        f"`--classes {shown}`{text}."
-    )
+    return f"{said} If so, say `--classes {shown}`{text}."
 
 
 def _quoted(name: str) -> str:

@@ -78,7 +78,8 @@ def check_door(
             label,
         )
     prediction, truth = found.logits.argmax(1).numpy(), found.label.numpy()
-    return DoorCheck(found, check_classes(prediction, truth, classifier.classes))
+    outputs = classifier.facts.get("outputs")
+    return DoorCheck(found, check_classes(prediction, truth, classifier.classes, outputs))
 
 
 def _readings(

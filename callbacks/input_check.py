@@ -122,7 +122,9 @@ def check_input(
         if not any(one.same(known, channels) for known in (held, *others)):
             others.append(one)
     race = _Race(network, image, label, held)
-    colour = channels == 3 and not torch.equal(image[:_CHUNK, 0], image[:_CHUNK, 2])
+    colour = (
+        bool(others) and channels == 3 and not torch.equal(image[:_CHUNK, 0], image[:_CHUNK, 2])
+    )
     possible = len(others) * (2 if colour else 1) + int(colour)
     active = list(others)
     for look, (stop, ahead) in enumerate(_LOOKS):
@@ -132,15 +134,13 @@ def check_input(
             turned = [_turned(one) for one in dict.fromkeys((held, best))]
             race.run(turned, stop)
             active += turned
-        if race.seen >= len(image):
+        if not active or race.seen >= len(image):
             break
         if race.p_value(active, possible) < _CERTAIN:  # some are better: which of them?
             if look:
                 break
             ahead = max(map(race.ahead, active)) - _CLOSE
         active = [one for one in active if race.ahead(one) > ahead]
-        if not active:
-            break
     return race.result(possible)
 
 
@@ -194,6 +194,8 @@ class _Race:
         told = self._told(table)
         better = max(told, key=self.ahead, default=None)
         as_good = () if better is None else (x for x in told if self._as_good(x, better))
+        if better is None:  # the held reading goes on, for whoever looks at its answers
+            self.run([], _LOOKS[-1][0])
         logits = self.logits[better or self.held]
         label = self.label[: len(logits)].cpu()
         return InputCheck(table, self.held, better, tuple(as_good), logits, label)

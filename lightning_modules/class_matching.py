@@ -42,9 +42,12 @@ def give_head(classifier: Classifier, classes: Sequence[str]) -> None:
     classifier.answers = replace(classifier.answers, order=())
     classifier.classes = tuple(classes)
     classifier.facts["fresh"] = True
+    classifier.facts.pop("outputs", None)
 
 
 def _reorder(classifier: Classifier, order: tuple[int, ...]) -> None:
+    own = classifier.facts.get("outputs", range(classifier.num_classes))
+    classifier.facts["outputs"] = [own[i] for i in order]  # of the network as it came
     before = classifier.answers.order
     if not before and reorder_head(classifier.model, order):
         return

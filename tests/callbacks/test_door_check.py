@@ -175,6 +175,15 @@ def test_permuted_answers_are_told_with_the_order() -> None:
     assert "say `--classes dog bird cat`" in found.sentences[0]
 
 
+def test_the_order_to_type_is_that_of_the_network_itself() -> None:
+    """Where `--classes dog cat bird` was said wrongly, and the outputs were ordered by it."""
+    prediction, label = answers([1, 0, 2], 0.95)
+    found = check_classes(prediction, label, ["cat", "dog", "bird"], outputs=[1, 0, 2])
+    assert "say `--classes cat dog bird`" in found.sentences[0]
+    found = check_classes(prediction, label, ["cat", "dog", "bird"], outputs=[7, 0, 2])
+    assert "--classes" not in found.sentences[0], "others of its outputs have no name here"
+
+
 def test_the_order_of_text_is_recognised() -> None:
     numbers = [str(i) for i in range(12)]
     outputs = sorted(numbers)
@@ -219,3 +228,16 @@ def test_random_weights_are_not_permuted_classes(classes: int) -> None:
     assert told <= (
         10 if classes == 2 else 1
     )  # of two classes, random is often the other way round
+
+
+def test_where_the_input_is_stated_only_classes_are_checked(
+    networks: dict[str, nn.Module], digits: tuple[Tensor, Tensor]
+) -> None:
+    image, label = digits[0][900:], digits[1][900:]
+    swapped = label.where(label > 1, 1 - label)
+    classifier = shown(networks["half"], "half")
+    found = check_door(classifier, image, swapped, readings=False)
+    assert list(found.input.table["reading"]) == ["mean 0.5, std 0.5 (said)"]
+    assert len(found.input.logits) == 512
+    assert found.classes.order == (1, 0, *range(2, 10))
+    assert found.sentences == found.classes.sentences
