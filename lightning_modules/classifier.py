@@ -44,6 +44,8 @@ class Classifier(L.LightningModule):
         self.classes = tuple(names)
         self.preprocessing = preprocessing
         self.architecture, self.source, self.chunk = architecture, source, chunk
+        self.notes: list[str] = []
+        """What a reader of the numbers must know of the model."""
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name))[:, None, None]
             self.register_buffer(name, values, persistent=False)
@@ -52,6 +54,11 @@ class Classifier(L.LightningModule):
     def num_classes(self) -> int:
         """How many classes it tells apart."""
         return len(self.classes)
+
+    def note(self, text: str) -> None:
+        """Keeps, once, what a reader of the numbers must know."""
+        if text and text not in self.notes:
+            self.notes.append(text)
 
     def forward(self, image: Tensor) -> Tensor:
         """From `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""

@@ -42,6 +42,7 @@ def load_classifier(
     preprocessing: Preprocessing | None = None,
     new_head: bool = False,
     trust_pickle: bool = False,
+    weights: str | None = None,
 ) -> Classifier:
     """Loads a classifier.
 
@@ -52,6 +53,7 @@ def load_classifier(
         preprocessing: of the data, used where the weights say nothing of their own.
         new_head: give the model a fresh last layer when its classes are not the data's.
         trust_pickle: load files that can execute code.
+        weights: key of the set of weights to take where a file holds several, e.g. `ema`.
 
     Raises:
         UserError: unknown source, unusable weights, or classes that differ.
@@ -65,7 +67,8 @@ def load_classifier(
             "Other models are named like torchvision:resnet18 or checkpoint:file.pt."
         )
     count = None if data_classes is None else len(data_classes)
-    classifier = SOURCES[kind](Request(rest, arch, count, preprocessing, trust_pickle))
+    request = Request(rest, arch, count, preprocessing, trust_pickle, weights=weights)
+    classifier = SOURCES[kind](request)
     classifier.source = source
     _check_finite(classifier)
     if data_classes is not None:

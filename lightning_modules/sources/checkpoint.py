@@ -1,5 +1,6 @@
-"""A file of weights."""
+"""A file of weights, or with a whole network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,37 +9,85 @@ from torch import nn
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import build, preprocessing_of
+from lightning_modules.black_box import open_black_box
+from lightning_modules.checkpoint_files.kinds import NETWORKS, Kind, file_kind
+from lightning_modules.checkpoint_files.logged import logged_file
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
 from lightning_modules.saved_model import load_saved
+from lightning_modules.sources.huggingface import from_huggingface
 from lightning_modules.sources.request import Request
-from lightning_modules.weights_file import load_exactly, named_for, read_weights
+from lightning_modules.weights_file import WeightsFile, load_exactly, read_weights, weights_for
 
 
 def from_checkpoint(request: Request) -> Classifier:
-    """`checkpoint:FILE` with `--arch`: weights of torch, Lightning, safetensors; or our folder."""
+    """`checkpoint:FILE` with `--arch`: weights of any kind; or a file or folder with a network."""
     path = Path(request.rest).expanduser()
-    if path.is_dir():
-        return load_saved(path)
-    file = read_weights(path, request.trust_pickle)
+    kind = file_kind(path)
+    if kind is Kind.ASSAY:
+        return load_saved(path, request.trust_pickle)
+    if request.arch is None:
+        if kind is Kind.HUGGING_FACE:
+            return from_huggingface(replace(request, rest=str(path)))
+        if kind in NETWORKS:
+            return sealed(path, request.trust_pickle)
+    if kind is Kind.MLFLOW:
+        return from_checkpoint(replace(request, rest=str(logged_file(path, request.trust_pickle))))
+    return _with_weights(read_weights(path, request.trust_pickle, request.weights), request)
+
+
+def _with_weights(file: WeightsFile, request: Request) -> Classifier:
+    """Builds the network and loads the weights that fit it."""
     facts = file.facts or {}
     arch = request.arch or facts.get("architecture")
-    if arch is None and file.module is not None:
-        return _as_pickled(file.module, request)
     if arch is None:
-        raise UserError(
-            f"Expected `--arch` for {str(path)!r}, e.g. cifar_resnet20 or torchvision:resnet18: "
-            f"`assay inspect {path}` guesses it."
-        )
+        if file.module is None:
+            raise UserError(_no_architecture(file))
+        return _as_pickled(file.module, request)
     model = build(arch, 10)
-    state = named_for(model, file.state)
-    fit_ends(model, state)
-    load_exactly(model, state, arch, path)
-    return Classifier(
+    weights = weights_for(model, file)
+    fit_ends(model, weights.state)
+    load_exactly(model, weights.state, arch, file.path, weights.advice)
+    classifier = Classifier(
         model,
         classes=facts.get("classes") or head_outputs(model),
         preprocessing=_preprocessing(facts, arch, stem_inputs(model), request.preprocessing),
         architecture=arch,
+    )
+    for note in weights.notes:
+        classifier.note(f"{file.path.name}: {note}")
+    return classifier
+
+
+def sealed(path: Path, trust_pickle: bool) -> Classifier:
+    """A file that holds its own network, as a black box that sees images in [0, 1] as they are."""
+    box = open_black_box(path, trust_pickle)
+    channels, height, width = box.contract.image
+    channels = 1 if channels == 1 else 3
+    size = (height, width) if height and width else None
+    classifier = Classifier(
+        box,
+        classes=box.outputs,
+        preprocessing=Preprocessing(channels, size, mean=(0.0,) * channels, std=(1.0,) * channels),
+        architecture=f"black_box:{path.name}",
+    )
+    classifier.note(box.described())
+    return classifier
+
+
+def _no_architecture(file: WeightsFile) -> str:
+    path = str(file.path)
+    if file.pickled:
+        return (
+            f"{path!r} is a whole pickled network ({file.pickled}), and loading it could execute "
+            "code: give `--arch` to take its weights only, or say `--trust_pickle true` if the "
+            "file is your own."
+        )
+    beside = file.path.parent / "config.json"
+    folder = f" Or name its folder, checkpoint:{file.path.parent}, which knows." * beside.is_file()
+    return (
+        f"Expected `--arch` for {path!r}, e.g. cifar_resnet20 or torchvision:resnet18: "
+        f"`assay inspect {path}` guesses it.{folder}"
     )
 
 

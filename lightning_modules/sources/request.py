@@ -15,6 +15,7 @@ class Request:
         classes: how many the data has; for networks that are made anew.
         preprocessing: of the data, used where the weights say nothing of their own.
         trust_pickle: load files that can execute code.
+        weights: key of the set of weights to take where a file holds several.
     """
 
     rest: str
@@ -22,3 +23,4 @@ class Request:
     classes: int | None = None
     preprocessing: Preprocessing | None = None
     trust_pickle: bool = False
+    weights: str | None = None
