@@ -150,8 +150,8 @@ def open_black_box(path: Path, trust_pickle: bool = False) -> BlackBox:
     kind = file_kind(path)
     if kind is not Kind.ONNX and not trust_pickle:
         raise UserError(
-            f"{str(path)!r} is {kind.a}, which brings its own program and can do whatever it likes: "
-            "say `--trust_pickle true` if it is your own, or give `--arch` to take its weights only."
+            f"{str(path)!r} is {kind.a}, a program of its own that could do anything: say "
+            "`--trust_pickle true` if it is yours, or give `--arch` to take its weights only."
         )
     try:
         runner = RUNNERS[kind](path)

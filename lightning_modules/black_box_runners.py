@@ -80,7 +80,7 @@ class TorchScript:
     def __call__(self, image: Tensor) -> Any:
         """Runs without the optimiser, which after two calls would round differently."""
         self._module.to(image.device)
-        with torch.jit.optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return self._module(self.contract.sent(image))
 
 
@@ -95,9 +95,11 @@ class Exported:
         if len(shapes) != 1:
             raise UserError(f"{str(path)!r} takes {len(shapes)} inputs, but images are one.")
         nodes = {node.name: node for node in self._program.graph.nodes}
-        self._name = self._program.graph_signature.user_inputs[0]
-        dtype = nodes[str(self._name)].meta["val"].dtype
+        self._name = str(next(iter(self._program.graph_signature.user_inputs)))
+        dtype = nodes[self._name].meta["val"].dtype
         self.contract = Contract.of(shapes[0], dtype, repr(str(path)))
+        layout = self._program.call_spec.in_spec  # of positional and of named arguments
+        self._by_name = layout is not None and layout.child(1).num_leaves > 0
         self._place(torch.device("cpu"))
 
     def __call__(self, image: Tensor) -> Any:
@@ -105,8 +107,7 @@ class Exported:
         if image.device != self._device:
             self._place(image.device)
         sent = self.contract.sent(image)
-        keywords = self._program.call_spec.in_spec.child(1).num_leaves if self._program.call_spec.in_spec else 0
-        return self._module(**{str(self._name): sent}) if keywords else self._module(sent)
+        return self._module(**{self._name: sent}) if self._by_name else self._module(sent)
 
     def _place(self, device: torch.device) -> None:
         from torch.export.passes import move_to_device_pass

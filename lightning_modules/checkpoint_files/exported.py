@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from torch import Tensor
 # torch._export.serde.schema.ScalarType
 _TYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64}
 _TYPES |= {6: torch.float16, 7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16}
+
+_GRAPH = re.compile(r"models/[^/]+\.json$|serialized_exported_program\.json$")  # the latter old
 
 Shape = tuple[int | None, ...]
 
@@ -32,19 +35,20 @@ def read_export_header(path: Path) -> ExportHeader:
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        ends = ("models/model.json", "serialized_exported_program.json")
-        name = next((n for n in names if n.endswith(ends)), None)
+        name = next((n for n in names if _GRAPH.search(n)), None)
         if name is None:
             raise ValueError("no graph")
         program = json.loads(archive.read(name))
     try:
         module = program["graph_module"]
         values, signature = module["graph"]["tensor_values"], module["signature"]
-        given = [spec["user_input"]["arg"] for spec in signature["input_specs"] if "user_input" in spec]
-        told = [s["user_output"]["arg"] for s in signature["output_specs"] if "user_output" in s]
         shapes = [
-            tuple(_shape(values[a["as_tensor"]["name"]]) for a in arguments if "as_tensor" in a)
-            for arguments in (given, told)
+            tuple(
+                _shape(values[spec[f"user_{side}"]["arg"]["as_tensor"]["name"]])
+                for spec in signature[f"{side}_specs"]
+                if "as_tensor" in spec.get(f"user_{side}", {}).get("arg", {})
+            )
+            for side in ("input", "output")
         ]
         return ExportHeader(shapes[0], shapes[1], len(module["graph"]["nodes"]))
     except (KeyError, TypeError) as error:
@@ -70,7 +74,8 @@ def read_exported_weights(path: Path) -> dict[str, Tensor]:
 def _tensor(content: bytes, meta: dict[str, Any]) -> Tensor:
     sizes, strides = ([one["as_int"] for one in meta[key]] for key in ("sizes", "strides"))
     dtype = _TYPES[meta["dtype"]]
-    flat = torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
+    empty = torch.empty(0, dtype=dtype)
+    flat = torch.frombuffer(bytearray(content), dtype=dtype) if content else empty
     return flat.as_strided(sizes, strides, meta["storage_offset"]["as_int"]).clone()
 
 

@@ -17,14 +17,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, _utils, nn
 
-_DANGEROUS = frozenset(
-    "os posix nt subprocess sys shutil runpy socket importlib ctypes pty webbrowser pickle "
-    "marshal commands code".split()
+_DANGEROUS = (
+    *("os", "posix", "nt", "subprocess", "sys", "shutil", "runpy", "socket", "importlib", "ctypes"),
+    *("pty", "webbrowser", "pickle", "marshal", "commands", "code"),
 )
 _RUNS = frozenset(f"builtins.{name}" for name in ("eval", "exec", "compile", "open", "__import__"))
-_PLAIN = frozenset("set frozenset complex bytearray slice range list dict tuple int".split())
+_PLAIN = ("set", "frozenset", "complex", "bytearray", "slice", "range", "list", "dict", "tuple")
 _REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")
 _REBUILDERS += ("_rebuild_qtensor", "_rebuild_sparse_tensor")
 _NUMPY = ("_reconstruct", "scalar", "_frombuffer", "ndarray", "dtype")
@@ -180,7 +180,7 @@ def _numpy(module: str, name: str) -> Any:
 
 def _torch(module: str, name: str) -> Any:
     if module == "torch._utils" and name in _REBUILDERS:
-        return getattr(torch._utils, name)
+        return getattr(_utils, name)
     if name == "_rebuild_parameter_with_state":
         return lambda data, *_: nn.Parameter(data, data.is_floating_point())
     if name == "_rebuild_from_type_v2":

@@ -219,7 +219,8 @@ def _is_model_config(path: Path) -> bool:
         config = json.loads(path.read_text())
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and bool({"model_type", "architectures", "architecture"} & {*config})
+    known = ("model_type", "architectures", "architecture")
+    return isinstance(config, dict) and any(key in config for key in known)
 
 
 def _no_weights(path: Path, names: set[str]) -> str:

@@ -1,11 +1,9 @@
-"""Puts the names of a file on a network's own names, whatever wrapped the network when it was saved."""
+"""Pairs the names in a file with a network's own, whatever wrapped it when it was saved."""
 
 import re
 from collections.abc import Iterable
 
-_COMPILED = frozenset(
-    ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-)
+_COMPILED = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
 """Of DataParallel, torch.compile, FSDP and activation checkpointing, anywhere in a name."""
 _WRAPPERS = _COMPILED | {"model", "net", "network", "backbone", "classifier", "encoder"}
 """Also what Lightning modules and wrappers usually call the network they hold."""

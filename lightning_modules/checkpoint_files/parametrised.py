@@ -38,7 +38,8 @@ def composed(state: State, keep: Iterable[str] = ()) -> tuple[dict[str, Tensor],
         told.append("quantised weights turned into float32; activations are not rounded any more")
         parameters = {n: v for n, v in whole.items() if not n.endswith((".scale", ".zero_point"))}
         whole = {name: _dequantised(value) for name, value in parameters.items()}
-    order = {re.sub(r"(parametrizations\.|_orig$|_v$)", "", name): i for i, name in enumerate(state)}
+    parts_of = re.compile(r"parametrizations\.|_orig$|_v$")
+    order = {parts_of.sub("", name): position for position, name in enumerate(state)}
     return {n: whole[n] for n in sorted(whole, key=lambda n: order.get(n, len(order)))}, told
 
 
@@ -140,7 +141,7 @@ def _is_norm_of(size: Tensor, direction: Tensor) -> bool:
 def _scaled(direction: Tensor, size: Tensor) -> Tensor:
     """`g v / ||v||`, the norm over all dimensions but the one that g has."""
     dim = next((d for d, n in enumerate(size.shape) if n > 1), 0 if size.ndim else -1)
-    return torch._weight_norm(direction, size, dim)
+    return torch._weight_norm(direction, size, dim)  # type: ignore[attr-defined]
 
 
 def _divided(weight: Tensor, left: Tensor, right: Tensor) -> Tensor | None:

@@ -54,6 +54,11 @@ def rank(path: str) -> int:
     return min(KEYS.index(key) if key in KEYS else len(KEYS) for key in keys)
 
 
+def best_set(sets: Mapping[str, State]) -> str:
+    """The set that is taken where no network tells which one fits."""
+    return min(sets, key=lambda name: (rank(name), -len(sets[name])))
+
+
 def is_averaged(path: str) -> bool:
     """Whether a set is an average over training."""
     return any(key in AVERAGED for key in path.split("."))

@@ -17,7 +17,8 @@ from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
 from lightning_modules.saved_model import load_saved
 from lightning_modules.sources.huggingface import from_huggingface
 from lightning_modules.sources.request import Request
-from lightning_modules.weights_file import WeightsFile, load_exactly, read_weights, weights_for
+from lightning_modules.weights_choice import weights_for
+from lightning_modules.weights_file import WeightsFile, load_exactly, read_weights
 
 
 def from_checkpoint(request: Request) -> Classifier:

@@ -74,9 +74,10 @@ def _models(client: "MlflowClient", run_id: str) -> "list[LoggedModel]":
         order_by=["attributes.start_time ASC"],
     )
     for one in (run, *children):
-        for side in (one.outputs and one.outputs.model_outputs, one.inputs and one.inputs.model_inputs):
-            if side:
-                return _in_order(client, side)
+        made = one.outputs.model_outputs if one.outputs else []
+        used = one.inputs.model_inputs if one.inputs else []
+        if made or used:
+            return _in_order(client, made or used)
     return []
 
 
