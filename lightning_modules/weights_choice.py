@@ -49,10 +49,11 @@ def weights_for(model: nn.Module, file: WeightsFile) -> Weights:
         file: read.
     """
     own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    made = {name: _fitted(state, own) for name, state in _with_union(file.sets).items()}
+    made = {name: _fitted(state, own) for name, state in _with_unions(file.sets).items()}
     name = max(made, key=lambda one: (*made[one].fit(own), -rank(one), one in file.sets))
     chosen = made[name]
-    return Weights(chosen.state, name, (*_choice(name, file.sets), *chosen.notes), chosen.advice)
+    notes = (*choice_notes(name, file.sets), *chosen.notes)
+    return Weights(chosen.state, name, notes, chosen.advice)
 
 
 def plain_weights(file: WeightsFile) -> Weights:
@@ -61,7 +62,7 @@ def plain_weights(file: WeightsFile) -> Weights:
     state, told = composed(file.sets[name])
     names = plain(state)
     left = [n for n in state if n not in names.values() and not in_another_set(n)]
-    notes = (*_choice(name, file.sets), *told, *_dropped(left, state))
+    notes = (*choice_notes(name, file.sets), *told, *_dropped(left, state))
     return Weights({short: _readable(state[full]) for short, full in names.items()}, name, notes)
 
 
@@ -89,7 +90,11 @@ def _fitted(saved: State, own: Mapping[str, Tensor]) -> _Fitted:
     outside = prefix and not any(name.startswith(prefix) for name in unexpected)
     return _Fitted(
         {**taken, **{name: _readable(state[name]) for name in unexpected}},
-        [*told, *_types(taken), *_dropped(besides, state)],
+        [
+            *told,
+            *_types([state[name] for name in pairs.values()]),
+            *_dropped(besides, state),
+        ],
         f"`--weights {prefix[:-1]}` takes only what lies under it. " if outside else "",
     )
 
@@ -99,8 +104,8 @@ def _readable(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
 
 
-def _types(state: dict[str, Tensor]) -> list[str]:
-    kinds = {type_name(t) for t in state.values() if t.is_floating_point()} - {"float32"}
+def _types(tensors: list[Tensor]) -> list[str]:
+    kinds = {type_name(tensor) for tensor in tensors if tensor.is_floating_point()} - {"float32"}
     return [f"weights of {' and '.join(sorted(kinds))}, computed in float32"] if kinds else []
 
 
@@ -116,10 +121,15 @@ def _dropped(names: list[str], state: Mapping[str, Tensor]) -> list[str]:
     return [f"left out {', '.join(said)}{', ...' if len(names) > 4 else ''}"]
 
 
-def _choice(name: str, sets: Mapping[str, State]) -> list[str]:
-    """Says which set was taken where there are several."""
-    if len(sets) < 2:
-        return []
+def choice_notes(name: str, sets: Mapping[str, State]) -> list[str]:
+    """Says which set was taken where there are several.
+
+    Args:
+        name: of the set, or of several that belong together.
+        sets: all there are.
+    """
+    if len(sets) < 2 or name not in sets:
+        return [f"put {name} together"] if name not in sets else []
     others = [other for other in sets if other != name]
     why = ", the average over training" if is_averaged(name) else ""
     listed = ", ".join(_shown(one) for one in others[:4]) + (", ..." if len(others) > 4 else "")
@@ -133,10 +143,14 @@ def _shown(name: str) -> str:
     return repr(name) if name else "the file's own names"
 
 
-def _with_union(sets: dict[str, State]) -> dict[str, State]:
+def _with_unions(sets: dict[str, State]) -> dict[str, State]:
     """Also all plain sets as one, for files that keep a network's body and head apart."""
-    plain_sets = {name: state for name, state in sets.items() if not is_averaged(name) and name}
-    if len(plain_sets) < 2:
+    parts = {name: state for name, state in sets.items() if not is_averaged(name) and name}
+    if len(parts) < 2:
         return sets
-    union = {f"{name}.{key}": v for name, state in plain_sets.items() for key, v in state.items()}
-    return {**sets, " and ".join(plain_sets): union}
+    title = " and ".join(map(repr, parts))
+    below = {f"{name}.{key}": v for name, state in parts.items() for key, v in state.items()}
+    unions = {f"{title}, by layer": below}
+    if sum(map(len, parts.values())) == len({key for state in parts.values() for key in state}):
+        unions[title] = {key: value for state in parts.values() for key, value in state.items()}
+    return {**sets, **unions}

@@ -124,6 +124,8 @@ def _selected(sets: dict[str, State], key: str, path: Path) -> dict[str, State]:
     for name in sets:
         if key in (name, name.rpartition(".")[2]):
             return {name: sets[name]}
+    if below := {name: state for name, state in sets.items() if name.startswith(f"{key}.")}:
+        return below
     for name, state in sets.items():
         lead = key.removeprefix(f"{name}.") if name else key
         inside = {n[len(lead) + 1 :]: v for n, v in state.items() if n.startswith(f"{lead}.")}

@@ -100,7 +100,7 @@ def _walk_mapping(node: Mapping[Any, Any], path: str) -> Iterator[tuple[str, Sta
 def _is_network(node: Mapping[Any, Any]) -> bool:
     """Whether a mapping is a state dict: tensors itself, or nested by layer down to its tensors."""
     leaves = [str(key) for key, value in node.items() if is_leaf(value) and _dims(value)]
-    layers = [part for part in node.values() if isinstance(part, Mapping) and any(_flat(part, ""))]
+    layers = [part for part in _parts(node).values() if any(_flat(part, ""))]
     nested = not any("." in str(key) for layer in layers for key in layer)
     if leaves:
         return nested or any("." in name for name in leaves)
@@ -135,8 +135,17 @@ def _flat(node: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield name, value
         elif isinstance(value, Tensor) or _is_numeric(value):
             yield name, as_tensor(value)
-        elif isinstance(value, Mapping):
-            yield from _flat(value, name)
+    for key, value in _parts(node).items():
+        yield from _flat(value, _joined(prefix, str(key)))
+
+
+def _parts(node: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
+    """The mappings inside of one, but for those of optimizers, schedulers and the like."""
+    return {
+        key: value
+        for key, value in node.items()
+        if isinstance(value, Mapping) and not _NO_WEIGHTS.match(str(key).lower())
+    }
 
 
 def _is_numeric(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """A file of weights, or with a whole network."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from lightning_modules.architectures import build, preprocessing_of
 from lightning_modules.black_box import open_black_box
 from lightning_modules.checkpoint_files.kinds import NETWORKS, Kind, file_kind
 from lightning_modules.checkpoint_files.logged import logged_file
+from lightning_modules.checkpoint_files.weight_sets import best_set
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
 from lightning_modules.saved_model import load_saved
 from lightning_modules.sources.huggingface import from_huggingface
 from lightning_modules.sources.request import Request
-from lightning_modules.weights_choice import weights_for
+from lightning_modules.weights_choice import choice_notes, weights_for
 from lightning_modules.weights_file import WeightsFile, load_exactly, read_weights
 
 
@@ -44,7 +46,9 @@ def _with_weights(file: WeightsFile, request: Request) -> Classifier:
     if arch is None:
         if file.module is None:
             raise UserError(_no_architecture(file))
-        return _as_pickled(file.module, request)
+        return _noted(
+            _as_pickled(file.module, request), file, choice_notes(best_set(file.sets), file.sets)
+        )
     model = build(arch, 10)
     weights = weights_for(model, file)
     fit_ends(model, weights.state)
@@ -55,7 +59,11 @@ def _with_weights(file: WeightsFile, request: Request) -> Classifier:
         preprocessing=_preprocessing(facts, arch, stem_inputs(model), request.preprocessing),
         architecture=arch,
     )
-    for note in weights.notes:
+    return _noted(classifier, file, weights.notes)
+
+
+def _noted(classifier: Classifier, file: WeightsFile, notes: Iterable[str]) -> Classifier:
+    for note in notes:
         classifier.note(f"{file.path.name}: {note}")
     return classifier
 
