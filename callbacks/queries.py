@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from lightning_modules.black_box import require_gradients
 from lightning_modules.chunks import padded
 
 Model = Callable[[Tensor], Tensor]
@@ -39,6 +40,7 @@ class Queries:
         """Images sent forward so far, padding not counted."""
         self.backwards = 0
         """Images differentiated so far, padding not counted."""
+        self._differentiable: Model | None = None  # the model that was last found to be so
 
     @contextmanager
     def answered_by(self, variant: Model) -> Iterator[None]:
@@ -70,7 +72,13 @@ class Queries:
 
         Returns:
             Logits `(N, K)`, losses `(N,)` and gradients `(N, C, H, W)`, all detached.
+
+        Raises:
+            UserError: the model is a black box that gives no gradients.
         """
+        if self._differentiable is not self.model:
+            require_gradients(self.model)
+            self._differentiable = self.model
         self.forwards += len(image)
         self.backwards += len(image)
         parts = [

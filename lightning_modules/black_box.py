@@ -1,7 +1,7 @@
 """Networks that only answer: TorchScript, torch.export and ONNX files, whose layers are sealed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from lightning_modules.black_box_runners import RUNNERS, Contract
 from lightning_modules.checkpoint_files.kinds import Kind, cut_off, file_kind
 from lightning_modules.chunks import in_chunks
 
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCHES = (1, 4, 8, 16, 32, 64, 128, 256)
 """Tried where a traced network takes one number of images only, which it does not say."""
-_SIDES = (32, 28, 224, 64, 96, 128, 299, 384)
+_SIDES = (32, 28, 224, 64, 8, 16, 96, 128, 256, 299, 384)
+_PIXELS = 2**18
 _FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, IndexError)
 
 
@@ -93,35 +94,42 @@ class BlackBox(nn.Module):
             )
 
     def _batch_for(self, image: Tensor, error: Exception) -> int:
-        """Finds the number of images that a traced network was made for."""
-        for size in _BATCHES:
-            try:
-                in_chunks(self._answer, image[:1], size)
-            except _FAILURES:
-                continue
-            return size
-        raise UserError(
-            f"{self}, which cannot answer {len(image)} images of {tuple(image.shape[1:])}: "
-            f"{_first_line(error)}"
-        ) from error
+        """Two images, where it was traced with them and takes no other number."""
+        try:
+            in_chunks(self._answer, image[:1], 2)
+        except _FAILURES:
+            size = "x".join(map(str, image.shape[1:]))
+            raise UserError(
+                f"{self}, which cannot answer images of {size}: {_first_line(error)}"
+            ) from error
+        return 2
 
     def _tried(self) -> tuple[int, bool]:
         """How many classes it answers, and whether gradients by the image come."""
         generator = torch.Generator().manual_seed(0)
-        error: Exception | None = None
-        for shape in self.contract.candidates(_SIDES):
-            image = torch.rand(2, *shape, generator=generator)
+        told = ""
+        for batch, shape in self._plans():
+            image = torch.rand(batch, *shape, generator=generator)
             try:
                 with torch.no_grad():
-                    answer = self.forward(image)
-            except UserError as problem:
-                error = problem
+                    classes = self._answer(image).shape[1]
+            except _FAILURES as error:
+                told = told or f": {_first_line(error)}"
                 continue
-            if answer.ndim < 2:
-                error = UserError(f"{self}, which answers {tuple(answer.shape)} for two images.")
-                continue
-            return answer.shape[1], self._gives_gradients(image)
-        raise error or UserError(f"{self}, which takes images of an unknown shape.")
+            self._batch = batch if batch != 2 else self._batch
+            self.contract = self.contract._replace(image=(shape[0], *self.contract.image[1:]))
+            return classes, self._gives_gradients(image)
+        raise UserError(f"{self}, which answered no images of {_listed(self.contract)}{told or '.'}")
+
+    def _plans(self) -> Iterator[tuple[int, tuple[int, int, int]]]:
+        """Numbers and shapes of images to try: first two, then others as far as it is cheap."""
+        shapes = list(self.contract.candidates(_SIDES))
+        if self._batch is not None:
+            yield from ((self._batch, shape) for shape in shapes)
+            return
+        yield from ((2, shape) for shape in shapes)
+        for shape in shapes:
+            yield from ((n, shape) for n in _BATCHES if n * shape[1] * shape[2] <= _PIXELS)
 
     def _gives_gradients(self, image: Tensor) -> bool:
         leaf = image.requires_grad_()
@@ -210,6 +218,12 @@ def _logits(answer: Any) -> Tensor:
     if not isinstance(answer, Tensor):
         raise ValueError(f"the answer is a {type(answer).__name__} without a tensor of logits")
     return answer
+
+
+def _listed(contract: Contract) -> str:
+    """The shapes that a network was tried with."""
+    shapes = ["x".join(map(str, shape)) for shape in contract.candidates(_SIDES)]
+    return ", ".join(shapes[:4]) + (f" to {shapes[-1]}" if len(shapes) > 4 else "")
 
 
 def _first_line(error: Exception) -> str:

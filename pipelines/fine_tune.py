@@ -19,6 +19,7 @@ from lightning_modules import (
     save_classifier,
     weight_average,
 )
+from lightning_modules.black_box import require_layers
 from pipelines.arguments import parse
 from pipelines.evaluate import classifier_for, evaluate, opened
 from pipelines.run_logger import RunLogger
@@ -76,6 +77,7 @@ def fine_tune(
     """
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle, new_head=True).train()
+    require_layers(classifier, "Fine-tuning")
     store, problem = opened(tracking, root)
     name = f"{classifier.architecture.rpartition(':')[2]}-{data.name}-s{seed}"
     tags = {"model": classifier.source, "data": data.name}
