@@ -119,7 +119,9 @@ class BlackBox(nn.Module):
             self._batch = batch if batch != 2 else self._batch
             self.contract = self.contract._replace(image=(shape[0], *self.contract.image[1:]))
             return classes, self._gives_gradients(image)
-        raise UserError(f"{self}, which answered no images of {_listed(self.contract)}{told or '.'}")
+        raise UserError(
+            f"{self}, which answered no images of {_listed(self.contract)}{told or '.'}"
+        )
 
     def _plans(self) -> Iterator[tuple[int, tuple[int, int, int]]]:
         """Numbers and shapes of images to try: first two, then others as far as it is cheap."""

@@ -76,6 +76,7 @@ _SUFFIXES = {
     ".msgpack": _OTHER.replace("WHAT", "Flax"),
     ".pdparams": _OTHER.replace("WHAT", "PaddlePaddle"),
 }
+_HEADER = 2**27  # safetensors' own limit on the size of its header is 100 MB
 _LEGACY = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # torch's magic number inside a pickle
 
 
@@ -97,9 +98,12 @@ def file_kind(path: Path) -> Kind:
             f"The checkpoint {str(path)!r} cannot be read: permission denied."
         ) from error
     known = _known_kind(path, start)
-    if known is None:
-        raise UserError(f"{str(path)!r} {_refusal(path, start)}.")
-    return known
+    if known is not None:
+        return known
+    words = _refusal(path, start)
+    if words is None and path.suffix.lower() == ".onnx":
+        return Kind.ONNX  # a broken one, for onnxruntime to say where
+    raise UserError(f"{str(path)!r} {words}." if words else cut_off(path))
 
 
 def _known_kind(path: Path, start: bytes) -> Kind | None:
@@ -109,7 +113,7 @@ def _known_kind(path: Path, start: bytes) -> Kind | None:
         return Kind.INDEX
     if start[:6] == b"\x93NUMPY":
         return Kind.ARRAYS
-    if path.suffix == ".safetensors" or start[8:10] in (b'{"', b"{ "):
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _HEADER:
         return Kind.SAFETENSORS
     if start[:1] == b"\x80" and start[1:2] <= b"\x05":
         return Kind.TORCH if _LEGACY in start[:32] else Kind.PICKLE
@@ -138,8 +142,8 @@ def _zip_kind(path: Path) -> Kind:
     raise UserError(f"{str(path)!r} is a zip archive of {listed}: unpack it and give the file.")
 
 
-def _refusal(path: Path, start: bytes) -> str:
-    """Says what a file is that is no checkpoint, for the end of a sentence."""
+def _refusal(path: Path, start: bytes) -> str | None:
+    """Says what a file is that is no checkpoint, for the end of a sentence; None if unknown."""
     for offset, magic, words in _MAGIC:
         if start[offset : offset + len(magic)] == magic:
             return words
@@ -156,10 +160,7 @@ def _refusal(path: Path, start: bytes) -> str:
     if start and _is_text(start):
         words = " ".join(start[:60].decode(errors="replace").split())
         return f'{size} is text, not weights: it begins with "{words}"; fetch it again'
-    return (
-        f"{size} is cut off or no checkpoint: expected a .safetensors file or what torch.save "
-        "writes. Copy it again"
-    )
+    return None
 
 
 def _is_text(start: bytes) -> bool:

@@ -42,7 +42,7 @@ class OnnxHeader:
 def looks_like_onnx(path: Path) -> bool:
     """Whether a file is a protocol buffer with a version and a graph where ONNX has them."""
     try:
-        return path.suffix.lower() == ".onnx" or {_IR, _GRAPH} <= {n for n, _ in _outer(path, ())}
+        return {_IR, _GRAPH} <= {n for n, _ in _outer(path, ())}
     except ValueError:
         return False
 

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,7 +172,7 @@ def test_says_what_it_cannot(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         Queries(classifier).gradient(IMAGE, lambda logits: logits.sum(1))
     assert f"This needs gradients, and {named}choose what asks for answers" in str(caught.value)
-    with pytest.raises(UserError, match="The attack 'fgsm' needs gradients, and"):
+    with pytest.raises(UserError, match="The attack 'fgsm_linf' needs gradients, and"):
         AdversarialProbe(FGSM(), epsilons=[0.1]).prepare(classifier, None)
     with pytest.raises(UserError, match="The damage 'zero' needs the network's layers and weights"):
         DamageProbe(Zero(), (0.1,)).prepare(classifier, None)
@@ -293,7 +292,7 @@ def test_onnx_answers_as_the_layer(shape: Shape, kind: int, tmp_path: Path) -> N
     torch.testing.assert_close(classifier(image), net(seen.flatten(1)), rtol=1e-5, atol=1e-4)
     assert not classifier.model.differentiable
     assert classifier.preprocessing.resize == (4, 4)
-    with pytest.raises(UserError, match="needs gradients, and .* is an ONNX file"):
+    with pytest.raises(UserError, match=r"needs gradients, and .* is an ONNX file"):
         Queries(classifier).gradient(image, lambda logits: logits.sum(1))
     again = load_saved(save_classifier(classifier, tmp_path / "saved"))
     assert torch.equal(again(image), classifier(image))
