@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from lightning_modules.black_box_runners import RUNNERS, Contract
-from lightning_modules.checkpoint_files.kinds import Kind, cut_off, file_kind
+from lightning_modules.checkpoint_files.kinds import Kind, file_kind
 from lightning_modules.chunks import in_chunks
 
 _BATCHES = (1, 4, 8, 16, 32, 64, 128, 256)
@@ -169,8 +169,7 @@ def open_black_box(path: Path, trust_pickle: bool = False) -> BlackBox:
         raise
     except Exception as error:  # onnxruntime and torch raise classes of their own
         raise UserError(
-            f"{cut_off(path).removesuffix(' Copy it again.')} {kind.value} says: "
-            f"{_first_line(error)}"
+            f"{str(path)!r} is {kind.a} that cannot be opened: {_first_line(error)}"
         ) from error
     return BlackBox(path, kind, runner)
 

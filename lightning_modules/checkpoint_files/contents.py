@@ -96,7 +96,7 @@ def _untrusted(path: Path, kind: Kind) -> Content:
     if kind is Kind.TORCH:
         try:
             return Content(torch.load(path, map_location="cpu", weights_only=True))
-        except pickle.UnpicklingError:
+        except _BROKEN:  # refused; or cut off, which shows again below
             pass
     read = inert_pickle.load_inertly if kind is Kind.TORCH else inert_pickle.load_pickle_inertly
     try:

@@ -17,11 +17,18 @@ _OPTIMISERS = {"optim", "optimizer", "optimizers", "optimizer_states"}
 
 
 def index_of(path: Path) -> Path:
-    """The index or the one file of weights in a folder; a file is returned as it is."""
+    """The index or the one file of weights in a folder; a file is returned as it is.
+
+    Raises:
+        UserError: the folder has none.
+    """
     if path.is_file():
         return path
     names = (*WEIGHTS[:1], *INDEXES[:1], *WEIGHTS[1:], *INDEXES[1:])  # safetensors come first
-    return next(path / name for name in names if (path / name).is_file())
+    there = [path / name for name in names if (path / name).is_file()]
+    if not there:
+        raise UserError(f"{str(path)!r} has none of the files {', '.join(names)}: copy them too.")
+    return there[0]
 
 
 def read_shards(index: Path, read: Callable[[Path], Any]) -> dict[str, Any]:

@@ -29,9 +29,11 @@ KEYS = (*AVERAGED, *PLAIN)
 """Of several sets that fit equally well, the first in this order is taken."""
 _BESIDE = ("teacher", "student")
 _NO_WEIGHTS = re.compile(
-    r"(optim|opt$|opt_|lr_|sched|scaler|grad_scaler|amp|callbacks|loops|rng|random|args|hparams|"
-    r"hyper_|config|cfg|opts$|meta$|criterion|loss|metric|history|best_opt|trainer)"
+    r"optim\w*|opt|opts|opt_\w+|lr_\w+|\w*sched\w*|\w*scaler\w*|amp|callbacks|loops|\w*rng\w*|"
+    r"random_\w+|args|hparams|hyper_\w+|config|cfg|meta|criterion|loss|losses|metrics?|history|"
+    r"trainer\w*"
 )
+"""Keys whose tensors are of optimizers, schedulers, losses and the like."""
 
 
 def weight_sets(content: Any) -> dict[str, State]:
@@ -84,7 +86,7 @@ def _walk_mapping(node: Mapping[Any, Any], path: str) -> Iterator[tuple[str, Sta
         for key, value in node.items()
         if isinstance(value, Mapping | nn.Module | Unknown | list | tuple)
         and not is_packed(value)
-        and not _NO_WEIGHTS.match(str(key).lower())
+        and not _NO_WEIGHTS.fullmatch(str(key).lower())
     }
     known = {key: value for key, value in inner.items() if key in KEYS}
     found = [pair for key, value in known.items() for pair in _walk(value, _joined(path, key))]
@@ -144,7 +146,7 @@ def _parts(node: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
     return {
         key: value
         for key, value in node.items()
-        if isinstance(value, Mapping) and not _NO_WEIGHTS.match(str(key).lower())
+        if isinstance(value, Mapping) and not _NO_WEIGHTS.fullmatch(str(key).lower())
     }
 
 

@@ -254,6 +254,11 @@ WHAT: dict[str, tuple[str, Write, str]] = {
     ),
     "zip": ("x.zip", _archive("zip", "a.pt", "b.pt"), "is a zip archive of a.pt, b.pt: unpack it"),
     "empty zip": ("x.zip", _bytes(b"PK\x05\x06", 22), "is cut off or no checkpoint"),
+    "aotinductor": (
+        "x.pt2",
+        _archive("zip", "x/archive_format", "x/data/aotinductor/model/a.so"),
+        "was compiled by AOTInductor for one kind of machine",
+    ),
     "torch.package": ("x.pt", _archive("zip", "x/.data/version", "x/model.py"), "a torch.package"),
     "picture": ("x.pt", _bytes(b"\x89PNG\r\n"), "is a picture (PNG), not weights."),
     "pdf": ("x.pt", _bytes(b"%PDF-1.4"), "is a PDF document, not weights."),
@@ -317,6 +322,10 @@ FOLDERS: dict[str, tuple[dict[str, bytes], str]] = {
     "mlflow of scikit-learn": (
         {"MLmodel": b"flavors:\n  python_function:\n    x: 1\n  sklearn:\n    x: 1\n"},
         "is a logged model of python_function, sklearn: expected one of mlflow.pytorch, mlflow.onn",
+    ),
+    "a configuration alone": (
+        {"config.json": b'{"model_type": "vit"}'},
+        "has none of the files model.safetensors, model.safetensors.index.json, pytorch_model.bin",
     ),
     "sharded without metadata": ({"__0_0.distcp": b""}, "is a folder without weights"),
     "sharded, cut off": ({".metadata": b"\x80\x04"}, "is cut off or no checkpoint"),

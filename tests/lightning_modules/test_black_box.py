@@ -300,8 +300,16 @@ def test_onnx_answers_as_the_layer(shape: Shape, kind: int, tmp_path: Path) -> N
 
 def _broken() -> Iterator[tuple[str, Callable[[Path], Any], str]]:
     yield "no images", lambda p: onnx_file(p, ("n", 48)), "which is no batch of images"
-    yield "cut off", lambda p: (onnx_file(p, (1, 3, 4, 4)), _shorten(p)), "ONNX says: "
-    yield "garbage", lambda p: p.write_bytes(b"\x08\x07\x12\x07pytorch" + b"x" * 500), "ONNX says: "
+    yield (
+        "cut off",
+        lambda p: (onnx_file(p, (1, 3, 4, 4)), _shorten(p)),
+        "is an ONNX file that cannot be opened: ",
+    )
+    yield (
+        "garbage",
+        lambda p: p.write_bytes(b"\x08\x07\x12\x07pytorch" + b"x" * 500),
+        "is an ONNX file that cannot be opened: ",
+    )
 
 
 def _shorten(path: Path) -> None:
