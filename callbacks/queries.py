@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from lightning_modules.black_box import require_gradients
+from lightning_modules.black_box import require_gradients, require_layers
 from lightning_modules.chunks import padded
 
 Model = Callable[[Tensor], Tensor]
@@ -50,6 +50,14 @@ class Queries:
             yield
         finally:
             self.model = model
+
+    def require_layers(self, who: str = "This") -> None:
+        """Refuses a model whose layers and weights are sealed, for what looks into them.
+
+        Raises:
+            UserError: the model is a black box.
+        """
+        require_layers(self.model, who)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError, suggestion
-from lightning_modules.black_box import require_layers
 
 
 def network_of(model: Queries) -> nn.Module:
@@ -34,7 +33,7 @@ def outputs_of(model: Queries, layer: str) -> Iterator[list[Tensor]]:
         UserError: there is no such layer.
     """
     network, found = network_of(model), []
-    require_layers(network)
+    model.require_layers()
     names = dict(network.named_modules())
     if layer not in names:
         raise UserError(f"The model has no layer {layer!r}.{suggestion(layer, names)}")
@@ -102,7 +101,7 @@ def last_grid_layer(model: Queries, image: Tensor) -> str:
         UserError: no layer answers in maps.
     """
     network, found = network_of(model), []
-    require_layers(network)
+    model.require_layers()
     handles = [
         part.register_forward_hook(lambda _, __, output, name=name: found.append((name, output)))
         for name, part in network.named_modules()

@@ -12,7 +12,6 @@ from callbacks.interpretability.layers import network_of
 from callbacks.interpretability.rank_correlation import spearman
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
-from lightning_modules.black_box import require_layers
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class ParameterRandomisation:
     ) -> Tensor:
         """Rank correlation `(N, levels)` at each level."""
         found, network = [], network_of(model)
-        require_layers(network, "Randomising parameters")
+        model.require_layers("Randomising parameters")
         for level in range(1, self.levels + 1):
             twin = randomised(network, draw.seed, depth=level / self.levels)
             with model.answered_by(twin):

@@ -3,7 +3,6 @@
 from torch import nn
 
 from datamodules.errors import UserError, suggestion
-from lightning_modules.black_box import require_layers
 
 _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Hardswish,
@@ -22,7 +21,6 @@ def watchable(model: nn.Module, count: int = 6) -> list[str]:
         model: any network.
         count: how many at most.
     """
-    require_layers(model, "Watching activations")
     for kinds, least in ((_ACTIVATIONS, 3), (_WEIGHTED, 1), (nn.Module, 1)):
         names = [
             name
@@ -40,7 +38,6 @@ def checked_layers(model: nn.Module, names: list[str]) -> list[str]:
     Raises:
         UserError: there is no such layer.
     """
-    require_layers(model, "Watching activations")
     known = dict(model.named_modules())
     for name in names:
         if name not in known:
