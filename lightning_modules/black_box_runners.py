@@ -121,6 +121,7 @@ class Onnx:
     """onnxruntime, which keeps to known operations; it answers on the CPU or its own GPU."""
 
     def __init__(self, path: Path) -> None:
+        inputs = read_onnx_header(path).inputs
         runtime = imported("onnxruntime", "onnx")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -130,7 +131,6 @@ class Onnx:
         self._session = runtime.InferenceSession(
             str(path), options, providers=[name for name in wanted if name in known]
         )
-        inputs = read_onnx_header(path).inputs
         if len(inputs) != 1:
             raise UserError(f"{str(path)!r} takes {len(inputs)} inputs, but images are one.")
         name, shape, dtype = inputs[0]

@@ -18,7 +18,7 @@ from lightning_modules.architecture_guess import (
     side_of,
 )
 from lightning_modules.architectures import ARCHITECTURES
-from lightning_modules.checkpoint_files.kinds import NETWORKS, Kind, cut_off, file_kind
+from lightning_modules.checkpoint_files.kinds import NETWORKS, Kind, file_kind
 from lightning_modules.checkpoint_files.logged import logged_file
 from lightning_modules.head_guess import head_outputs_of
 from lightning_modules.sealed_inspection import Sealed, folder_facts, sealed_facts
@@ -150,7 +150,7 @@ def _of_network(path: Path, kind: Kind) -> Inspection:
     try:
         told: Sealed = sealed_facts(path, kind)
     except ValueError as error:
-        raise UserError(cut_off(path)) from error
+        raise UserError(f"{str(path)!r} is {kind.a} that cannot be opened: {error}.") from error
     state = told.state or {}
     found = fitting(state) if state else None
     network = fitted(found, state) if found else None

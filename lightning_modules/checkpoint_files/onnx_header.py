@@ -55,7 +55,7 @@ def read_onnx_header(path: Path) -> OnnxHeader:
     """
     fields = dict(_outer(path, (_PRODUCER, _GRAPH)))
     if not {_IR, _GRAPH} <= {*fields}:
-        raise ValueError("no graph")
+        raise ValueError("it has no graph")
     parts: dict[int, list[bytes]] = {}
     for number, _, content in _fields(fields[_GRAPH]):
         parts.setdefault(number, []).append(content)
@@ -80,11 +80,11 @@ def _outer(path: Path, wanted: tuple[int, ...]) -> Iterator[tuple[int, bytes]]:
             key, start = _varint(head, 0)
             number, wire = key >> 3, key & 7
             if not 1 <= number <= 64 or wire not in (0, 2):  # ONNX has no others
-                raise ValueError("no ONNX file")
+                raise ValueError("it is no ONNX file")
             length, end = _varint(head, start)
             file.seek(end - len(head), os.SEEK_CUR)
             if wire == 2 and file.tell() + length > size:
-                raise ValueError("cut off")
+                raise ValueError("it is cut off")
             content = file.read(length) if wire == 2 and number in wanted else b""
             if wire == 2 and number not in wanted:
                 file.seek(length, os.SEEK_CUR)
@@ -110,13 +110,13 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(message):
-            raise ValueError("cut off")
+            raise ValueError("it is cut off")
         byte = message[position]
         value |= (byte & 127) << shift
         position += 1
         if byte < 128:
             return value, position
-    raise ValueError("no number")
+    raise ValueError("it is no ONNX file")
 
 
 def _child(message: bytes, number: int) -> bytes:

@@ -29,11 +29,10 @@ def from_checkpoint(request: Request) -> Classifier:
     kind = file_kind(path)
     if kind is Kind.ASSAY:
         return load_saved(path, request.trust_pickle)
-    if request.arch is None:
-        if kind is Kind.HUGGING_FACE:
-            return from_huggingface(replace(request, rest=str(path)))
-        if kind in NETWORKS:
-            return sealed(path, request.trust_pickle)
+    if kind is Kind.HUGGING_FACE and request.arch is None:
+        return from_huggingface(replace(request, rest=str(path)))
+    if kind is Kind.ONNX or (kind in NETWORKS and request.arch is None):
+        return sealed(path, request)
     if kind is Kind.MLFLOW:
         return from_checkpoint(replace(request, rest=str(logged_file(path, request.trust_pickle))))
     return _with_weights(read_weights(path, request.trust_pickle, request.weights), request)
@@ -68,9 +67,9 @@ def _noted(classifier: Classifier, file: WeightsFile, notes: Iterable[str]) -> C
     return classifier
 
 
-def sealed(path: Path, trust_pickle: bool) -> Classifier:
+def sealed(path: Path, request: Request) -> Classifier:
     """A file that holds its own network, as a black box that sees images in [0, 1] as they are."""
-    box = open_black_box(path, trust_pickle)
+    box = open_black_box(path, request.trust_pickle)
     channels, height, width = box.contract.image
     channels = 1 if channels == 1 else 3
     size = (height, width) if height and width else None
@@ -81,6 +80,10 @@ def sealed(path: Path, trust_pickle: bool) -> Classifier:
         architecture=f"black_box:{path.name}",
     )
     classifier.note(box.described())
+    if request.arch:
+        classifier.note(
+            f"`--arch {request.arch}` was not used: the weights in an ONNX file are its own"
+        )
     return classifier
 
 

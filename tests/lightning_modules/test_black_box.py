@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from callbacks.adversarial import FGSM, AdversarialProbe
 from callbacks.damage import DamageProbe, Zero
 from callbacks.queries import Queries
 from datamodules import UserError
-from lightning_modules import load_classifier, load_saved, save_classifier
+from lightning_modules import inspect_checkpoint, load_classifier, load_saved, save_classifier
 from lightning_modules.black_box import BlackBox, open_black_box, require_gradients, require_layers
 from lightning_modules.checkpoint_files.onnx_header import read_onnx_header
 
@@ -284,6 +284,12 @@ def test_onnx_answers_as_the_layer(shape: Shape, kind: int, tmp_path: Path) -> N
     assert (header.inputs[0].shape, header.outputs[0].shape[1]) == (open_dims, 3)
     assert (header.producer, header.nodes, header.parameters) == ("hand", 3, 147)
 
+    found = inspect_checkpoint(tmp_path / "x.onnx")
+    assert (found.kind, found.classes, found.channels, found.size) == ("ONNX", 3, 3, 4)
+    assert found.command.startswith(
+        f"assay evaluate --model checkpoint:{tmp_path / 'x.onnx'} --data"
+    )
+
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     image = torch.randint(256, (5, 3, 4, 4)) / 255
     classifier = load_classifier(f"checkpoint:{tmp_path / 'x.onnx'}").eval()
@@ -298,33 +304,41 @@ def test_onnx_answers_as_the_layer(shape: Shape, kind: int, tmp_path: Path) -> N
     assert torch.equal(again(image), classifier(image))
 
 
-def _broken() -> Iterator[tuple[str, Callable[[Path], Any], str]]:
-    yield "no images", lambda p: onnx_file(p, ("n", 48)), "which is no batch of images"
-    yield (
-        "cut off",
-        lambda p: (onnx_file(p, (1, 3, 4, 4)), _shorten(p)),
-        "is an ONNX file that cannot be opened: ",
-    )
-    yield (
-        "garbage",
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut off": (lambda p: (onnx_file(p, (1, 3, 4, 4)), _shorten(p)), "opened: it is cut off."),
+    "garbage": (
         lambda p: p.write_bytes(b"\x08\x07\x12\x07pytorch" + b"x" * 500),
-        "is an ONNX file that cannot be opened: ",
-    )
+        "opened: it has no graph.",
+    ),
+}
 
 
 def _shorten(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
-@pytest.mark.parametrize(
-    ("write", "message"), [c[1:] for c in _broken()], ids=[c[0] for c in _broken()]
-)
-def test_broken_onnx_files(write: Callable[[Path], Any], message: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+@pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("arch", [None, "lenet"])
+def test_broken_onnx_files(
+    write: Callable[[Path], Any], message: str, arch: str | None, tmp_path: Path
+) -> None:
     write(tmp_path / "x.onnx")
     with pytest.raises(UserError) as caught:
-        load_classifier(f"checkpoint:{tmp_path / 'x.onnx'}")
+        load_classifier(f"checkpoint:{tmp_path / 'x.onnx'}", arch=arch)
     assert message in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        inspect_checkpoint(tmp_path / "x.onnx")
+    assert message in str(caught.value)
+
+
+def test_onnx_keeps_to_its_own_network(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    onnx_file(tmp_path / "x.onnx", ("n", 3, 4, 4))
+    classifier = load_classifier(f"checkpoint:{tmp_path / 'x.onnx'}", arch="lenet")
+    assert "`--arch lenet` was not used" in classifier.notes[1]
+    onnx_file(tmp_path / "x.onnx", ("n", 48))
+    with pytest.raises(UserError, match="which is no batch of images"):
+        load_classifier(f"checkpoint:{tmp_path / 'x.onnx'}")
 
 
 def test_onnx_without_its_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
