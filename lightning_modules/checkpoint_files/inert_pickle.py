@@ -5,8 +5,6 @@ whole network. torch's own safe mode refuses such files as a whole. Here every n
 a short list of constructors becomes an `Unknown`, which takes what it is given and does nothing.
 """
 
-import builtins
-import collections
 import io
 import pickle
 import types
@@ -15,19 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, _utils, nn
+
+from lightning_modules.checkpoint_files.harmless import harmless
 
 _DANGEROUS = (
     *("os", "posix", "nt", "subprocess", "sys", "shutil", "runpy", "socket", "importlib", "ctypes"),
     *("pty", "webbrowser", "pickle", "marshal", "commands", "code"),
 )
 _RUNS = frozenset(f"builtins.{name}" for name in ("eval", "exec", "compile", "open", "__import__"))
-_PLAIN = ("set", "frozenset", "complex", "bytearray", "slice", "range", "list", "dict", "tuple")
-_REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")
-_REBUILDERS += ("_rebuild_qtensor", "_rebuild_sparse_tensor")
-_NUMPY = ("_reconstruct", "scalar", "_frombuffer", "ndarray", "dtype")
 
 
 class Unknown:
@@ -94,7 +88,7 @@ class InertUnpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         if module.partition(".")[0] in _DANGEROUS or full in _RUNS:
             raise RefusedError(full)
-        known = _constructor(module, name)
+        known = harmless(module, name)
         if known is not None:
             return known
         return self.unknown.setdefault(full, type("Unknown", (Unknown,), {"name": full}))
@@ -150,68 +144,3 @@ def load_script_inertly(path: Path) -> Inert:
 def _unpickler() -> type[InertUnpickler]:
     """A class of its own for every file, so that it remembers that file's names alone."""
     return type("InertUnpickler", (InertUnpickler,), {"unknown": {}})
-
-
-def _constructor(module: str, name: str) -> Any:
-    """What may be called: it makes a plain value or a tensor and has no other effect."""
-    if module == "builtins" and name in _PLAIN:
-        return getattr(builtins, name)
-    if module == "collections" and name in ("OrderedDict", "Counter", "defaultdict"):
-        return getattr(collections, name)
-    if module == "_codecs" and name == "encode":
-        return _latin1
-    if module.startswith("numpy"):
-        return _numpy(module, name)
-    if module.startswith("torch"):
-        return _torch(module, name)
-    return None
-
-
-def _numpy(module: str, name: str) -> Any:
-    if module == "numpy.dtypes":
-        return getattr(np.dtypes, name, None)
-    if name not in _NUMPY:
-        return None
-    if name in ("ndarray", "dtype"):
-        return getattr(np, name)
-    part = np._core.numeric if name == "_frombuffer" else np._core.multiarray  # type: ignore[attr-defined]
-    return getattr(part, name)
-
-
-def _torch(module: str, name: str) -> Any:
-    if module == "torch._utils" and name in _REBUILDERS:
-        return getattr(_utils, name)
-    if name == "_rebuild_parameter_with_state":
-        return lambda data, *_: nn.Parameter(data, data.is_floating_point())
-    if name == "_rebuild_from_type_v2":
-        return _without_subclass
-    if module == "torch.nn.parameter" and name == "Parameter":
-        return nn.Parameter
-    if module == "torch.storage" and name == "_load_from_bytes":
-        return _storage_from_bytes
-    if module == "torch.serialization" and name == "_get_layout":
-        return torch.serialization._get_layout
-    if module != "torch":
-        return None
-    found = getattr(torch, name, None)
-    plain = isinstance(found, torch.dtype | torch.qscheme | torch.memory_format)
-    return found if plain or found in (torch.Size, torch.device, Tensor) else _storage(name)
-
-
-def _storage(name: str) -> Any:
-    return getattr(torch, name) if name.endswith("Storage") and hasattr(torch, name) else None
-
-
-def _latin1(text: str, _: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes; the encoding is always this one."""
-    return text.encode("latin1")
-
-
-def _storage_from_bytes(content: bytes) -> Any:
-    """How pickle.dump writes a tensor's numbers: as a file of torch.save in itself."""
-    return torch.load(io.BytesIO(content), "cpu", weights_only=True)
-
-
-def _without_subclass(make: Any, _: Any, arguments: tuple[Any, ...], *__: Any) -> Any:
-    """A tensor with attributes or of a subclass, as a plain tensor."""
-    return make(*arguments)

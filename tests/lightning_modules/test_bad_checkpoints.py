@@ -377,6 +377,19 @@ def test_inspection_executes_nothing_either(case: str, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.mark"))
 
 
+def test_a_pickle_cannot_change_what_it_names(tmp_path: Path) -> None:
+    # GLOBAL _rebuild_tensor_v2, then BUILD with the state (None, {"spoiled": 1}) on it.
+    content = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN(X\x07\0\0\0spoiledK\x01d\x86b."
+    (tmp_path / "x.pkl").write_bytes(content)
+    with pytest.raises(UserError, match="cut off or no checkpoint"):
+        load_classifier(f"checkpoint:{tmp_path / 'x.pkl'}", arch="lenet")
+    function: Any = torch._utils._rebuild_tensor_v2  # type: ignore[attr-defined]
+    assert not hasattr(function, "spoiled")
+    pickle.loads(content)
+    assert function.spoiled == 1, "the attack is a real one"
+    del function.spoiled
+
+
 def test_the_attack_is_a_real_one(tmp_path: Path) -> None:
     _pickled(tmp_path / "x.pkl")
     with pytest.raises(UserError):
