@@ -113,4 +113,4 @@ def _nearest(shapes: Shapes) -> Iterator[str]:
 def _candidate(name: str) -> nn.Module:
     with torch.device("cpu" if _SLOW in name else "meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of random initialisation, which nobody will use
-        return build(name, 10)
+        return build(name, 10).to("meta")
