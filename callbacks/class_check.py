@@ -104,7 +104,7 @@ def _permutation(own: Sequence[int], classes: Sequence[str], rates: str) -> str:
     )
     if sorted(own) != list(range(len(own))):  # some outputs are left out, and have no name here
         return said
-    named = [classes[label] for label in np.argsort(own)]
+    named = [classes[int(label)] for label in np.argsort(own)]
     shown = " ".join(map(_quoted, named[:20])) + (" ..." if len(named) > 20 else "")
     text = ", which is the order of text" if named == sorted(classes) != list(classes) else ""
     return f"{said} If so, say `--classes {shown}`{text}."

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
+from lightning_modules.black_box import require_gradients, require_layers
 from lightning_modules.chunks import padded
 
 Model = Callable[[Tensor], Tensor]
@@ -40,6 +41,7 @@ class Queries:
         """Images sent forward so far, padding not counted."""
         self.backwards = 0
         """Images differentiated so far, padding not counted."""
+        self._differentiable: Model | None = None  # the model that was last found to be so
 
     @contextmanager
     def answered_by(self, variant: Model) -> Iterator[None]:
@@ -49,6 +51,14 @@ class Queries:
             yield
         finally:
             self.model = model
+
+    def require_layers(self, who: str = "This") -> None:
+        """Refuses a model whose layers and weights are sealed, for what looks into them.
+
+        Raises:
+            UserError: the model is a black box.
+        """
+        require_layers(self.model, who)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
@@ -73,8 +83,11 @@ class Queries:
             Logits `(N, K)`, losses `(N,)` and gradients `(N, C, H, W)`, all detached.
 
         Raises:
-            UserError: the model lets no gradient through.
+            UserError: the model lets no gradient through, as a black box or by itself.
         """
+        if self._differentiable is not self.model:
+            require_gradients(self.model)
+            self._differentiable = self.model
         self.forwards += len(image)
         self.backwards += len(image)
         parts = [

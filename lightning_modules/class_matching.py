@@ -23,7 +23,7 @@ def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool
         UserError: the classes differ and no new head was asked for.
     """
     own = classifier.classes
-    found = match(own, classes, classifier.source or classifier.architecture, new_head)
+    found = match(own, classes, classifier.title, new_head)
     if found.order is None:
         give_head(classifier, found.names)
     elif found.order != tuple(range(len(own))):

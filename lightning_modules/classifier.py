@@ -73,6 +73,11 @@ class Classifier(L.LightningModule):
         return len(self.classes)
 
     @property
+    def title(self) -> str:
+        """Its source, or else its architecture, for a sentence."""
+        return self.source or self.architecture
+
+    @property
     def input_line(self) -> str:
         """What the model is shown and why, in one line."""
         return input_line(self.preprocessing, self.reasons)

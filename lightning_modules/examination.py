@@ -197,7 +197,7 @@ def _same(classifier: Classifier, one: Tensor, other: Tensor) -> bool:
 
 
 def _name(classifier: Classifier) -> str:
-    return repr(classifier.source or classifier.architecture)
+    return repr(classifier.title)
 
 
 def _size(image: Tensor) -> str:

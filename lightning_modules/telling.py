@@ -36,7 +36,7 @@ def tell(
         if len(classes) != classifier.num_classes:
             raise UserError(
                 f"Expected `classes` of the {classifier.num_classes} outputs of "
-                f"{(classifier.source or classifier.architecture)!r}, but got {len(classes)} ({', '.join(classes[:6])})."
+                f"{classifier.title!r}, but got {len(classes)} ({', '.join(classes[:6])})."
             )
         classifier.classes = tuple(classes)
     if scale is not None:
@@ -53,5 +53,5 @@ def check_finite(classifier: Classifier) -> None:
             bad = int((~torch.isfinite(tensor)).sum())
             raise UserError(
                 f"{bad} of {tensor.numel()} numbers in {name.removeprefix('model.')!r} of "
-                f"{(classifier.source or classifier.architecture)!r} are NaN or infinite: the training that wrote it diverged."
+                f"{classifier.title!r} are NaN or infinite: the training that wrote it diverged."
             )

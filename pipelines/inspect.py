@@ -15,7 +15,7 @@ def main(words: list[str]) -> int:
         prog="assay inspect",
         description="Looks into a checkpoint without executing anything in it.",
     )
-    parser.add_argument("file", type=Path, help="a .pt, .pth, .th, .ckpt or .safetensors file")
+    parser.add_argument("file", type=Path, help="a file or folder of weights")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     chosen = parser.parse_args(words)
     if not chosen.file.exists():

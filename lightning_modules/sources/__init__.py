@@ -54,6 +54,7 @@ def load_classifier(
     said: InputContract = NOTHING_SAID,
     classes: Sequence[str] | None = None,
     scale: Scale | None = None,
+    weights: str | None = None,
 ) -> Classifier:
     """Loads a classifier.
 
@@ -68,13 +69,14 @@ def load_classifier(
         said: what the model wants to see, before what its weights say.
         classes: what the model's outputs are, in their order, before what its weights say.
         scale: what its answers are; None recognises probabilities.
+        weights: key of the set of weights to take where a file holds several, e.g. `ema`.
 
     Raises:
         UserError: unknown source, unusable weights, or classes that differ.
     """
     names = None if data_classes is None else tuple(data_classes)
     count = len(classes or names or ()) or None
-    request = Request("", arch, count, preprocessing, trust_pickle, said, names)
+    request = Request("", arch, count, preprocessing, trust_pickle, said, names, weights)
     if isinstance(source, nn.Module):
         classifier = from_module(source, request)
     else:

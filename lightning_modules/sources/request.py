@@ -18,6 +18,7 @@ class Request:
         trust_pickle: load files that can execute code.
         said: what the model wants to see, where the user says so.
         class_names: of the data; for networks that are made anew.
+        weights: key of the set of weights to take where a file holds several.
     """
 
     rest: str
@@ -27,6 +28,7 @@ class Request:
     trust_pickle: bool = False
     said: InputContract = NOTHING_SAID
     class_names: tuple[str, ...] | None = None
+    weights: str | None = None
 
     @property
     def channels(self) -> int | None:

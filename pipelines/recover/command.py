@@ -14,6 +14,7 @@ from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
+from lightning_modules.black_box import require_layers
 from pipelines.arguments import parse, typed_command
 from pipelines.evaluate.command import classifier_for, evaluate, opened, pipeline_run
 from pipelines.recover.atlas import ATLASES, draw_atlas
@@ -112,6 +113,7 @@ def recover(
     hurting = make_damage(damage, stored_in, tuple(layers or ()))
     L.seed_everything(seed, verbose=False)
     classifier = classifier_for(model, data, arch, trust_pickle).eval()
+    require_layers(classifier, "Recovery")
     classifier.chunk = chunk
     label = f"{classifier.architecture.rpartition(':')[2]}/{data.name}"
     subject = make_subject(classifier, data, stored_in, judged, label)

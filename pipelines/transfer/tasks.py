@@ -9,6 +9,7 @@ from typing import TypeVar
 from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
+from lightning_modules.black_box import require_layers
 
 Thing = TypeVar("Thing")
 
@@ -86,6 +87,7 @@ def made_models(
                 trust_pickle=trust_pickle,
             )
         )
+        require_layers(loaded[-1], "Transfer")
     names = _unique(one.architecture.rpartition(":")[2] for one in loaded)
     return [
         Model(*three) for three in zip(names, (one.eval() for one in loaded), origins, strict=True)
