@@ -61,13 +61,18 @@ class Inspection:
     trust: bool = False
 
     @property
+    def brings_network(self) -> bool:
+        """Whether it is loaded without `--arch`."""
+        return self.kind in _OWN_NETWORK
+
+    @property
     def command(self) -> str:
         """The command to type next."""
         arch = self.architecture or (self.alternatives or ["ARCHITECTURE"])[0]
         data = "MNIST" if self.channels == 1 else "CIFAR10" if self.size == 32 else "ImageFolder"
         words = ["assay", "evaluate", "--model", f"checkpoint:{self.path}"]
         words += ["--trust_pickle", "true"] if self.trust else []
-        words += [] if self.kind in _OWN_NETWORK else ["--arch", arch]
+        words += [] if self.brings_network else ["--arch", arch]
         words += ["--data", data, *(["--data.root", "FOLDER"] if data == "ImageFolder" else [])]
         return shlex.join(words)
 
@@ -87,7 +92,7 @@ class Inspection:
         facts = [
             f"kind          {self.kind}",
             f"parameters    {self.parameters:,}",
-            *([] if self.kind in _OWN_NETWORK else [f"architecture  {guess}"]),
+            *([] if self.brings_network else [f"architecture  {guess}"]),
             f"classes       {self.classes or 'unknown: no layer is clearly the head'}",
             f"input         {self.channels} channel(s), {size}",
             *([f"weights       {', '.join(map(repr, self.sets))}"] if len(self.sets) > 1 else []),

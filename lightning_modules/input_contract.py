@@ -72,6 +72,17 @@ class InputContract:
         if self.normalisation and 0 in self.normalisation[1]:
             raise UserError(f"Expected a `std` other than 0, but got {self.std}.")
 
+    @classmethod
+    def like(cls, wanted: Preprocessing) -> "InputContract":
+        """Says all that a model wants, for another one that is to see the same images."""
+        return cls(
+            mean=wanted.mean,
+            std=wanted.std,
+            resize=wanted.resize or 0,
+            crop=wanted.crop or 0,
+            interpolation=wanted.interpolation,
+        )
+
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Mean and std as said, of one or of three channels; None where nothing is said."""

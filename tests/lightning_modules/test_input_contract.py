@@ -184,6 +184,15 @@ def test_no_size_can_be_said() -> None:
     assert (reasons["resize"], reasons["mean"]) == (SAID, WEIGHTS)
 
 
+def test_like_another_model() -> None:
+    """A student of the teacher's own architecture, say, is shown what its teacher is."""
+    wanted = Preprocessing(resize=(20, 24), crop=16, interpolation="bicubic")
+    shown, reasons = InputContract.like(wanted).over(*unknown_input(3))
+    assert shown == wanted
+    assert {*reasons.values()} == {ARCHITECTURE, SAID}
+    assert InputContract.like(Preprocessing()).over(wanted, {})[0] == Preprocessing()
+
+
 def test_the_line() -> None:
     assert input_line(*unknown_input(1)) == (
         "grey (of the architecture); any size (nothing known: as they are); mean 0, std 1 (nothing "
