@@ -52,8 +52,7 @@ def examine(classifier: Classifier, image: Tensor) -> None:
 def _asked(classifier: Classifier, image: Tensor, seed: int = 0) -> Any:
     """The raw answer; whatever goes wrong becomes one sentence."""
     try:
-        with undisturbed(classifier.model), torch.no_grad():
-            torch.manual_seed(seed)
+        with undisturbed(classifier.model, seed), torch.no_grad():
             return classifier.model(as_taken(classifier.model, classifier.shown(image)))
     except Exception as error:  # a stranger's forward may raise anything
         raise UserError(

@@ -44,13 +44,21 @@ class Trial(NamedTuple):
 
 
 @contextmanager
-def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Puts a network into eval mode; modes, buffers and random states are given back."""
+def undisturbed(network: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Puts a network into eval mode; modes, buffers and random states are given back.
+
+    Args:
+        network: any.
+        seed: of torch's generators inside, for networks that draw also in eval mode.
+    """
     modes = [(part, part.training) for part in network.modules()]
     buffers = [(b, b.detach().clone()) for b in network.buffers() if not is_unmade(b)]
     devices = sorted({p.device for p in network.parameters() if p.is_cuda}, key=str)
     try:
         with torch.random.fork_rng(devices):
+            torch.default_generator.manual_seed(seed)
+            for device in devices:  # not of all devices: others' states are not given back
+                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
             network.eval()
             yield
     finally:
