@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import lightning as L
 import pandas as pd
@@ -16,12 +17,13 @@ from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.budget import Budget
+from callbacks.digests import answers_digest, classes_in, model_digest, source_digest
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.outcomes import Outcomes
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
-from callbacks.resume import Resume, forget, weights_digest
+from callbacks.resume import Resume, forget
 from callbacks.rows import outcome_columns
 from callbacks.subset import chosen
 from datamodules.batch import Batch
@@ -73,6 +75,8 @@ class Probe(L.Callback, ABC):
         """Where rows are kept while they are measured; None keeps them in memory only."""
         self.fresh = False
         """Measure again what is kept there, and replace it."""
+        self.reused = ""
+        """How many rows came from an earlier run, and when that was."""
         self.note = ""
         """What decides how far its numbers can be trusted, found out while measuring."""
         self._outcomes: Outcomes | None = None
@@ -161,6 +165,7 @@ class Probe(L.Callback, ABC):
                 forget(self.resume_folder, self.settings(), facts)
             trainer.strategy.barrier()  # nobody reads what is about to go
         self._resume = Resume(self.resume_folder, self.settings(), facts)
+        self.reused = self._resume.told(index if self._chosen is None else self._chosen)
         self._model = Queries(pl_module, self.chunk, trainer.precision_plugin.forward_context)
 
     def on_test_batch_end(
@@ -248,13 +253,16 @@ class Probe(L.Callback, ABC):
     def _facts(self, trainer: L.Trainer, classifier: Classifier) -> dict[str, Any]:
         """Everything besides the setting that may change a row."""
         device = classifier.device
+        kept = self.resume_folder is not None
         return {
-            "weights": weights_digest(classifier) if self.resume_folder else None,
+            "model": model_digest(classifier) if kept else None,
+            "answers": _some_answers(trainer, classifier) if kept else None,
             "architecture": classifier.architecture,
             "preprocessing": repr(classifier.preprocessing),
-            "answers": repr(classifier.answers),
-            "data": _data(trainer).manifest_digest() if self.resume_folder else None,
+            "answer_rule": repr(classifier.answers),
+            "data": _data(trainer).manifest_digest() if kept else None,
             "probe": f"{type(self).__name__} {self.version}",
+            "source": self._source() if kept else None,
             "algorithm": self.algorithm,
             "seed": self.seed,
             "chunk": (self.chunk, classifier.chunk),
@@ -264,8 +272,27 @@ class Probe(L.Callback, ABC):
             "torch": torch.__version__,
         }
 
+    def _source(self) -> str:
+        """The source of the probe and of what it is made of, such as an attack."""
+        held = [value for name, value in vars(self).items() if not name.startswith("_")]
+        return source_digest(type(self), *classes_in(held))
+
     def _counts(self) -> tuple[int, int]:
         return self._model.forwards, self._model.backwards
+
+
+_FIXED = 8
+"""Images whose answers are a part of the key."""
+_ANSWERS: WeakKeyDictionary[L.Trainer, str] = WeakKeyDictionary()
+
+
+def _some_answers(trainer: L.Trainer, classifier: Classifier) -> str:
+    """The bits of the answers to some images; asked once a pass, for all probes."""
+    if trainer not in _ANSWERS:
+        image = _data(trainer).taken("test", _FIXED).image.to(classifier.device)
+        with leave_no_trace(classifier), trainer.precision_plugin.forward_context():
+            _ANSWERS[trainer] = answers_digest(classifier(image).float())
+    return _ANSWERS[trainer]
 
 
 def _data(trainer: L.Trainer) -> ImageDataModule:

@@ -1,6 +1,5 @@
 """What was measured before is not measured again."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,22 +7,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from callbacks.measurement import Setting
 from callbacks.shards import Shards, fingerprint
-
-
-def weights_digest(module: nn.Module) -> str:
-    """Hashes names, shapes, types and bits of every parameter and buffer to 64 hex digits."""
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        if not hasattr(tensor, "dtype"):  # what a user's module keeps by `get_extra_state`
-            digest.update(f"{name} {tensor!r}".encode())
-            continue
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def forget(folder: Path, settings: Sequence[Setting], facts: dict[str, Any]) -> None:
@@ -53,6 +40,13 @@ class Resume:
             about = _about(facts, setting)
             self._shards[setting] = Shards(folder / fingerprint(about), about)
             self._known[setting] = self._shards[setting].load().set_index("index", drop=False)
+
+    def told(self, index: Tensor) -> str:
+        """Says how many of the rows of some samples are stored, and since when; else nothing."""
+        wanted = index.tolist()
+        n = sum(int(rows.index.isin(wanted).sum()) for rows in self._known.values())
+        dates = [shards.written() for shards in self._shards.values()]
+        return f"{n:,} rows are from an earlier run of {max(dates)}" if n else ""
 
     def known(self, setting: Setting, index: Tensor) -> dict[str, Tensor]:
         """Returns the stored columns of those of the samples that have them; {} when none has."""

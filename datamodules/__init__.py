@@ -14,6 +14,7 @@ from datamodules.mnist import MNIST
 from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
 from datamodules.preprocessing import Preprocessing
 
+# `torch_data.TorchData` is for notebooks: imported here, the command line would list it.
 DATA: dict[str, type[ImageDataModule]] = {
     "Digits": Digits,
     "MNIST": MNIST,
@@ -28,9 +29,9 @@ DATA: dict[str, type[ImageDataModule]] = {
 }
 
 
-def data_named(data: Any) -> ImageDataModule:
-    """Opens a data set of `DATA` by `NAME` or `NAME:FOLDER`; a data module is given back."""
-    return opening.data_named(data, DATA)
+def open_data(data: Any) -> ImageDataModule:
+    """Opens a data set of `DATA` by `NAME` or `NAME:FOLDER`, or what PyTorch gives."""
+    return opening.open_data(data, DATA)
 
 
 __all__ = [
@@ -43,5 +44,5 @@ __all__ = [
     "ImageFolder",
     "Preprocessing",
     "UserError",
-    "data_named",
+    "open_data",
 ]

@@ -105,7 +105,7 @@ def labelled(data: ImageDataModule) -> Images:
     )  # readable, within the limit
     every.preprocessing = data.preprocessing
     if isinstance(train, FileImages) and isinstance(every, FileImages):
-        every.sizes = train.sizes  # found when the files were looked through
+        every.shapes = train.shapes  # found when the files were looked through
     return every.subset(kept.nonzero()[:, 0])
 
 
@@ -116,10 +116,10 @@ def with_images(data: ImageDataModule, **splits: Images) -> ImageDataModule:
         data: with its test images loaded before, so that no seed can choose others.
         splits: by name; the others stay.
     """
-    made = copy.copy(data)
-    made._splits = {**data._splits, **splits}
-    made._sources = dict(data._sources)
-    made.notes = list(data.notes)
+    copied = copy.copy(data)
+    copied._splits = {**data._splits, **splits}
+    copied._sources = dict(data._sources)
+    copied.notes = list(data.notes)
     for images in splits.values():
         images.preprocessing = data.preprocessing
-    return made
+    return copied

@@ -29,7 +29,8 @@ def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool
     elif found.order != tuple(range(len(own))):
         _reorder(classifier, found.order)
     classifier.classes = found.names
-    classifier.note(found.note, "classes")
+    if found.note:  # matched once more, nothing is left to be done
+        classifier.note(found.note, "classes")
 
 
 def give_head(classifier: Classifier, classes: Sequence[str]) -> None:

@@ -30,6 +30,10 @@ class _Commands(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        from pipelines.cli import other_project
+
+        if problem := other_project():
+            raise ImportError(problem)
         command = getattr(importlib.import_module(f"pipelines.{name}.command"), name)
         self.__dict__[name] = command
         return command

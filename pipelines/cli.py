@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return mistake(
             f"There is no command {words[0]!r}.{suggestion(words[0], COMMANDS)}\n{USAGE}"
         )
-    if problem := _other_project() or _missing_file(words):
+    if problem := other_project() or _missing_file(words):
         return mistake(problem)
     return _run(words[0], words[1:])
 
@@ -169,7 +169,7 @@ def _missing_file(words: Sequence[str]) -> str:
     return ""
 
 
-def _other_project() -> str:
+def other_project() -> str:
     """Other projects own folders named like ours; says so when one of them would be imported."""
     home = Path(__file__).resolve().parents[1]
     for name in ("datamodules", "lightning_modules", "callbacks"):
@@ -178,7 +178,7 @@ def _other_project() -> str:
         if not any(Path(place).resolve().parent == home for place in places):
             return (
                 f"The package {name!r} that Python finds is not Assay's ({', '.join(places)}): "
-                "start the program from another folder."
+                "start from another folder, or import Assay before it."
             )
     return ""
 

@@ -1,7 +1,5 @@
 """Model and data meet: what must be said before anything is measured."""
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from callbacks.door_check import DoorCheck, check_door, is_unstated, is_untrained
 from datamodules import Batch, ImageDataModule
 from datamodules.errors import UserError
@@ -13,26 +11,22 @@ _EXAMINED, _CHECKED = 16, 512
 
 
 def meet(classifier: Classifier, data: ImageDataModule) -> list[str]:
-    """Examines a classifier on the data, says what it is shown, and checks it at the door.
+    """Examines a classifier on the data, and checks it at the door.
 
     Args:
         classifier: its notes and facts are filled.
         data: shown as the classifier wants to see it.
 
     Returns:
-        What must be said first, of the input and of the classes; also printed.
+        What must be said first, of the input and of the classes.
 
     Raises:
         UserError: the classifier cannot answer these images.
     """
     examine(classifier, data.taken("test", _EXAMINED).image)
-    rank_zero_only(print)(f"input    {classifier.input_line}")
     if is_untrained(classifier):
         return []
-    found = door_check(classifier, data, readings=is_unstated(classifier))
-    for sentence in found.sentences:
-        rank_zero_only(print)(f"WARNING  {sentence}")
-    return found.sentences
+    return door_check(classifier, data, readings=is_unstated(classifier)).sentences
 
 
 def door_check(
@@ -47,9 +41,9 @@ def door_check(
         count: images.
     """
     aside = with_images(data)  # what is loaded here is no part of the evaluation
-    shown = data.native
     batch = _others(aside, count)
-    return check_door(classifier, batch.image, batch.label, (shown.mean, shown.std), readings)
+    statistics = aside.mean_std() if readings else None
+    return check_door(classifier, batch.image, batch.label, statistics, readings)
 
 
 def _others(data: ImageDataModule, count: int) -> Batch:

@@ -14,12 +14,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from callbacks.resume import weights_digest
+from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
-from datamodules import ImageDataModule, data_named
+from datamodules import ImageDataModule, open_data
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
 from lightning_modules.input_contract import InputContract
+from lightning_modules.sources import match_classes
 from pipelines.arguments import typed_command
 from pipelines.cells import Cells
 from pipelines.door import meet
@@ -139,7 +140,7 @@ class Study:
 
     def open_data(self, data: DataLike) -> ImageDataModule:
         """The data set of a name, a loader or a data set, which the result will be about."""
-        opened = data_named(data)
+        opened = open_data(data)
         self.data.append(opened)
         return opened
 
@@ -160,15 +161,22 @@ class Study:
         """
         if isinstance(model, str):
             self._name_store(model)
-            rank_zero_only(print)(f"data     {data.title} in {data.root}")
+            self.say(f"data     {data.title} in {data.root}")
         classifier = load_classifier(
-            model, arch=arch or self.arch, data_classes=data.classes,
+            model, arch=arch or self.arch,
+            data_classes=None if data.classes_counted else data.classes,
             preprocessing=data.preprocessing, new_head=new_head, trust_pickle=self.trust_pickle,
             said=self.said, classes=self.classes,
         )  # fmt: skip
+        if data.classes_counted and classifier.num_classes > data.num_classes:
+            data.classes = classifier.classes  # some of its classes do not occur in the test images
+        match_classes(classifier, data.classes, new_head)
         classifier.chunk = self.chunk
         data.adopt(classifier.preprocessing)
-        self.notes += meet(classifier, data)
+        first = meet(classifier, data)
+        self.notes += first
+        for line in (f"input    {classifier.input_line}", *(f"WARNING  {text}" for text in first)):
+            self.say(line)
         self.models.append(classifier)
         return classifier
 
@@ -234,6 +242,11 @@ class Study:
         logger = {"logger": flags.pop("logger", False)}
         return made_trainer({**flags, **self.flags, **logger}, callbacks)
 
+    def say(self, text: str) -> None:
+        """Prints a line of the command line, once; a notebook gets its result and nothing else."""
+        if self.config and self.is_first:
+            print(text, flush=True)
+
     # -- the run ---------------------------------------------------------------------------------
 
     def name(self, *models: str) -> str:
@@ -253,7 +266,7 @@ class Study:
         self._key = fingerprint(
             {
                 "room": self.room,
-                "models": [weights_digest(model) for model in self.models],
+                "models": [model_digest(model) for model in self.models],
                 "data": [data.manifest_digest() for data in self.data],
                 "seed": self.seed,
                 "chunk": self.chunk,
@@ -272,7 +285,7 @@ class Study:
                 "again to log them, nothing is measured twice."
             )
         if self._store and self.is_first:
-            print(f"MLflow   {self._store.link}")
+            self.say(f"MLflow   {self._store.link}")
 
     @contextmanager
     def stage(self, name: str, **tags: str) -> Iterator[Run]:
@@ -314,8 +327,9 @@ class Study:
         if not self.is_first:
             return
         self.write(result, self.folder)
-        print_result(result)
-        print(f"\nreport   {self.folder / 'report.html'}")
+        if self.config:
+            print_result(result)
+        self.say(f"\nreport   {self.folder / 'report.html'}")
         log_result(self.run, result, self.folder, classifier)
 
     def write(self, result: Result, folder: Path) -> None:
@@ -341,10 +355,10 @@ class Study:
     def _opened_store(self) -> tuple[Store | None, TrackingError | None]:
         """Opens the store on rank 0; without an answering server the results stay on disk."""
         if board := self.tracking.board(self.root):
-            print(f"board    tensorboard --logdir {board}")
+            self.say(f"board    tensorboard --logdir {board}")
         if not self.tracking.enabled or not self.is_first:
             return None, None
-        print(f"root     {self.root}")
+        self.say(f"root     {self.root}")
         try:
             return open_store(self.tracking.uri, self.root, self.tracking.experiment), None
         except UnreachableError as problem:

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from callbacks.resume import weights_digest
+from callbacks.digests import model_digest
 from datamodules import ImageDataModule
 from lightning_modules import (
     Classifier,
@@ -100,7 +100,7 @@ def trained_weights(
     """
     flags = {**TRAINER, **study.flags}
     decides = {
-        "start": weights_digest(module.classifier), "module": type(module).__name__,
+        "start": model_digest(module.classifier), "module": type(module).__name__,
         "tuning": asdict(module.tuning), "perturb": repr(module.perturb),
         "data": data.training_digest(), "batch_size": data.batch_size, "augment": data.augment,
         "seed": data.seed, "flags": {k: repr(v) for k, v in sorted(flags.items())},

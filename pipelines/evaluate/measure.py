@@ -87,7 +87,8 @@ def measure(
     Returns:
         The evaluation; interrupted, it holds the rows so far and says so.
     """
-    trainer = study.trainer([EvaluationProgress(), *probes], **TRAINER)
+    progress = EvaluationProgress(enabled=bool(study.config))
+    trainer = study.trainer([progress, *probes], **TRAINER)
     done = uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False))
     results = [_result(probe, partial=not done) for probe in probes]
     about = study.about(classifier, interrupted=not done)
@@ -113,6 +114,7 @@ def _notes(
 ) -> list[str]:
     """What was left out, what is not finite, what came from an earlier run."""
     notes = [probe.note for probe in probes if probe.note]
+    notes += [f"{probe.title}: {probe.reused}." for probe in probes if probe.reused]
     if data.skipped:
         notes.append(f"{len(data.skipped)} files that are no images were left out.")
     n = len(data.test_index)

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 
 from callbacks import Probe
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from lightning_modules import Classifier, FineTuning, Perturb, Tuning
@@ -54,10 +53,10 @@ def fine_tune(
     with study.running(name, settings) as run:
         folder = trained_weights(study, module, opened, name, run)
         classifier.source = f"checkpoint:{folder}"
-        rank_zero_only(print)(f"weights  {folder}")
+        study.say(f"weights  {folder}")
         if evaluation != "none":
             _evaluate(study, classifier.eval(), evaluation)
-    rank_zero_only(print)(
+    study.say(
         "\nYour own model:  assay evaluate --model checkpoint:FILE --arch torchvision:resnet18 "
         "--data ImageFolder:FOLDER"
     )

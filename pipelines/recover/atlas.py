@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from callbacks.damage import Selection, StuckAt, Zero
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from callbacks.shards import fingerprint
 from datamodules import CIFAR10, MNIST, ImageDataModule
 from lightning_modules import Classifier, FineTuning, Tuning, save_classifier

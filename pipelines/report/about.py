@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from callbacks.shards import fingerprint
 from lightning_modules import Classifier, save_classifier
 from pipelines.tracking.store import Store

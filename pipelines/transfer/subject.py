@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from callbacks.shards import fingerprint
 from datamodules import ImageDataModule
 from datamodules.errors import UserError

@@ -20,7 +20,7 @@ from callbacks import (
     Setting,
     probe_entries,
 )
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier

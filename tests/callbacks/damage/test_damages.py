@@ -12,7 +12,7 @@ from torch import nn
 from callbacks.damage import DAMAGES, ActivationFault, BitFlipAttack, Noise, Record, Selection, Zero
 from callbacks.damage.bit_flip import BitError, BitFlip, StuckAt, binomial
 from callbacks.damage.selection import distinct
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules.errors import UserError
 
 EACH = pytest.mark.parametrize("name", list(DAMAGES))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from callbacks.digests import weights_digest
 from callbacks.interpretability import CONTROLS, EXPLAINERS, IntegratedGradients
-from callbacks.resume import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier, load_classifier, save_classifier

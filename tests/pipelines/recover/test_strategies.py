@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Zero
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier, FineTuning, Tuning, load_classifier

@@ -8,13 +8,13 @@ from torch import Tensor
 from datamodules.errors import UserError
 
 
-def keyed_generator(purpose: str, seed: int, index: int = -1) -> torch.Generator:
+def sample_generator(purpose: str, seed: int, index: int = -1) -> torch.Generator:
     """A generator of its own for every purpose and seed, and sample where one is given."""
     digest = hashlib.sha256(f"{purpose} {seed} {index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def keyed_uniform(index: Tensor, purpose: str, seed: int) -> Tensor:
+def sample_uniform(index: Tensor, purpose: str, seed: int) -> Tensor:
     """Draws one number in [0, 1) a sample.
 
     Args:
@@ -27,10 +27,10 @@ def keyed_uniform(index: Tensor, purpose: str, seed: int) -> Tensor:
     """
     if not len(index):
         return torch.empty(0, dtype=torch.float64)
-    most = int(index.max()) + 1
+    count = int(index.max()) + 1
     # A stream is drawn from its beginning, so a sample's number does not depend on later ones.
-    drawn = torch.rand(most, generator=keyed_generator(purpose, seed), dtype=torch.float64)
-    return drawn[index]
+    numbers = torch.rand(count, generator=sample_generator(purpose, seed), dtype=torch.float64)
+    return numbers[index]
 
 
 def chosen_share(index: Tensor, rate: float, purpose: str, seed: int) -> Tensor:
@@ -45,11 +45,11 @@ def chosen_share(index: Tensor, rate: float, purpose: str, seed: int) -> Tensor:
     Returns:
         `(n,)` rows, ascending.
     """
-    order = keyed_uniform(index, purpose, seed).argsort(stable=True)
+    order = sample_uniform(index, purpose, seed).argsort(stable=True)
     return order[: round(rate * len(index))].sort().values
 
 
-def checked_rate(rate: float, below: bool = False) -> None:
+def check_rate(rate: float, below: bool = False) -> None:
     """Refuses a rate outside [0, 1], or [0, 1) where something must be left."""
     if not 0 <= rate <= 1 or (below and rate == 1):
         bracket = ")" if below else "]"
