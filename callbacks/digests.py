@@ -16,7 +16,9 @@ from torch import Tensor, nn
 _HOME = Path(__file__).resolve().parent
 _SIMPLE = (bool, int, float, str, bytes, type(None), torch.dtype, torch.Size)
 # Of a module; none of them changes an answer, or another part of the key has it.
-_NO_MATTER = frozenset({"training", "source", "notes", "chunk", "architecture"})
+_NO_MATTER = frozenset(
+    {"training", "source", "notes", "chunk", "architecture", "facts", "reasons", "scale"}
+)
 
 
 def weights_digest(module: nn.Module) -> str:

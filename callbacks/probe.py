@@ -259,6 +259,7 @@ class Probe(L.Callback, ABC):
             "answers": _some_answers(trainer, classifier) if kept else None,
             "architecture": classifier.architecture,
             "preprocessing": repr(classifier.preprocessing),
+            "answer_rule": repr(classifier.answers),
             "data": _data(trainer).manifest_digest() if kept else None,
             "probe": f"{type(self).__name__} {self.version}",
             "source": self._source() if kept else None,

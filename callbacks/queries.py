@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from datamodules.errors import UserError
+from lightning_modules.black_box import require_gradients, require_layers
 from lightning_modules.chunks import padded
 
 Model = Callable[[Tensor], Tensor]
@@ -39,6 +41,7 @@ class Queries:
         """Images sent forward so far, padding not counted."""
         self.backwards = 0
         """Images differentiated so far, padding not counted."""
+        self._differentiable: Model | None = None  # the model that was last found to be so
 
     @contextmanager
     def answered_by(self, variant: Model) -> Iterator[None]:
@@ -48,6 +51,14 @@ class Queries:
             yield
         finally:
             self.model = model
+
+    def require_layers(self, who: str = "This") -> None:
+        """Refuses a model whose layers and weights are sealed, for what looks into them.
+
+        Raises:
+            UserError: the model is a black box.
+        """
+        require_layers(self.model, who)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
@@ -70,7 +81,13 @@ class Queries:
 
         Returns:
             Logits `(N, K)`, losses `(N,)` and gradients `(N, C, H, W)`, all detached.
+
+        Raises:
+            UserError: the model lets no gradient through, as a black box or by itself.
         """
+        if self._differentiable is not self.model:
+            require_gradients(self.model)
+            self._differentiable = self.model
         self.forwards += len(image)
         self.backwards += len(image)
         parts = [
@@ -87,7 +104,14 @@ class Queries:
         leaf = padded(image, self.chunk).detach().requires_grad_()
         logits = self._logits(leaf, pad=False)[: len(image)]
         losses = loss(logits, *per_sample)
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        gradient = None
+        if losses.requires_grad:
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
+        if gradient is None:
+            raise UserError(
+                "The model lets no gradient through to the image (no_grad or detach inside): what "
+                "follows a gradient cannot be measured; choose attacks and explanations without."
+            )
         return logits.detach(), losses.detach(), gradient[: len(image)]
 
     def _logits(self, image: Tensor, pad: bool = True) -> Tensor:

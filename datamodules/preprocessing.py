@@ -27,6 +27,8 @@ class Preprocessing:
         interpolation: of the resize: "nearest", "nearest-exact", "bilinear" or "bicubic".
         mean: per channel, of images in [0, 1]; subtracted inside the classifier.
         std: per channel; divided by inside the classifier.
+        bgr: the model takes blue, green, red; turned round inside the classifier, after mean and
+            std, which are in the order of the images.
     """
 
     channels: int = 3
@@ -35,6 +37,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what cannot be applied."""
@@ -114,6 +117,7 @@ class Preprocessing:
             "interpolation": self.interpolation,
             "mean": list(self.mean),
             "std": list(self.std),
+            "bgr": self.bgr,
         }
 
     @classmethod

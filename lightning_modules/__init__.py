@@ -5,7 +5,9 @@ from lightning_modules.averaging import weight_average
 from lightning_modules.checkpoint_inspection import Inspection, inspect_checkpoint
 from lightning_modules.chunks import in_chunks
 from lightning_modules.classifier import Classifier
+from lightning_modules.examination import examine
 from lightning_modules.fine_tuning import DivergedError, FineTuning
+from lightning_modules.input_contract import InputContract
 from lightning_modules.perturb import GaussianNoise, Perturb
 from lightning_modules.saved_model import load_saved, save_classifier
 from lightning_modules.sources import SOURCES, load_classifier
@@ -18,10 +20,12 @@ __all__ = [
     "DivergedError",
     "FineTuning",
     "GaussianNoise",
+    "InputContract",
     "Inspection",
     "Perturb",
     "Tuning",
     "build",
+    "examine",
     "in_chunks",
     "inspect_checkpoint",
     "load_classifier",

@@ -12,7 +12,6 @@ import torchvision
 from torch import nn
 
 from datamodules.errors import UserError, suggestion
-from datamodules.preprocessing import Preprocessing
 from lightning_modules.cifar_resnet import (
     cifar_resnet20,
     cifar_resnet32,
@@ -20,6 +19,7 @@ from lightning_modules.cifar_resnet import (
     cifar_resnet56,
 )
 from lightning_modules.lenet import LeNet
+from lightning_modules.unwrapping import unwrapped
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "lenet": LeNet,
@@ -31,7 +31,6 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 }
 """Built in; others are named `torchvision:`, `timm:`, `hf:`, `hub:` or `python:`."""
 
-_CIFAR = "cifar_resnet"
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")
 
 
@@ -59,24 +58,6 @@ def build(architecture: str, classes: int, channels: int = 3) -> nn.Module:
             f"{architecture!r}.{suggestion(kind, _BUILDERS)}"
         )
     return _BUILDERS[kind](name, classes, channels)
-
-
-def preprocessing_of(architecture: str, like: Preprocessing | None) -> Preprocessing:
-    """What weights without metadata want: the usual for the architecture, else like the data.
-
-    Args:
-        architecture: as for `build`.
-        like: of the data; None where there is none yet.
-    """
-    name = architecture.removeprefix("builtin:")
-    if name.startswith(_CIFAR):
-        like = like or Preprocessing()
-        return Preprocessing(like.channels, (32, 32), mean=like.mean, std=like.std)
-    if like is not None:
-        return like
-    if name in ("lenet", "lenet_wide"):
-        return Preprocessing(1, mean=(0.1307,), std=(0.3081,))  # of MNIST
-    return Preprocessing(resize=256, crop=224)  # of ImageNet
 
 
 def without_auxiliary(model: nn.Module) -> nn.Module:
@@ -143,7 +124,7 @@ def _python(name: str, classes: int, channels: int) -> nn.Module:
 def _module(made: object, name: str) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise UserError(f"Expected {name} to return a torch module, but got {type(made).__name__}.")
-    return made
+    return unwrapped(made)
 
 
 def python_callable(name: str) -> Callable[..., Any]:

@@ -22,7 +22,8 @@ def blocks(model: nn.Module) -> tuple[str, ...]:
         Dotted names in the order of definition; modules without parameters are left out.
     """
     head = head_name(model)
-    total = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(head))
+    backbone = (p for name, p in model.named_parameters() if not name.startswith(f"{head}."))
+    total = sum(p.numel() for p in backbone)
     found = [name for name in _opened(model, "", total / 2) if name != head]
     return (*found, head)
 

@@ -1,20 +1,22 @@
 """What a network says before its head: extracted once, in one pass, and kept."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from lightning_modules.chunks import padded
 from lightning_modules.classifier import Classifier
-from lightning_modules.heads import head_name
+from lightning_modules.heads import find_head
+from lightning_modules.trial import first_tensor
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Features:
     """The answers of a frozen classifier, in the order of the indices.
 
     Args:
-        feature: `(N, D)` float32, what goes into the head; maps are averaged over space.
+        feature: `(N, D)` float32, what goes into the head; see `Head.feature`.
         logits: `(N, S)` float32 of its own head.
         label: `(N,)` int64.
         index: `(N,)` int64, ascending.
@@ -41,6 +43,32 @@ class Features:
         rows = torch.searchsorted(self.index, index)
         assert bool((self.index[rows] == index).all()), "an index without features"
         return Features(self.feature[rows], self.logits[rows], self.label[rows], index)
+
+
+@contextmanager
+def head_features(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what goes into the head, one `(N, D)` tensor for every call inside.
+
+    Args:
+        network: from images to answers.
+
+    Raises:
+        UserError: no layer's output is its answer.
+    """
+    head = find_head(network)
+    seen: list[Tensor] = []
+
+    def keep(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = first_tensor(args, kwargs)
+        assert given is not None
+        seen.append(head.feature(layer, given))
+
+    layer = network.get_submodule(head.name)
+    handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @torch.inference_mode()
@@ -64,26 +92,21 @@ def extract(
     Returns:
         Features on the CPU.
     """
-    seen: list[Tensor] = []
-
-    def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen[:] = [inputs[0]]  # of a head that is called several times the last call counts
-
     modes = {part: part.training for part in classifier.modules()}
-    head = _head(classifier.model)
-    hooks = [] if head is None else [head.register_forward_pre_hook(keep)]
     parts: list[tuple[Tensor, ...]] = []
     try:
         classifier.to(device).eval()
-        for batch in batches:
-            for image, label, index in zip(*(c.split(chunk or len(c)) for c in batch), strict=True):
-                logits = classifier(padded(image.to(device), chunk))
-                feature = _flat(seen.pop() if seen else logits)
-                columns = (feature.float(), logits.float(), label, index)
-                parts.append(tuple(column[: len(image)].cpu() for column in columns))
+        with _watched(classifier.model) as seen:
+            for batch in batches:
+                pieces = zip(*(c.split(chunk or len(c)) for c in batch), strict=True)
+                for image, label, index in pieces:
+                    logits = classifier(padded(image.to(device), chunk)).float()
+                    # Of the last call, where a head is called several times.
+                    feature = seen[-1].float() if seen else logits
+                    seen.clear()
+                    columns = (feature, logits, label, index)
+                    parts.append(tuple(column[: len(image)].cpu() for column in columns))
     finally:
-        for hook in hooks:
-            hook.remove()
         for part, training in modes.items():
             part.training = training
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]
@@ -91,19 +114,16 @@ def extract(
     return Features(*(column[order] for column in columns))
 
 
-def _head(model: torch.nn.Module) -> torch.nn.Module | None:
-    """The last layer; None where no linear layer or 1x1 convolution is one."""
+@contextmanager
+def _watched(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Like `head_features`; collects nothing where the network has no head."""
     try:
-        return model.get_submodule(head_name(model))
+        find_head(network)
     except UserError:
-        return None
-
-
-def _flat(value: Tensor) -> Tensor:
-    """`(N, D)`: maps are averaged over space, tokens over the sequence, as is done behind them."""
-    if value.ndim == 4:
-        return value.mean((2, 3))
-    return value.mean(1) if value.ndim == 3 else value.flatten(1)
+        yield []
+        return
+    with head_features(network) as seen:
+        yield seen
 
 
 def cached(file: Path | None, make: Callable[[], Features]) -> Features:

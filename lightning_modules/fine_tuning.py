@@ -16,6 +16,7 @@ from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
 from lightning_modules.dropout import set_dropout
 from lightning_modules.freezing import freeze_backbone, hold
+from lightning_modules.input_contract import WEIGHTS, all_fields
 from lightning_modules.losses import LOSSES
 from lightning_modules.mixing import mixed
 from lightning_modules.optimization import make_optimizer, make_schedule
@@ -68,6 +69,9 @@ class FineTuning(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
+        self.classifier.facts.pop("fresh", None)
+        if self.tuning.mode == "full":  # from now on the weights were trained with it
+            self.classifier.reasons = all_fields(WEIGHTS)
         if self._frozen:  # in eval mode on purpose
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.train()
@@ -106,12 +110,7 @@ class FineTuning(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the classifier, in plain values that `weights_only` accepts."""
-        checkpoint["assay"] = {
-            "architecture": self.classifier.architecture,
-            "source": self.classifier.source,
-            "classes": list(self.classifier.classes),
-            "preprocessing": self.classifier.preprocessing.as_dict(),
-        }
+        checkpoint["assay"] = self.classifier.kept()
 
     def _check(self, loss: Tensor) -> None:
         """Stops before a step that would spoil the weights."""

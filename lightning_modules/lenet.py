@@ -11,8 +11,9 @@ _SIDE = 28
 
 
 class LeNet(nn.Sequential):
-    """LeNet-5 with ReLU and max pooling (LeCun et al. 1998), 44,426 parameters for 28x28 grey.
+    """LeNet-5 with ReLU and max pooling (LeCun et al. 1998).
 
+    It has 44,426 parameters for 28x28 grey images and ten classes, and with `width=4` 696,074.
     Images of other sizes are resized to 28x28 inside, so that attacks act on the pixels there are.
     Every activation is a module of its own, so that hooks and attribution methods find it.
 
@@ -20,7 +21,7 @@ class LeNet(nn.Sequential):
         classes: outputs.
         channels: 1 or 3.
         dropout: probability before the last layer.
-        width: factor of all hidden channels and units; 4 has 696,074 parameters.
+        width: factor of all hidden channels and units.
     """
 
     def __init__(

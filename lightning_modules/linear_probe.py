@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
-from lightning_modules.heads import head_name
+from lightning_modules.heads import find_head
 from lightning_modules.newton import Point, newton_cg
+from lightning_modules.plain_layers import plain_layer
 
 STRENGTHS = tuple(10.0 ** (1 - 0.75 * i) for i in range(10))
 """Ten, from 10 down to 2e-6; for features of unit size, strongest first for warm starts."""
@@ -37,14 +38,24 @@ class LinearProbe:
         return (feature.double() @ self.weight.T + self.bias).float()
 
     def install(self, model: nn.Module) -> None:
-        """Writes the probe into the head of a network, which has K outputs already."""
-        head = model.get_submodule(head_name(model))
-        assert isinstance(head, nn.Linear | nn.Conv2d)
-        if head.bias is None:
+        """Writes the probe into the head of a network, which has K outputs already.
+
+        Raises:
+            UserError: the network's answer is not a linear function of what goes into its head.
+        """
+        head = find_head(model)
+        if not head.linear:
+            raise UserError(
+                f"Expected a head whose answer is linear in what goes into it, to put a linear "
+                f"probe into it, but {head.name!r} is followed by a {head.link}, a "
+                f"{head.reduction}, or is no plain layer."
+            )
+        layer = plain_layer(model, head.name)
+        if layer.bias is None:
             raise UserError("Expected a head with a bias, to put a linear probe into it.")
         with torch.no_grad():
-            head.weight.copy_(self.weight.view_as(head.weight))
-            head.bias.copy_(self.bias)
+            layer.weight.copy_((self.weight / head.scale).view_as(layer.weight))
+            layer.bias.copy_(self.bias / head.scale)
 
 
 class Regression:

@@ -1,14 +1,17 @@
 """A classifier on disk: safetensors and a small JSON file, loadable without executing anything."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import build
+from lightning_modules.black_box import black_box_in, open_black_box
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends
 from lightning_modules.weights_file import load_exactly
@@ -20,25 +23,34 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     """Writes weights and facts into a folder and returns it.
 
     Args:
-        classifier: any; its `architecture` must be one that `build` can make again.
+        classifier: any; its `architecture` must be one that `build` can make again, or it is a
+            black box, whose file is copied.
         folder: made if need be.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in classifier.model.state_dict().items()}
+    box = black_box_in(classifier.model)
+    if box is not None:
+        shutil.copyfile(box.path, folder / box.path.name)
+    everything = classifier.model.state_dict()
+    state = {name: x.contiguous() for name, x in everything.items() if isinstance(x, Tensor)}
     safetensors.torch.save_file(_unshared(state), folder / _WEIGHTS)
+    extra = {name: x for name, x in everything.items() if not isinstance(x, Tensor)}
     facts = {
         "format": 1,
-        "architecture": classifier.architecture,
-        "source": classifier.source,
-        "classes": list(classifier.classes),
-        "preprocessing": classifier.preprocessing.as_dict(),
+        **classifier.kept(),
+        "extra_state": _plain(extra),
+        **({"black_box": box.path.name} if box else {}),
     }
     (folder / _FACTS).write_text(json.dumps(facts, indent=2))
     return folder
 
 
-def load_saved(folder: Path) -> Classifier:
+def load_saved(folder: Path, trust_pickle: bool = False) -> Classifier:
     """Loads what `save_classifier` wrote.
+
+    Args:
+        folder: with its files.
+        trust_pickle: run a black box that may do more than answer; see `open_black_box`.
 
     Raises:
         UserError: the folder holds no such files, or the architecture cannot be made.
@@ -53,17 +65,32 @@ def load_saved(folder: Path) -> Classifier:
             f"Expected {_WEIGHTS} and {_FACTS} as Assay writes them in {str(folder)!r}, but: "
             f"{type(error).__name__} {error}."
         ) from error
-    model = build(architecture, len(classes), preprocessing.channels)
-    model = model.model if isinstance(model, Classifier) else model
-    fit_ends(model, state)
-    load_exactly(model, state, architecture, folder)
-    return Classifier(
-        model,
-        classes=classes,
-        preprocessing=preprocessing,
-        architecture=architecture,
-        source=facts.get("source", ""),
-    )
+    if "black_box" in facts:
+        model = open_black_box(folder / Path(facts["black_box"]).name, trust_pickle)
+    else:
+        model = _rebuilt(architecture, len(classes), preprocessing.channels, folder)
+        fit_ends(model, state)
+        load_exactly(model, state, architecture, folder)
+        model.load_state_dict(facts.get("extra_state", {}), strict=False)
+    return Classifier.rebuilt(model, facts)
+
+
+def _plain(extra: dict[str, Any]) -> dict[str, Any]:
+    """What modules keep by `get_extra_state`, of that what JSON gives back as it was."""
+    try:
+        return {k: value for k, value in extra.items() if json.loads(json.dumps(value)) == value}
+    except (TypeError, ValueError):
+        return {}
+
+
+def _rebuilt(architecture: str, classes: int, channels: int, folder: Path) -> nn.Module:
+    if architecture.startswith("pickle:"):
+        raise UserError(
+            f"The network in {str(folder)!r} came whole out of the pickle {architecture[7:]!r}, so "
+            "it cannot be built again: give `--model checkpoint:` with that file, or with `--arch`."
+        )
+    model = build(architecture, classes, channels)
+    return model.model if isinstance(model, Classifier) else model
 
 
 def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:

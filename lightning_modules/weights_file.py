@@ -1,105 +1,99 @@
-"""Reads tensors out of a file without executing anything in it."""
+"""The sets of weights in a file, and how one of them is loaded."""
 
-import pickle
-import pickletools
-import re
-import warnings
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from datamodules.errors import UserError
+from datamodules.errors import UserError, suggestion
 from lightning_modules.architectures import auxiliary
-
-_WRAPPERS = ("state_dict", "model_state_dict", "state_dict_ema", "model", "net", "weights")
-_PREFIXES = ("module.", "model.", "classifier.", "network.", "net.", "backbone.", "_orig_mod.")
-_BESIDES = ("n_averaged",)
-"""Kept by torch's AveragedModel beside the weights."""
+from lightning_modules.checkpoint_files.contents import could_execute, read_content
+from lightning_modules.checkpoint_files.inert_pickle import Unknown
+from lightning_modules.checkpoint_files.kinds import Kind, file_kind
+from lightning_modules.checkpoint_files.weight_sets import State, best_set, weight_sets
 
 
 class WeightsFile(NamedTuple):
     """What a checkpoint holds.
 
     Args:
-        state: tensors, named as in the bare network.
+        path: of the file or folder.
+        kind: of the file.
+        sets: sets of weights as they were saved, by the path of keys to each.
         facts: what `FineTuning` added: architecture, classes, preprocessing; else None.
         module: a whole pickled network; only of trusted files.
+        pickled: the class of a whole pickled network that was not rebuilt; else empty.
     """
 
-    state: dict[str, Tensor]
+    path: Path
+    kind: Kind
+    sets: dict[str, State]
     facts: dict[str, Any] | None = None
     module: nn.Module | None = None
+    pickled: str = ""
 
 
-def read_weights(path: Path, trust_pickle: bool = False) -> WeightsFile:
+def read_weights(path: Path, trust_pickle: bool = False, key: str | None = None) -> WeightsFile:
     """Reads a checkpoint.
 
     Args:
-        path: `.safetensors`, or anything torch.save wrote: a state dict, bare or under a usual key,
-            or (only with `trust_pickle`) a whole module.
+        path: anything that `file_kind` tells and that holds weights.
         trust_pickle: let the file execute code while it is read.
+        key: read this set of weights only; None reads all.
 
     Raises:
         UserError: there is no such file, it is cut off, could execute code, or holds no weights.
     """
-    content = _read(path, trust_pickle)
-    facts = content.get("assay") if isinstance(content, dict) else None
-    found = _weights(content)
-    if isinstance(found, nn.Module):
-        return WeightsFile(stripped(dict(found.state_dict())), facts, found)
-    if found is None:
-        keys = (
-            f" with {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else ""
-        )
-        raise UserError(
-            f"Expected a state dict in {str(path)!r}, but got {type(content).__name__}{keys}."
-        )
-    return WeightsFile(stripped(found), facts)
+    kind = file_kind(path)
+    content, not_run = read_content(path, kind, trust_pickle)
+    sets = weight_sets(content)
+    if not sets:
+        raise UserError(_no_weights(path, content, not_run))
+    facts = content.get("assay") if isinstance(content, Mapping) else None
+    sets = sets if key is None else _selected(sets, key, path)
+    held = _at(content, best_set(sets))
+    return WeightsFile(
+        path=path,
+        kind=kind,
+        sets=sets,
+        facts=facts if isinstance(facts, dict) else None,
+        module=held if isinstance(held, nn.Module) else None,
+        pickled=held.name if isinstance(held, Unknown) else "",
+    )
 
 
-def stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes prefixes off that all names share: of DataParallel, Lightning or torch.compile."""
-    state = {_renamed(key): tensor for key, tensor in state.items() if key not in _BESIDES}
-    prefix = _shared_prefix(state)
-    return {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-
-
-def named_for(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Puts the prefix back that a model's own names share, like those of a wrapper's `model`."""
-    prefix = _shared_prefix(model.state_dict())
-    return {prefix + key: tensor for key, tensor in state.items()}
-
-
-def _shared_prefix(names: Iterable[str]) -> str:
-    found, names = "", list(names)
-    while True:
-        start = (found + prefix for prefix in _PREFIXES)
-        longer = next((p for p in start if names and all(n.startswith(p) for n in names)), None)
-        if longer is None:
-            return found
-        found = longer
-
-
-def load_exactly(model: nn.Module, state: dict[str, Tensor], arch: str, path: Path) -> None:
+def load_exactly(
+    model: nn.Module, state: dict[str, Tensor], arch: str, path: Path, advice: str = ""
+) -> None:
     """Loads weights and names every difference; only batch counters may be missing.
+
+    Args:
+        model: loaded in place.
+        state: with the names of the model.
+        arch: its name, for the message.
+        path: where the weights come from, for the message.
+        advice: what else the message says.
 
     Raises:
         UserError: the weights are not of this architecture.
     """
-    own = model.state_dict()
+    own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     state = {key: tensor for key, tensor in state.items() if key in own or not auxiliary(key)}
-    differing = [k for k in own if k in state and own[k].shape != state[k].shape]
+    common = [key for key in own if key in state]
     problems = {
         "missing": [k for k in own if k not in state and not k.endswith("num_batches_tracked")],
-        "unexpected": [k for k in state if k not in own],
+        "unexpected": [key for key in state if key not in own],
         "of another shape": [
-            f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in differing
+            f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+            for k in common
+            if not fits(own[k], state[k])
+        ],
+        "of another type": [
+            f"{k} {type_name(state[k])} instead of {type_name(own[k])}"
+            for k in common
+            if own[k].dtype.is_floating_point and not state[k].dtype.is_floating_point
         ],
     }
     if any(problems.values()):
@@ -109,90 +103,50 @@ def load_exactly(model: nn.Module, state: dict[str, Tensor], arch: str, path: Pa
             if names
         ]
         raise UserError(
-            f"The weights in {str(path)!r} are not of {arch!r} ({'; '.join(said)}). "
+            f"The weights in {str(path)!r} are not of {arch!r} ({'; '.join(said)}). {advice}"
             f"`assay inspect {path}` guesses the architecture."
         )
     model.load_state_dict(state, strict=False)
 
 
-def _renamed(key: str) -> str:
-    """Torchvision's published DenseNets have dots in names, which modules cannot have."""
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
+def fits(own: Tensor, saved: Tensor) -> bool:
+    """Whether a saved weight has the shape that a network wants."""
+    return is_lazy(own) or own.shape == saved.shape
 
 
-def _weights(content: Any) -> dict[str, Tensor] | nn.Module | None:
-    """Looks for a state dict or module, also under the keys that training scripts use."""
-    if isinstance(content, nn.Module):
-        return content
-    if not isinstance(content, dict):
-        return None
-    inside = (_weights(content.get(key)) for key in _WRAPPERS)
-    found = next((one for one in inside if one is not None), None)
-    return found or {str(k): v for k, v in content.items() if isinstance(v, Tensor)} or None
+def type_name(tensor: Tensor) -> str:
+    """For instance float16."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
-def _read(path: Path, trust_pickle: bool) -> Any:
-    if not path.is_file():
-        raise UserError(f"There is no checkpoint {str(path)!r}.")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it is refused anyway
-            return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
-    except PermissionError as error:
-        raise UserError(
-            f"The checkpoint {str(path)!r} cannot be read: permission denied."
-        ) from error
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"{str(path)!r} needs code that is not here: {error}. Start Assay in the folder it was "
-            "saved from, or save its state_dict()."
-        ) from error
-    except pickle.UnpicklingError as error:
-        # torch wraps every failure in the same words; only a refused name is a matter of trust.
-        match = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
-        refused = match[1] if match else _first_call(path)
-        raise UserError(_could_execute(path, refused) if refused else _cut_off(path)) from error
-    # A file cut off early makes torch seek before its beginning, which is an OSError.
-    except (
-        SafetensorError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        ValueError,
-        EOFError,
-        OSError,
-        LookupError,  # torch pops from an empty stack
-    ) as error:
-        raise UserError(_cut_off(path)) from error
+def _selected(sets: dict[str, State], key: str, path: Path) -> dict[str, State]:
+    """The set of that name, or the weights whose names begin with it."""
+    for name in sets:
+        if key in (name, name.rpartition(".")[2]):
+            return {name: sets[name]}
+    if below := {name: state for name, state in sets.items() if name.startswith(f"{key}.")}:
+        return below
+    for name, state in sets.items():
+        lead = key.removeprefix(f"{name}.") if name else key
+        inside = {n[len(lead) + 1 :]: v for n, v in state.items() if n.startswith(f"{lead}.")}
+        if inside:
+            return {key: inside}
+    known = {*sets, *(n.partition(".")[0] for state in sets.values() for n in state)} - {""}
+    raise UserError(f"There are no weights {key!r} in {str(path)!r}.{suggestion(key, known)}")
 
 
-def _first_call(path: Path) -> str | None:
-    """Finds, without executing it, the first name that a plain pickle imports."""
-    strings: list[str] = []
-    try:
-        for operation, argument, _ in pickletools.genops(path.read_bytes()):
-            if operation.name == "GLOBAL":
-                return str(argument).replace(" ", ".")
-            if operation.name == "STACK_GLOBAL":
-                return ".".join(strings[-2:])
-            if isinstance(argument, str):
-                strings.append(argument)
-    except ValueError:  # cut off, or no pickle
-        return None
-    return None
+def _at(content: Any, path: str) -> Any:
+    """What lies at a path of keys."""
+    for key in path.split(".") if path else ():
+        if isinstance(content, Mapping):
+            content = content.get(key)
+        elif isinstance(content, list | tuple) and key.isdigit():
+            content = content[int(key)]
+    return content
 
 
-def _could_execute(path: Path, name: str) -> str:
-    return (
-        f"{str(path)!r} is a pickle of more than tensors (it calls {name!r}): loading it could "
-        "execute code, so it was not loaded. Save its state_dict() instead, or say "
-        "`--trust_pickle true` if the file is your own."
-    )
-
-
-def _cut_off(path: Path) -> str:
-    return (
-        f"{str(path)!r} ({path.stat().st_size:,} bytes) is cut off or no checkpoint: expected "
-        "a .safetensors file or what torch.save writes. Copy it again."
-    )
+def _no_weights(path: Path, content: Any, not_run: tuple[str, ...]) -> str:
+    if not_run:
+        return could_execute(path, not_run[0])
+    keys = f" with {', '.join(map(str, [*content][:5]))}" if isinstance(content, Mapping) else ""
+    return f"Expected a state dict in {str(path)!r}, but got {type(content).__name__}{keys}."

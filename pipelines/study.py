@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import lightning as L
 import torch
@@ -21,9 +21,11 @@ from callbacks.shards import fingerprint
 from datamodules import ImageDataModule, open_data
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
+from lightning_modules.input_contract import InputContract
 from lightning_modules.sources import match_classes
 from pipelines.arguments import typed_command
 from pipelines.cells import Cells
+from pipelines.door import meet
 from pipelines.report.about import About, data_facts, environment, model_facts, now
 from pipelines.report.figures import save_png
 from pipelines.report.page import write_page
@@ -58,6 +60,13 @@ class Options(TypedDict, total=False):
         chunk: images in every model call; larger is faster on a GPU.
         fresh: measure again what earlier runs of this folder have measured, and replace it.
         trust_pickle: load checkpoints that can execute code. Only for files of your own.
+        mean: that the model wants subtracted from images in [0, 1]: a number, three by commas, or
+            none, half, imagenet, cifar10, mnist, clip, bytes, caffe, inverted (std too).
+        std: that it wants divided by.
+        resize: short side that it wants before the crop; 0 keeps the size.
+        crop: side of the centre crop that it wants; 0 takes all.
+        channels: that it takes.
+        classes: what the model's outputs are, in their order.
         tracking: where runs are logged.
         root: folder that holds `mlruns/`.
         trainer: flags of Lightning's Trainer.
@@ -69,6 +78,12 @@ class Options(TypedDict, total=False):
     chunk: int
     fresh: bool
     trust_pickle: bool
+    mean: str | None
+    std: str | None
+    resize: int | None
+    crop: int | None
+    channels: Literal["grey", "rgb", "bgr"] | None
+    classes: list[str] | None
     tracking: Tracking
     root: Path
     trainer: dict[str, Any] | None
@@ -77,6 +92,7 @@ class Options(TypedDict, total=False):
 
 DEFAULTS: Options = {
     "arch": None, "seed": 0, "chunk": 128, "fresh": False, "trust_pickle": False,
+    "mean": None, "std": None, "resize": None, "crop": None, "channels": None, "classes": None,
     "tracking": Tracking(), "root": Path(), "trainer": None, "config": "",
 }  # fmt: skip
 
@@ -105,6 +121,9 @@ class Study:
         given: str | list[str] | None = chosen["arch"]
         self.archs = [given] if isinstance(given, str) else list(given or ())
         self.trust_pickle: bool = chosen["trust_pickle"]
+        shown = ("mean", "std", "resize", "crop", "channels")
+        self.said = InputContract(**{name: chosen[name] for name in shown})
+        self.classes: list[str] | None = chosen["classes"]
         self.seed: int = chosen["seed"]
         self.chunk: int = chosen["chunk"]
         self.fresh: bool = chosen["fresh"]
@@ -164,6 +183,7 @@ class Study:
             data.classes = classifier.classes  # some of its classes do not occur in the test images
         match_classes(classifier, data.classes, new_head)
         data.adopt(classifier.preprocessing)
+        self.meet(classifier, data)
         return classifier
 
     def load_model(
@@ -186,11 +206,19 @@ class Study:
         self.name_store(model)
         classifier = load_classifier(
             model, arch=arch, data_classes=classes, preprocessing=data.preprocessing,
-            new_head=new_head, trust_pickle=self.trust_pickle,
+            new_head=new_head, trust_pickle=self.trust_pickle, said=self.said,
+            classes=self.classes,
         )  # fmt: skip
         classifier.chunk = self.chunk
         self.models.append(classifier)
         return classifier
+
+    def meet(self, classifier: Classifier, data: ImageDataModule) -> None:
+        """Examines a classifier on data that are shown as it wants, and tells what looks wrong."""
+        first = meet(classifier, data)
+        self.notes += first
+        for line in (f"input    {classifier.input_line}", *(f"WARNING  {text}" for text in first)):
+            self.say(line)
 
     def name_store(self, model: ModelLike) -> None:
         """Makes `mlflow:` models come from the store that runs are logged to."""
@@ -207,7 +235,8 @@ class Study:
             interrupted: these are only the rows so far.
         """
         shown = models or tuple(self.models)
-        notes = [*self.notes, *(note for data in self.data for note in data.notes)]
+        notes = [*self.notes, *(note for model in shown for note in model.notes)]
+        notes += [note for data in self.data for note in data.notes]
         return About(
             command=self.command,
             seed=self.seed,

@@ -19,6 +19,7 @@ from callbacks.probe import Probe
 from callbacks.queries import Queries
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
+from lightning_modules.black_box import require_gradients
 from lightning_modules.classifier import Classifier
 
 Norm = Literal["linf", "l2"]
@@ -122,6 +123,8 @@ class AdversarialProbe(Probe):
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Takes the data set's usual radius where none was given."""
+        if self.attack.gradients:
+            require_gradients(classifier, f"The attack {self.name!r}")
         if isinstance(data, ImageDataModule):
             self.headline = data.epsilon[THREAT_MODELS[self.norm].__name__]
         if self.epsilons is None:

@@ -28,6 +28,7 @@ from callbacks.probe import Probe
 from callbacks.queries import Queries
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
+from lightning_modules.black_box import require_layers
 from lightning_modules.chunks import padded
 from lightning_modules.classifier import Classifier
 
@@ -135,6 +136,7 @@ class DamageProbe(Probe):
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Learns the layers, and takes images for damage that is aimed."""
+        require_layers(classifier, f"The damage {self.name!r}")
         self.layers = layers_of(classifier) if self.by == "layer" else []
         self._made, self._prefix = {}, None
         if isinstance(data, ImageDataModule):

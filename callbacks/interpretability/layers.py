@@ -33,6 +33,7 @@ def outputs_of(model: Queries, layer: str) -> Iterator[list[Tensor]]:
         UserError: there is no such layer.
     """
     network, found = network_of(model), []
+    model.require_layers()
     names = dict(network.named_modules())
     if layer not in names:
         raise UserError(f"The model has no layer {layer!r}.{suggestion(layer, names)}")
@@ -100,6 +101,7 @@ def last_grid_layer(model: Queries, image: Tensor) -> str:
         UserError: no layer answers in maps.
     """
     network, found = network_of(model), []
+    model.require_layers()
     handles = [
         part.register_forward_hook(lambda _, __, output, name=name: found.append((name, output)))
         for name, part in network.named_modules()

@@ -17,6 +17,7 @@ from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
 from datamodules.image_datamodule import ImageDataModule
+from lightning_modules.black_box import require_gradients
 from lightning_modules.classifier import Classifier
 
 DONORS = 256
@@ -111,6 +112,8 @@ class ExplanationProbe(Probe):
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Hands images of the data to explainers that compare with other images."""
+        if self.explainer.backwards:
+            require_gradients(classifier, f"The explanation {self.name!r}")
         if isinstance(data, ImageDataModule) and _wants_donors(self.explainer):
             own = with_donors(self.explainer, data.taken("test", DONORS).image)
             self.metrics = {name: _asking(one, own) for name, one in self.metrics.items()}

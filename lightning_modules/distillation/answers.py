@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import UserError, suggestion
 from lightning_modules.heads import head_name
+from lightning_modules.trial import first_tensor
 
 HEAD_INPUT = "head_input"
 """Name of the features that the last layer sees; every other name is a module's."""
@@ -42,7 +43,7 @@ def recorded(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
     for name in layers:
         if name == HEAD_INPUT:
             part = model.get_submodule(head_name(model))
-            handles.append(part.register_forward_pre_hook(_keep_input(found)))
+            handles.append(part.register_forward_pre_hook(_keep_input(found), with_kwargs=True))
         else:
             handles.append(layer(model, name).register_forward_hook(_keep_output(found, name)))
     try:
@@ -86,7 +87,9 @@ def _keep_output(found: dict[str, Tensor], name: str) -> Any:
 
 
 def _keep_input(found: dict[str, Tensor]) -> Any:
-    def hook(part: nn.Module, given: tuple[Tensor, ...]) -> None:
-        found[HEAD_INPUT] = given[0]
+    def hook(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = first_tensor(args, kwargs)
+        assert given is not None
+        found[HEAD_INPUT] = given
 
     return hook

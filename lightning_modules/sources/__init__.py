@@ -6,14 +6,16 @@ A new source is a line in `SOURCES`: `name:rest` on the command line calls it wi
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import Preprocessing
+from lightning_modules.answer_rule import Scale
 from lightning_modules.architectures import ARCHITECTURES
+from lightning_modules.class_matching import give_head, match_classes
 from lightning_modules.classifier import Classifier
-from lightning_modules.heads import replace_head
+from lightning_modules.examination import examine
+from lightning_modules.input_contract import NOTHING_SAID, InputContract
 from lightning_modules.sources.builtin import from_builtin
 from lightning_modules.sources.checkpoint import from_checkpoint
 from lightning_modules.sources.hub import from_hub
@@ -24,6 +26,10 @@ from lightning_modules.sources.python import from_python
 from lightning_modules.sources.request import Request
 from lightning_modules.sources.timm import from_timm
 from lightning_modules.sources.torchvision import from_torchvision
+from lightning_modules.telling import check_finite, tell
+from lightning_modules.trial import example, memory
+
+__all__ = ["SOURCES", "give_head", "load_classifier", "match_classes"]
 
 SOURCES: dict[str, Callable[[Request], Classifier]] = {
     "builtin": from_builtin,
@@ -45,6 +51,10 @@ def load_classifier(
     preprocessing: Preprocessing | None = None,
     new_head: bool = False,
     trust_pickle: bool = False,
+    said: InputContract = NOTHING_SAID,
+    classes: Sequence[str] | None = None,
+    scale: Scale | None = None,
+    weights: str | None = None,
 ) -> Classifier:
     """Loads a classifier.
 
@@ -53,20 +63,30 @@ def load_classifier(
             network itself.
         arch: architecture, for sources that hold weights only.
         data_classes: of the data it will meet; None skips the comparison.
-        preprocessing: of the data, used where the weights say nothing of their own.
+        preprocessing: of the data; only its channels are taken, by networks that take any.
         new_head: give the model a fresh last layer when its classes are not the data's.
         trust_pickle: load files that can execute code.
+        said: what the model wants to see, before what its weights say.
+        classes: what the model's outputs are, in their order, before what its weights say.
+        scale: what its answers are; None recognises probabilities.
+        weights: key of the set of weights to take where a file holds several, e.g. `ema`.
 
     Raises:
         UserError: unknown source, unusable weights, or classes that differ.
     """
-    count = None if data_classes is None else len(data_classes)
+    names = None if data_classes is None else tuple(data_classes)
+    count = len(classes or names or ()) or None
+    request = Request("", arch, count, preprocessing, trust_pickle, said, names, weights)
     if isinstance(source, nn.Module):
-        classifier = from_module(source, preprocessing)
+        classifier = from_module(source, request)
     else:
-        request = ("", arch, count, preprocessing, trust_pickle)
-        classifier = _from_source(source, Request(*request))
-    _check_finite(classifier)
+        classifier = _from_source(source, request)
+    check_finite(classifier)
+    tell(classifier, said, classes, scale)
+    if "shape" in memory(classifier.model):  # a stranger, that was asked about random images
+        image = example(classifier.model)
+        assert image is not None
+        examine(classifier, image)
     if data_classes is not None:
         match_classes(classifier, data_classes, new_head)
     return classifier
@@ -84,41 +104,3 @@ def _from_source(source: str, request: Request) -> Classifier:
     classifier = SOURCES[kind](replace(request, rest=rest))
     classifier.source = source
     return classifier
-
-
-def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool = False) -> None:
-    """Compares the classes of model and data, and gives the model a new head where asked to.
-
-    Args:
-        classifier: changed in place.
-        classes: of the data, in the order of its labels.
-        new_head: replace the last layer when the classes are not the data's.
-
-    Raises:
-        UserError: their number or order differs and no new head was asked for.
-    """
-    classes, own = tuple(classes), classifier.classes
-    unnamed = own == tuple(map(str, range(len(own))))
-    if len(own) == len(classes) and (unnamed or set(own) != set(classes) or own == classes):
-        # A model that only counts its classes takes the data's names.
-        classifier.classes = classes if unnamed else own
-        return
-    if not new_head:
-        what = f"{len(own)}" if len(own) != len(classes) else f"the order {', '.join(own[:4])}, ..."
-        raise UserError(
-            f"Expected a model of the data's {len(classes)} classes ({', '.join(classes[:4])}"
-            f"{', ...' if len(classes) > 4 else ''}), but {classifier.source!r} has {what}: give "
-            "it a head for them with `assay fine-tune`, or choose other data."
-        )
-    replace_head(classifier.model, len(classes))
-    classifier.classes = classes
-
-
-def _check_finite(classifier: Classifier) -> None:
-    for name, tensor in classifier.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise UserError(
-                f"{bad} of {tensor.numel()} numbers in {name.removeprefix('model.')!r} of "
-                f"{classifier.source!r} are NaN or infinite: the training that wrote it diverged."
-            )

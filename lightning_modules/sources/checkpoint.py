@@ -1,62 +1,115 @@
-"""A file of weights."""
+"""A file of weights, or with a whole network."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from datamodules.errors import UserError
-from datamodules.preprocessing import Preprocessing
-from lightning_modules.architectures import build, preprocessing_of
+from lightning_modules.architectures import build
+from lightning_modules.black_box import open_black_box
+from lightning_modules.checkpoint_files.kinds import NETWORKS, Kind, file_kind
+from lightning_modules.checkpoint_files.logged import logged_file
+from lightning_modules.checkpoint_files.weight_sets import best_set
 from lightning_modules.classifier import Classifier
-from lightning_modules.heads import fit_ends, head_outputs, stem_inputs
+from lightning_modules.heads import fit_ends
+from lightning_modules.input_contract import ARCHITECTURE, unknown_input
 from lightning_modules.saved_model import load_saved
+from lightning_modules.sources.bare import bare_classifier
+from lightning_modules.sources.huggingface import from_huggingface
 from lightning_modules.sources.request import Request
-from lightning_modules.weights_file import load_exactly, named_for, read_weights
+from lightning_modules.weights_choice import choice_notes, weights_for
+from lightning_modules.weights_file import WeightsFile, load_exactly, read_weights
 
 
 def from_checkpoint(request: Request) -> Classifier:
-    """`checkpoint:FILE` with `--arch`: weights of torch, Lightning, safetensors; or our folder."""
+    """`checkpoint:FILE` with `--arch`: weights of any kind; or a file or folder with a network."""
     path = Path(request.rest).expanduser()
-    if path.is_dir():
-        return load_saved(path)
-    file = read_weights(path, request.trust_pickle)
+    kind = file_kind(path)
+    if kind is Kind.ASSAY:
+        return load_saved(path, request.trust_pickle)
+    if kind is Kind.HUGGING_FACE and request.arch is None:
+        return from_huggingface(replace(request, rest=str(path)))
+    if kind is Kind.ONNX or (kind in NETWORKS and request.arch is None):
+        return sealed(path, request)
+    if kind is Kind.MLFLOW:
+        return from_checkpoint(replace(request, rest=str(logged_file(path, request.trust_pickle))))
+    return _with_weights(read_weights(path, request.trust_pickle, request.weights), request)
+
+
+def _with_weights(file: WeightsFile, request: Request) -> Classifier:
+    """Builds the network and loads the weights that fit it."""
     facts = file.facts or {}
     arch = request.arch or facts.get("architecture")
-    if arch is None and file.module is not None:
-        return _as_pickled(file.module, request)
     if arch is None:
-        raise UserError(
-            f"Expected `--arch` for {str(path)!r}, e.g. cifar_resnet20 or torchvision:resnet18: "
-            f"`assay inspect {path}` guesses it."
+        if file.module is None:
+            raise UserError(_no_architecture(file))
+        return _noted(
+            _as_pickled(file.module, request), file, choice_notes(best_set(file.sets), file.sets)
         )
-    model = build(arch, 10)
-    state = named_for(model, file.state)
-    fit_ends(model, state)
-    load_exactly(model, state, arch, path)
-    return Classifier(
-        model,
-        classes=facts.get("classes") or head_outputs(model),
-        preprocessing=_preprocessing(facts, arch, stem_inputs(model), request.preprocessing),
-        architecture=arch,
-    )
+    made = build(arch, 10)
+    model = made.model if isinstance(made, Classifier) else made
+    weights = weights_for(model, file)
+    fit_ends(model, weights.state)
+    load_exactly(model, weights.state, arch, file.path, weights.advice)
+    return _noted(_known(made, facts, arch, file.path, request), file, weights.notes)
 
 
-def _preprocessing(
-    facts: dict[str, Any], arch: str, channels: int, like: Preprocessing | None
-) -> Preprocessing:
-    """What the file says, else what the architecture's weights usually want, else the data's."""
+def _known(
+    made: nn.Module, facts: Mapping[str, Any], arch: str, path: Path, request: Request
+) -> Classifier:
+    """A classifier that is shown what the user's code or the file says; else of a bare network."""
+    if isinstance(made, Classifier):
+        return made
     if "preprocessing" in facts:
-        return Preprocessing.from_dict(facts["preprocessing"])
-    if "cifar_resnet" in arch:
-        like = None  # the published weights were trained with ImageNet's statistics
-    if like is not None and like.channels != channels:
-        like = None
-    found = preprocessing_of(arch, like)
-    if found.channels == channels:
-        return found
-    return Preprocessing(
-        channels, found.resize, found.crop, mean=(0.0,) * channels, std=(1.0,) * channels
+        return Classifier.rebuilt(made, {**facts, "architecture": arch})
+    return bare_classifier(made, arch, request, path, facts.get("classes"))
+
+
+def _noted(classifier: Classifier, file: WeightsFile, notes: Iterable[str]) -> Classifier:
+    for note in notes:
+        classifier.note(f"{file.path.name}: {note}")
+    return classifier
+
+
+def sealed(path: Path, request: Request) -> Classifier:
+    """A file that holds its own network, as a black box that sees images in [0, 1] as they are."""
+    box = open_black_box(path, request.trust_pickle)
+    channels, height, width = box.contract.image
+    wanted, reasons = unknown_input(1 if channels == 1 else 3)
+    if height and width:
+        wanted = replace(wanted, resize=(height, width))
+        reasons["resize"] = ARCHITECTURE
+    classifier = Classifier(
+        box,
+        classes=box.outputs,
+        preprocessing=wanted,
+        architecture=f"black_box:{path.name}",
+        reasons=reasons,
+    )
+    classifier.note(box.described())
+    if request.arch:
+        classifier.note(
+            f"`--arch {request.arch}` was not used: the weights in an ONNX file are its own"
+        )
+    return classifier
+
+
+def _no_architecture(file: WeightsFile) -> str:
+    path = str(file.path)
+    if file.pickled:
+        return (
+            f"{path!r} is a whole pickled network ({file.pickled}), and loading it could execute "
+            "code: give `--arch` to take its weights only, or say `--trust_pickle true` if the "
+            "file is your own."
+        )
+    beside = file.path.parent / "config.json"
+    folder = f" Or name its folder, checkpoint:{file.path.parent}, which knows." * beside.is_file()
+    return (
+        f"Expected `--arch` for {path!r}, e.g. cifar_resnet20 or torchvision:resnet18: "
+        f"`assay inspect {path}` guesses it.{folder}"
     )
 
 
@@ -64,10 +117,4 @@ def _as_pickled(module: nn.Module, request: Request) -> Classifier:
     """Takes a whole module out of a trusted file; it can be tested but not rebuilt."""
     if isinstance(module, Classifier):
         return module
-    preprocessing = _preprocessing({}, "pickle", stem_inputs(module), request.preprocessing)
-    return Classifier(
-        module,
-        classes=head_outputs(module),
-        preprocessing=preprocessing,
-        architecture=f"pickle:{request.rest}",
-    )
+    return bare_classifier(module, f"pickle:{request.rest}", request)

@@ -5,9 +5,8 @@ from urllib.error import URLError
 import torch
 
 from datamodules.errors import UserError
-from datamodules.preprocessing import Preprocessing
 from lightning_modules.classifier import Classifier
-from lightning_modules.heads import head_outputs
+from lightning_modules.sources.bare import bare_classifier
 from lightning_modules.sources.request import Request
 
 
@@ -25,10 +24,4 @@ def from_hub(request: Request) -> Classifier:
         model = torch.hub.load(repository, name, pretrained=True, trust_repo=True)  # type: ignore[arg-type]
     except (URLError, OSError, RuntimeError, ValueError) as error:
         raise UserError(f"hub:{request.rest} cannot be loaded: {error}.") from error
-    preprocessing = request.preprocessing or Preprocessing(resize=256, crop=224)
-    return Classifier(
-        model,  # type: ignore[arg-type]
-        classes=head_outputs(model),  # type: ignore[arg-type]
-        preprocessing=preprocessing,
-        architecture=f"hub:{request.rest}",
-    )
+    return bare_classifier(model, f"hub:{request.rest}", request)  # type: ignore[arg-type]

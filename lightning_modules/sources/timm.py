@@ -1,9 +1,14 @@
 """timm's models."""
 
+from typing import Any
+
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import imported
 from lightning_modules.classifier import Classifier
+from lightning_modules.heads import stem_inputs
+from lightning_modules.input_contract import WEIGHTS, all_fields
+from lightning_modules.sources.bare import fresh_classifier
 from lightning_modules.sources.request import Request
 
 
@@ -23,19 +28,27 @@ def from_timm(request: Request) -> Classifier:
             f"The weights of timm:{name} cannot be had: {str(error).splitlines()[0]} Use "
             f"checkpoint:FILE with --arch timm:{name}, or timm:{name}@none for random weights."
         ) from error
-    settings = timm.data.resolve_model_data_config(model)
+    if random_weights:
+        return fresh_classifier(model, f"timm:{name}", request, stem_inputs(model))
+    return Classifier(
+        model,
+        classes=getattr(model, "pretrained_cfg", {}).get("label_names") or model.num_classes,
+        preprocessing=_preprocessing(timm.data.resolve_model_data_config(model)),
+        architecture=f"timm:{name}",
+        reasons=all_fields(WEIGHTS),
+    )
+
+
+def _preprocessing(settings: dict[str, Any]) -> Preprocessing:
+    """Reads sizes and normalisation off the weights' own configuration."""
     channels, size = settings["input_size"][0], settings["input_size"][-1]
-    preprocessing = Preprocessing(
+    resized = int(size / settings["crop_pct"])
+    squashed = settings.get("crop_mode") == "squash"
+    return Preprocessing(
         channels=channels,
-        resize=int(size / settings["crop_pct"]),
+        resize=(resized, resized) if squashed else resized,
         crop=size,
         interpolation=settings["interpolation"],
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),
-    )
-    return Classifier(
-        model,
-        classes=model.num_classes,
-        preprocessing=preprocessing,
-        architecture=f"timm:{name}",
     )

@@ -8,6 +8,7 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
 from datamodules.errors import UserError
+from lightning_modules.black_box import require_layers
 from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.recover.atlas import ATLASES, open_atlas
@@ -93,6 +94,7 @@ def recover(
         )  # fmt: skip
         opened = study.open_data(data)
         classifier = study.open_model(model, opened)
+        require_layers(classifier, "Recovery")
         planned = [(Original.of(classifier, opened, stored_in, limit), plan)]
         stages, name = probes or ["clean"], study.name(model_facts(classifier)["name"], damage)
     for original, plan in planned:

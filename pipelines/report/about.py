@@ -73,6 +73,8 @@ def model_facts(classifier: Classifier) -> dict[str, Any]:
         "digest": weights_digest(classifier)[:16],
         "classes": list(classifier.classes),
         "input": classifier.preprocessing.as_dict(),
+        "input_told": classifier.input_line,
+        "answers": classifier.facts.get("answers", "logits"),
     }
 
 

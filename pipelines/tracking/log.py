@@ -49,6 +49,8 @@ def parameters_of(result: Result) -> dict[str, Any]:
     parameters: dict[str, Any] = {"seed": about.seed}
     for name in ("source", "architecture", "parameters", "digest"):
         parameters[f"model.{name}"] = _joined([model[name] for model in about.models])
+    if all("input_told" in model for model in about.models):  # older results do not say it
+        parameters["model.input"] = _joined([model["input_told"] for model in about.models])
     parameters["data.name"] = _joined([data.get("title", data["name"]) for data in about.data])
     parameters["data.samples"] = _joined([d["splits"]["test"]["samples"] for d in about.data])
     for name in ("precision", "device"):

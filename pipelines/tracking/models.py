@@ -48,6 +48,7 @@ def _digest(classifier: Classifier) -> str:
             "architecture": classifier.architecture,
             "classes": list(classifier.classes),
             "preprocessing": repr(classifier.preprocessing),
+            "answers": repr(classifier.answers),
         }
     )
 

@@ -9,6 +9,7 @@ from datamodules.errors import UserError
 from datamodules.fractions import with_images
 from datamodules.splits import limited
 from lightning_modules import Classifier
+from lightning_modules.black_box import require_layers
 from pipelines.report.about import model_facts
 from pipelines.study import DataLike, ModelLike, Study, unique
 
@@ -95,6 +96,8 @@ def open_models(
         ).eval()
         for model, arch, origin in zip(models, archs, origins, strict=True)
     ]  # fmt: skip
+    for classifier in loaded:
+        require_layers(classifier, "Transfer")
     called = unique([model_facts(classifier)["name"] for classifier in loaded])
     return [Model(*parts) for parts in zip(called, loaded, origins, strict=True)]
 

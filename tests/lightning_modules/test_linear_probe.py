@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from datamodules import Batch, Preprocessing, UserError
 from lightning_modules import Classifier
 from lightning_modules.features import Features, cached, extract
+from lightning_modules.heads import head_name
 from lightning_modules.linear_probe import STRENGTHS, Regression, fit_linear_probe
 from lightning_modules.newton import Point, newton_cg
 
@@ -146,6 +147,7 @@ def test_tokens_in_front_of_a_head_are_averaged(digits: Batch) -> None:
 
 
 def test_one_forward_an_image(classifier: Classifier, digits: Batch) -> None:
+    head_name(classifier.model)  # is looked for once
     calls = []
     classifier.model.register_forward_hook(lambda *_: calls.append(1))
     extract(classifier, [digits])

@@ -2,8 +2,9 @@
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -42,7 +43,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lenet", "builtin:lenet", 7, (None, None)),
         ("builtin:lenet", "builtin:lenet", 7, (None, None)),
         ("cifar_resnet20", "builtin:cifar_resnet20", 7, ((32, 32), None)),
-        ("torchvision:resnet18@none", "torchvision:resnet18", 7, (256, 224)),
+        ("torchvision:resnet18@none", "torchvision:resnet18", 7, (None, None)),
     ],
 )
 def test_untrained_networks_take_the_classes_of_the_data(
@@ -135,10 +136,10 @@ def test_hugging_face_processors(
 
     package = types.ModuleType("transformers")
     for name, made in (
-        ("AutoModelForImageClassification", Model(48, 2)),
+        ("AutoModelForImageClassification", (Model(48, 2), {"missing_keys": set()})),
         ("AutoImageProcessor", _Processor(**fields)),
     ):
-        loader = types.SimpleNamespace(from_pretrained=lambda _, made=made: made)
+        loader = types.SimpleNamespace(from_pretrained=lambda _, made=made, **__: made)
         setattr(package, name, loader)
     monkeypatch.setitem(sys.modules, "transformers", package)
     classifier = load_classifier("hf:owner/name")
@@ -206,7 +207,7 @@ def test_a_users_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "path", list(sys.path))
     like = Preprocessing(1, (28, 28), mean=(0.3,), std=(0.4,))
     made = load_classifier("python:my_models:net", data_classes=LETTERS, preprocessing=like)
-    assert made.preprocessing == Preprocessing(1, (28, 28), mean=(0.0,), std=(1.0,))
+    assert made.preprocessing == Preprocessing(1, mean=(0.0,), std=(1.0,))
     assert made(torch.rand(2, 1, 28, 28)).shape == (2, 7)
     other = load_classifier("python:my_models:net", data_classes=("x", "y"), new_head=True)
     again = load_classifier(f"checkpoint:{save_classifier(other, tmp_path / 'saved')}")
@@ -225,8 +226,8 @@ def named(*classes: str) -> Classifier:
     [
         (("cat", "dog"), ("cat", "dog"), None),
         (("0", "1"), ("cat", "dog"), None),  # unnamed
-        (("tabby", "hound"), ("cat", "dog"), None),  # other words; nobody can tell
-        (("dog", "cat"), ("cat", "dog"), "but 'model.pt' has the order dog, cat"),
+        (("dog", "cat"), ("cat", "dog"), None),
+        (("tabby", "hound"), ("cat", "dog"), "'model.pt' has 2 (tabby, hound): no name in common"),
         (("a", "b", "c"), ("cat", "dog"), "the data's 2 classes (cat, dog), but 'model.pt' has 3"),
     ],
 )
@@ -236,7 +237,7 @@ def test_classes_of_model_and_data(
     classifier = named(*own)
     if message is None:
         match_classes(classifier, data)
-        assert classifier.classes == (data if own[0] == "0" else own)
+        assert classifier.classes == data
         return
     with pytest.raises(UserError) as caught:
         match_classes(classifier, data)
@@ -270,6 +271,106 @@ def test_our_own_files_know_everything(save: Save, tmp_path: Path) -> None:
     assert (again.classes, again.preprocessing) == (("x", "y", "z"), GREY)
     image = torch.rand(2, 1, 8, 8)
     assert torch.equal(again.eval()(image), saved.eval()(image))
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """MLflow on a database of its own."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'store.db'}")
+    experiment = mlflow.create_experiment("theirs", (tmp_path / "artifacts").as_uri())
+    mlflow.set_experiment(experiment_id=experiment)
+    yield mlflow
+    mlflow.set_tracking_uri(before)
+
+
+def small(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+
+
+@pytest.mark.slow  # a database is made, and MLflow traces networks
+@pytest.mark.filterwarnings("ignore")
+def test_models_that_others_logged(store: Any, tmp_path: Path) -> None:
+    image, nets = torch.rand(2, 1, 8, 8), [small(seed) for seed in (1, 2)]
+    requirements = {"pip_requirements": []}
+    with store.start_run() as run:
+        store.pytorch.log_model(
+            nets[0],
+            name="first",
+            serialization_format="pt2",
+            input_example=image.numpy(),
+            **requirements,
+        )
+        store.pytorch.log_model(
+            nets[1], name="second", serialization_format="pickle", **requirements
+        )
+    source = f"mlflow:runs:/{run.info.run_id}"
+    with pytest.raises(UserError, match=r"is a whole pickled network .*container"):
+        load_classifier(source)
+    last = load_classifier(source, trust_pickle=True)
+    assert torch.equal(last.model(image), nets[1](image))
+    assert "took the model 'second' that run" in last.notes[-1]
+    assert f"of 2 (also first; {source}/NAME takes another)" in last.notes[-1]
+    with pytest.raises(UserError, match="a program of its own"):
+        load_classifier(f"{source}/first")
+    first = load_classifier(f"{source}/first", trust_pickle=True)
+    torch.testing.assert_close(first(image), nets[0](image), rtol=0, atol=1e-6)
+    with pytest.raises(UserError, match=r"has no model 'frist'\. Did you mean 'first'"):
+        load_classifier(f"{source}/frist")
+    with store.start_run() as empty:
+        pass
+    with pytest.raises(UserError, match="has no model: name one"):
+        load_classifier(f"mlflow:runs:/{empty.info.run_id}")
+
+
+@pytest.mark.slow  # transformers takes seconds to import
+@pytest.mark.filterwarnings("ignore")
+def test_folders_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    labels = {0: "cat", 1: "dog", 2: "cow"}
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        image_size=32, patch_size=8, id2label=labels, label2id={v: k for k, v in labels.items()},
+    )  # fmt: skip
+    network = transformers.ViTForImageClassification(config).eval()
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    for name, flags in (("whole", {}), ("shards", {"max_shard_size": "30KB"})):
+        network.save_pretrained(tmp_path / name, **flags)
+        processor.save_pretrained(tmp_path / name)
+    network.save_pretrained(tmp_path / "bare")
+    image = torch.rand(2, 3, 32, 32)
+    for name in ("whole", "shards", "bare"):
+        loaded = [
+            load_classifier(f"{kind}:{tmp_path / name}").eval() for kind in ("checkpoint", "hf")
+        ]
+        for classifier in loaded:
+            assert torch.equal(classifier.model(image), network(image).logits)
+            assert classifier.classes == ("cat", "dog", "cow")
+            assert classifier.preprocessing.mean == ((0.0,) if name == "bare" else (0.5,)) * 3
+            assert classifier.preprocessing.resize == (32, 32)
+    transformers.ViTModel(config).save_pretrained(tmp_path / "backbone")
+    with pytest.raises(UserError, match="lacks 2 weights of an image classifier"):
+        load_classifier(f"checkpoint:{tmp_path / 'backbone'}")
+    with pytest.raises(UserError, match=r"Or name its folder, checkpoint:.*whole, which knows"):
+        load_classifier(f"checkpoint:{tmp_path / 'whole' / 'model.safetensors'}")
+
+
+@pytest.mark.slow  # timm takes seconds to import
+def test_folders_of_timm(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
+    from timm.models import save_for_hf
+
+    network = timm.create_model("resnet10t", num_classes=4).eval()
+    save_for_hf(network, str(tmp_path / "x"), model_config={"label_names": list("abcd")})
+    classifier = load_classifier(f"checkpoint:{tmp_path / 'x'}").eval()
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(classifier.model(image), network(image))
+    assert (classifier.classes, classifier.preprocessing.crop) == (tuple("abcd"), 176)
 
 
 PUBLISHED = {"20": 932, "32": 944, "44": 950, "56": 943}

@@ -89,7 +89,7 @@ CASES = {
     "one class": ("evaluate --model lenet --data ImageFolder --data.root one", "at least two"),
     "class count": (
         "evaluate --model checkpoint:lenet.pt --arch lenet --data ImageFolder --data.root two",
-        "but 'checkpoint:lenet.pt' has 10: give it a head for them",
+        "but 'checkpoint:lenet.pt' has 10 (0, 1, 2, 3, 4, 5, 6, 7, 8, 9): 10 outputs are not 2",
     ),
     "spoiled files": (
         "evaluate --model lenet --data ImageFolder --data.root spoiled",

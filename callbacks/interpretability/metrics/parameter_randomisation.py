@@ -54,6 +54,7 @@ class ParameterRandomisation:
     ) -> Tensor:
         """Rank correlation `(N, levels)` at each level."""
         found, network = [], network_of(model)
+        model.require_layers("Randomising parameters")
         for level in range(1, self.levels + 1):
             twin = randomised(network, draw.seed, depth=level / self.levels)
             with model.answered_by(twin):

@@ -130,7 +130,7 @@ CASES = {
 }
 
 
-def classifier_of(net: nn.Module) -> Classifier:
+def load_classifier(net: nn.Module) -> Classifier:
     made = Classifier(net, classes=10, preprocessing=GREY, architecture="python:x:net", chunk=32)
     return made.eval().requires_grad_(False)
 
@@ -147,7 +147,7 @@ def rows_of(classifier: Classifier, data: Digits) -> pd.DataFrame:
 def case(request: pytest.FixtureRequest) -> tuple[Classifier, Case]:
     torch.manual_seed(0)
     one = CASES[request.param]
-    return classifier_of(one.make()), one
+    return load_classifier(one.make()), one
 
 
 def inputs_of(classifier: Classifier, images: int, **options: Any) -> Inputs:
@@ -184,7 +184,7 @@ def test_outliers_are_scored(case: tuple[Classifier, Case], tmp_path: Path) -> N
 
 
 def test_features_without_a_head_are_the_answers() -> None:
-    classifier, data = classifier_of(ByHeart()), Digits(limit=20)
+    classifier, data = load_classifier(ByHeart()), Digits(limit=20)
     features = extract(classifier, batches(data, "test", 20, 8), chunk=8)
     assert torch.equal(features.feature, features.logits)
     assert head_of(classifier, features) is None
@@ -195,7 +195,7 @@ def test_a_head_that_is_scaled_behind_is_not_taken_for_the_answers() -> None:
     plain, scaled = mlp(), nn.Sequential(mlp(), Scale())
     found = [
         head_of(one, extract(one, batches(data, "test", 20, 8)))
-        for one in (classifier_of(plain), classifier_of(scaled))
+        for one in (load_classifier(plain), load_classifier(scaled))
     ]
     assert found[0] is not None
     assert torch.equal(found[0][0], plain[3].weight.detach())
@@ -207,7 +207,7 @@ def test_outliers_of_another_size_are_shown_in_the_datas(tmp_path: Path) -> None
         (tmp_path / label).mkdir()
         for i in range(5):
             Image.new("RGB", (20 + i, 30), (40 * i, 9, 9)).save(tmp_path / label / f"{i}.png")
-    inputs = inputs_of(classifier_of(mlp()), 60, limit=24, train_limit=60)
+    inputs = inputs_of(load_classifier(mlp()), 60, limit=24, train_limit=60)
     others = ImageFolder(root=tmp_path)
     others.adopt(as_shown(inputs.classifier, inputs.data))
     stage = measure_outliers(inputs, others, tmp_path)
@@ -237,24 +237,24 @@ def test_wrong_options_are_refused_first(option: str) -> None:
     value, message = WRONG[option]
     options = USUAL | {option.strip(): value}
     with pytest.raises(UserError, match=message):
-        check(inputs_of(classifier_of(mlp()), 300, **options))
+        check(inputs_of(load_classifier(mlp()), 300, **options))
 
 
 def test_too_few_images_and_no_gradient_are_refused_first() -> None:
     with pytest.raises(UserError, match="at least 16 train images in Digits"):
-        check(inputs_of(classifier_of(mlp()), 8, **USUAL))
+        check(inputs_of(load_classifier(mlp()), 8, **USUAL))
     with pytest.raises(UserError, match="can be differentiated by the image"):
-        check(inputs_of(classifier_of(NoGradient()), 60, **USUAL))
+        check(inputs_of(load_classifier(NoGradient()), 60, **USUAL))
 
 
 def test_outliers_that_are_not_there_are_refused_first(tmp_path: Path) -> None:
     away = ImageFolder(root=tmp_path / "nowhere")
     with pytest.raises(UserError, match="The outliers: There is no folder"):
-        check(inputs_of(classifier_of(mlp()), 60, **USUAL), away)
+        check(inputs_of(load_classifier(mlp()), 60, **USUAL), away)
 
 
 def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
-    inputs = inputs_of(classifier_of(mlp()), 60, train_limit=60, false_alarms=0.05)
+    inputs = inputs_of(load_classifier(mlp()), 60, train_limit=60, false_alarms=0.05)
     stage = measure_monitor(inputs, tmp_path)
     assert stage.facts["window"] == 7
     assert "windows of 7 images, not 64" in stage.notes[0]
@@ -262,7 +262,7 @@ def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
 
 def test_the_budget_is_known_before(tmp_path: Path) -> None:
     """What is accepted beforehand is enough afterwards, to the forward."""
-    classifier, least = classifier_of(Reused()), 1
+    classifier, least = load_classifier(Reused()), 1
     try:
         check(inputs_of(classifier, 60, **USUAL | {"forwards": least}))
     except UserError as error:
