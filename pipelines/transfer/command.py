@@ -95,6 +95,9 @@ def transfer(
     tasks = open_tasks(study, sets, limit)
     loaded = open_models(study, several, tasks, sources)
     pairs = {(m.name, t.name): make_pair(study, m, t, parts, seeds) for m in loaded for t in tasks}
+    for model in loaded:  # on data of its own classes where there are any
+        mine = sorted((p for p in pairs.values() if p.model is model), key=lambda p: not p.own_head)
+        study.meet(model.classifier, mine[0].data)
     names = [[one.name for one in group] for group in (loaded, tasks)]
     transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
     origins = {model.name: make_source(study, model) for model in loaded}

@@ -17,6 +17,7 @@ from datamodules.fractions import Fraction, labelled, with_images
 from datamodules.images import Images
 from datamodules.preprocessing import CONVERSIONS, Preprocessing
 from lightning_modules import Classifier
+from lightning_modules.class_names import same_task
 from lightning_modules.features import Features, cached, extract
 from lightning_modules.heads import head_name, replace_head
 from pipelines.study import Study
@@ -50,8 +51,9 @@ class Pair:
 
     @property
     def own_head(self) -> bool:
-        """Whether the model's head answers the data's classes; a mere equal number is no reason."""
-        return self.model.classifier.classes == self.classes
+        """Whether the model's head answers the data's classes; see `same_task`."""
+        source = self.model.source.data.name if self.model.source else ""
+        return same_task(self.model.classifier.classes, self.classes, source, self.task.data.name)
 
     @property
     def pool(self) -> Images:
@@ -127,10 +129,11 @@ class Pair:
             size = f"resized to {shown.resize}" if shown.resize else ""
             adapted.append(f"{size} cropped to {shown.crop}".strip() if shown.crop else size)
         if not self.own_head:
-            adapted.append(
-                f"{len(self.model.classifier.classes)} source classes, other than these "
-                f"{len(self.classes)}: untouched reads them by LEEP's empirical conditional"
-            )
+            own, source = self.model.classifier.classes, self.model.source
+            others = f"{len(own)} source classes, other than these {len(self.classes)}"
+            if own == self.classes and source is None:
+                others = "equal numbers are no equal classes unless `--sources` says so"
+            adapted.append(f"{others}: untouched reads them by LEEP's empirical conditional")
         return adapted
 
     def _file(self, split: str) -> Path:
