@@ -23,6 +23,7 @@ from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier, load_classifier
 from lightning_modules.input_contract import InputContract
 from lightning_modules.sources import match_classes
+from lightning_modules.trainer import made_trainer
 from pipelines.arguments import typed_command
 from pipelines.cells import Cells
 from pipelines.door import meet
@@ -42,7 +43,6 @@ from pipelines.tracking import (
 )
 from pipelines.tracking.log import log_result
 from pipelines.tracking.store import resolved_uri
-from pipelines.trainer import made_trainer
 
 ModelLike = str | nn.Module
 """A source such as `torchvision:resnet18`, or a network."""

@@ -23,11 +23,11 @@ from lightning_modules import (
     save_classifier,
     weight_average,
 )
+from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.cells import Cell
 from pipelines.study import Study
 from pipelines.tracking import Run, TrackingError
 from pipelines.tracking.logger import RunLogger
-from pipelines.trainer import made_trainer, uninterrupted
 
 TRAINER: dict[str, Any] = {
     "max_epochs": 5,

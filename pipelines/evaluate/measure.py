@@ -9,10 +9,10 @@ from callbacks.results import ProbeResult, check_settings
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier
+from lightning_modules.trainer import uninterrupted
 from pipelines.evaluate.presets import PRESETS
 from pipelines.evaluate.result import Evaluation
 from pipelines.study import Study
-from pipelines.trainer import uninterrupted
 
 TRAINER = {
     "enable_checkpointing": False,

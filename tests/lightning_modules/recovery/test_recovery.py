@@ -12,7 +12,7 @@ from datamodules.errors import UserError
 from lightning_modules import Classifier, DivergedError, Tuning
 from lightning_modules.recovery import Ranges, Recovery, clipped, reestimate
 from lightning_modules.recovery.batch_norm import NotApplicableError
-from pipelines.trainer import made_trainer
+from lightning_modules.trainer import made_trainer
 
 
 def classifier(seed: int = 0) -> Classifier:
