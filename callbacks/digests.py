@@ -5,6 +5,7 @@ import importlib.metadata
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.classifier import Classifier
+
 _HOME = Path(__file__).resolve().parent
 _SIMPLE = (bool, int, float, str, bytes, type(None), torch.dtype, torch.Size)
-# Of a module; none of them changes an answer, or another part of the key has it.
-_NO_MATTER = frozenset(
-    {"training", "source", "notes", "chunk", "architecture", "facts", "reasons", "scale"}
-)
+# Of a classifier; none of them changes an answer, or `answers` and `preprocessing` have it.
+_NO_MATTER = frozenset({"source", "notes", "chunk", "architecture", "facts", "reasons", "scale"})
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -43,8 +44,9 @@ def model_digest(module: nn.Module) -> str:
             _add(digest, name, tensor)
     for name, part in module.named_modules(remove_duplicate=False):
         digest.update(f"{name} {type(part).__qualname__} {part.extra_repr()}".encode())
+        ignored = {"training"} | (_NO_MATTER if isinstance(part, Classifier) else set())
         for attribute, value in sorted(vars(part).items()):
-            if not attribute.startswith("_") and attribute not in _NO_MATTER:
+            if not attribute.startswith("_") and attribute not in ignored:
                 _add_value(digest, f"{name}.{attribute}", value)
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             _add_value(digest, f"{name} extra state", part.get_extra_state())
@@ -63,8 +65,8 @@ def answers_digest(answers: Tensor) -> str:
 def source_digest(*classes: type) -> str:
     """Hashes the source of classes with what it leans on, to 64 hex digits.
 
-    Of Assay's own, the files of the family and of `callbacks/`; of the user's, every file of the
-    same folder that is imported; of an installed package, its name and version.
+    Of Assay's own, the files of the family and of `callbacks/`, or the file itself; of the user's,
+    every file of the same folder that is imported; of an installed package, its name and version.
     """
     files: set[Path] = set()
     versions: set[str] = set()
@@ -102,6 +104,8 @@ def _add(digest: Any, name: str, tensor: Tensor) -> None:
 
 def _add_value(digest: Any, name: str, value: Any) -> None:
     """Adds what is plain; other objects are their modules' or their sources' business."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
     if isinstance(value, Tensor):
         _add(digest, name, value)
     elif isinstance(value, np.ndarray):
@@ -121,12 +125,15 @@ def _file_of(kind: type) -> Path | None:
         return None
 
 
+def _is_ours(file: Path) -> bool:
+    rooms = ("callbacks", "lightning_modules", "datamodules")
+    home = _HOME.parent
+    return file.is_relative_to(home) and file.relative_to(home).parts[0] in rooms
+
+
 def _is_installed(file: Path) -> bool:
-    ours = file.is_relative_to(_HOME.parent) and file.relative_to(_HOME.parent).parts[0] in (
-        "callbacks", "lightning_modules", "datamodules",
-    )  # fmt: skip
     standard = Path(inspect.getfile(inspect)).resolve().parent
-    return not ours and (
+    return not _is_ours(file) and (
         "site-packages" in file.parts or "dist-packages" in file.parts
         or file.is_relative_to(standard)
     )  # fmt: skip
@@ -140,6 +147,8 @@ def _neighbours(file: Path) -> Iterator[Path]:
         yield from family.rglob("*.py") if family.is_dir() else ()
         return
     yield file
+    if _is_ours(file):
+        return  # what of us is imported differs from command to command; answers are hashed too
     for module in list(sys.modules.values()):
         other = getattr(module, "__file__", None)
         if other and other.endswith(".py"):
