@@ -160,7 +160,8 @@ def test_an_interrupted_matrix_goes_on(
         real(outcome, *rest)
 
     monkeypatch.setattr(cell_module, "_measure", watched)
-    line = words(lenet, f"--data Digits --sources Digits --modes probe --fractions 1/class 60 {UNTRACKED}")
+    asked = "--data Digits --sources Digits --modes probe --fractions 1/class 60"
+    line = words(lenet, f"{asked} {UNTRACKED}")
     code, _, err = assay(*line)
     assert (code, "the same command goes on" in err) == (130, True)
     monkeypatch.setattr(
