@@ -18,6 +18,7 @@ from lightning_modules.cifar_resnet import (
     cifar_resnet44,
     cifar_resnet56,
 )
+from lightning_modules.huggingface_logits import Logits
 from lightning_modules.lenet import LeNet
 from lightning_modules.unwrapping import unwrapped
 
@@ -98,8 +99,6 @@ def _timm(name: str, classes: int, channels: int) -> nn.Module:
 
 
 def _huggingface(name: str, classes: int, channels: int) -> nn.Module:
-    from lightning_modules.sources.huggingface import Logits
-
     transformers = imported("transformers", "hf")
     config = transformers.AutoConfig.from_pretrained(name, num_labels=classes)
     return Logits(transformers.AutoModelForImageClassification.from_config(config))

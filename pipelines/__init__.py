@@ -1,24 +1,16 @@
 """Pipelines: what a user runs, each readable from top to bottom.
 
 `from pipelines import evaluate, fine_tune, recover, transfer, distill, explain, report` are the
-commands as typed functions; nothing heavy is imported before the first of them is asked for.
+commands as functions, typed in `__init__.pyi`; nothing heavy is imported before the first of them
+is asked for.
 """
 
 import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pipelines.distill.command import distill
-    from pipelines.evaluate.command import evaluate
-    from pipelines.explain.command import explain
-    from pipelines.fine_tune.command import fine_tune
-    from pipelines.recover.command import recover
-    from pipelines.report.command import report
-    from pipelines.transfer.command import transfer
-
-__all__ = ["distill", "evaluate", "explain", "fine_tune", "recover", "report", "transfer"]
+_COMMANDS = ("distill", "evaluate", "explain", "fine_tune", "recover", "report", "transfer")
 
 
 class _Commands(ModuleType):
@@ -28,7 +20,7 @@ class _Commands(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        if name not in __all__:
+        if name not in _COMMANDS:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         from pipelines.cli import other_project
 
@@ -39,7 +31,7 @@ class _Commands(ModuleType):
         return command
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in __all__ or not isinstance(value, ModuleType):
+        if name not in _COMMANDS or not isinstance(value, ModuleType):
             super().__setattr__(name, value)
 
 

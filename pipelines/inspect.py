@@ -54,9 +54,9 @@ def _reading(line: dict[str, Any]) -> str:
 
 def _tried(chosen: Namespace, inspection: Inspection) -> dict[str, Any]:
     """Loads the model and answers some images under the usual readings."""
+    from callbacks.door import door_check
     from datamodules import open_data
     from lightning_modules import load_classifier
-    from pipelines.door import door_check
 
     data = open_data(chosen.data)
     guessed = None if inspection.brings_network else inspection.architecture

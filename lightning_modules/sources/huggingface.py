@@ -6,35 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 from lightning_modules.architectures import build, imported
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends, head_outputs
+from lightning_modules.huggingface_logits import Logits
 from lightning_modules.input_contract import WEIGHTS, all_fields, unknown_input
 from lightning_modules.sources.request import Request
 from lightning_modules.weights_choice import weights_for
 from lightning_modules.weights_file import load_exactly, read_weights
 
 _INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow counts them
-
-
-class Logits(nn.Module):
-    """Unwraps the logits from the output object of a transformers model.
-
-    Args:
-        model: an image classifier of transformers.
-    """
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor:
-        """From `(N, C, H, W)` to logits `(N, K)`."""
-        return self.model(pixel_values=image).logits
 
 
 def from_huggingface(request: Request) -> Classifier:

@@ -14,7 +14,6 @@ from callbacks.digests import model_digest
 from lightning_modules import Classifier, DivergedError
 from lightning_modules.distillation import largest
 from lightning_modules.trainer import device_flags
-from pipelines.cells import Cell
 from pipelines.distill.answers import answer_test, clean_rows
 from pipelines.distill.controls import CONTROLS, TITLES
 from pipelines.distill.footprint import Footprint, footprint, timed
@@ -25,6 +24,7 @@ from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
+from pipelines.study.cells import Cell
 
 _VERSION = 1
 """To be raised with whatever changes a number that is measured here."""

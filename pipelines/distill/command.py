@@ -9,7 +9,6 @@ from typing_extensions import Unpack  # Python 3.10 has none
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Perturb, Tuning
 from lightning_modules.distillation import DistillationRecipe
-from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.distill.cell import measure_models, train_models
 from pipelines.distill.controls import CONTROLS
@@ -18,7 +17,8 @@ from pipelines.distill.plan import Plan, adopted, make_plan
 from pipelines.distill.result import DistillationResult
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
-from pipelines.training import TRAINER
+from pipelines.study.arguments import parse
+from pipelines.study.training import TRAINER
 
 
 def main(words: list[str]) -> int:

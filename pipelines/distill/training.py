@@ -11,7 +11,7 @@ from lightning_modules.distillation import Distillation, DistillationRecipe, Tea
 from pipelines.distill.model import TrainedModel, titled
 from pipelines.distill.plan import Plan
 from pipelines.study import Study, slug
-from pipelines.training import shuffled, trained_weights
+from pipelines.study.training import shuffled, trained_weights
 
 
 def train_student(

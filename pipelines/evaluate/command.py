@@ -5,11 +5,11 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
-from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
 from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.study.arguments import parse
 
 
 def main(words: list[str]) -> int:

@@ -13,10 +13,10 @@ import torch
 
 from callbacks.digests import model_digest
 from callbacks.queries import Queries
-from pipelines.cells import Cell, Cells
 from pipelines.explain.inputs import Inputs
 from pipelines.report.result import Parts, load_parts, save_parts
 from pipelines.study import Study
+from pipelines.study.cells import Cell, Cells
 
 _VERSION = 1
 """Raised whenever a stage would measure other numbers: stored cells are then not reused."""

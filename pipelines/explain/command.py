@@ -6,7 +6,6 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
-from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
 from pipelines.explain.changes import compared_models
@@ -17,6 +16,7 @@ from pipelines.explain.result import Explanation
 from pipelines.explain.score import check_budget
 from pipelines.explain.stages import measure_stages
 from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.study.arguments import parse
 
 
 def main(words: list[str]) -> int:

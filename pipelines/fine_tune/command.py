@@ -6,11 +6,11 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from lightning_modules import Classifier, FineTuning, Perturb, Tuning
 from lightning_modules.trainer import device_flags
-from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.study import DataLike, ModelLike, Options, Study
-from pipelines.training import TRAINER, trained_weights
+from pipelines.study.arguments import parse
+from pipelines.study.training import TRAINER, trained_weights
 
 
 def main(words: list[str]) -> int:

@@ -10,12 +10,12 @@ from callbacks.digests import model_digest
 from datamodules import CIFAR10, MNIST
 from datamodules.errors import UserError
 from lightning_modules import FineTuning, Tuning, save_classifier
-from pipelines.cells import Cell
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
 from pipelines.study import DataLike, ModelLike, Study
-from pipelines.training import load_weights, train_steps
+from pipelines.study.cells import Cell
+from pipelines.study.training import load_weights, train_steps
 
 _FOR_DATA = (
     "retrain_all", "retrain_last", "recollect", "pretraining_part", "drop_suspects", "distil",

@@ -17,7 +17,6 @@ from callbacks.digests import classes_in, source_digest
 from datamodules import ImageDataModule
 from lightning_modules import Classifier, Tuning, save_classifier
 from lightning_modules.recovery import Recovery
-from pipelines.cells import Cell
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.recover.damages import CONTROLS, Damaged, control, damaged_by
 from pipelines.recover.original import Original
@@ -25,7 +24,8 @@ from pipelines.recover.plan import Plan, Task
 from pipelines.recover.row import OutOfMemoryError, repaired
 from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
-from pipelines.training import load_weights, shuffled, train_steps
+from pipelines.study.cells import Cell
+from pipelines.study.training import load_weights, shuffled, train_steps
 
 VERSION = 1
 """Of what a row says; cells of other versions are measured again."""

@@ -10,7 +10,6 @@ from callbacks import Probe
 from datamodules.errors import UserError
 from lightning_modules.black_box import require_layers
 from lightning_modules.trainer import device_flags
-from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.recover.atlas import ATLASES, open_atlas
 from pipelines.recover.cell import Experiment
@@ -21,6 +20,7 @@ from pipelines.recover.result import Recoverability
 from pipelines.recover.strategies import checked_strategies
 from pipelines.report.about import model_facts
 from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.study.arguments import parse
 
 TRAINER = {"enable_model_summary": False}
 

@@ -10,7 +10,7 @@ from lightning_modules import Classifier
 from lightning_modules.recovery import Recovery, Trainable
 from pipelines.recover.original import answers
 from pipelines.recover.repair import Repair
-from pipelines.training import shuffled, train_steps
+from pipelines.study.training import shuffled, train_steps
 
 
 class AccuracyCurve(L.Callback):

@@ -17,10 +17,9 @@ from datamodules.fractions import held_out
 from lightning_modules import Classifier
 from lightning_modules.blocks import blocks
 from lightning_modules.linear_probe import fit_linear_probe
-from pipelines import cells
 from pipelines.evaluate.measure import budget_of, measure, prepare_probes
 from pipelines.report.result import save_result
-from pipelines.study import Study
+from pipelines.study import Study, cells
 from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import TRAINED, Recipe
 from pipelines.transfer.source import Source

@@ -9,12 +9,12 @@ from typing_extensions import Unpack  # Python 3.10 has none
 from datamodules.errors import UserError
 from datamodules.fractions import Fraction
 from lightning_modules import Tuning
-from pipelines.arguments import parse
 from pipelines.cli import COMMANDS
 from pipelines.report.about import About
 from pipelines.report.plan import plan_sheet
 from pipelines.report.terminal import print_sheet
 from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.study.arguments import parse
 from pipelines.transfer.cell import Outcome
 from pipelines.transfer.grid import Grid, PairFacts
 from pipelines.transfer.pair import Pair, make_pair

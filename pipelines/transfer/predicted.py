@@ -6,7 +6,7 @@ from callbacks.transfer import predicted_transfer
 from datamodules.fractions import held_out
 from datamodules.splits import limited
 from lightning_modules.linear_probe import fit_linear_probe
-from pipelines import cells
+from pipelines.study import cells
 from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import VERSION
 

@@ -16,7 +16,7 @@ from lightning_modules import Classifier, DivergedError, FineTuning
 from lightning_modules.blocks import blocks
 from lightning_modules.l2_sp import L2SPTuning
 from lightning_modules.staged import StagedTuning, Unfreezing, unfrozen_by
-from pipelines.training import BestEpoch, train
+from pipelines.study.training import BestEpoch, train
 from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import Recipe
 

@@ -14,11 +14,11 @@ from datamodules import Digits
 from lightning_modules import Classifier, DivergedError, Tuning, load_classifier
 from lightning_modules.distillation import DistillationRecipe
 from pipelines import distill
-from pipelines.arguments import parse
 from pipelines.distill import command as module
 from pipelines.distill.answers import answer_test, clean_rows
 from pipelines.distill.controls import CONTROLS, TITLES
 from pipelines.distill.plan import usual_attack
+from pipelines.study.arguments import parse
 
 Assay = Callable[..., tuple[int, str, str]]
 

@@ -19,7 +19,6 @@ from callbacks.monitoring.leftovers import hooks_left
 from callbacks.rows import outcome_columns
 from datamodules import Digits
 from lightning_modules import Classifier, load_classifier
-from pipelines.cells import Cells
 from pipelines.explain.cell import Stages
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.monitoring import drifting
@@ -27,6 +26,7 @@ from pipelines.explain.plan import Plan
 from pipelines.explain.result import Explanation
 from pipelines.explain.score import measure_score
 from pipelines.report.result import load_result
+from pipelines.study.cells import Cells
 
 SEEDS = (1, 2, 3, 4, 5)
 Assay = Callable[..., tuple[int, str, str]]

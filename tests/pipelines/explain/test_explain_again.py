@@ -135,8 +135,8 @@ def explained(
     """With other images as outliers, and the same with other settings; drawn in a test alone."""
     root = tmp_path_factory.mktemp("explained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.study.save_png", lambda *_: None)
-        patch.setattr("pipelines.study.write_page", lambda *_: None)
+        patch.setattr("pipelines.study.study.save_png", lambda *_: None)
+        patch.setattr("pipelines.study.study.write_page", lambda *_: None)
         one = asked(lenet, root, outliers=Digits(limit=64))
         other = asked(lenet, root, 48, outliers=Digits(limit=64))
     return one, other, root

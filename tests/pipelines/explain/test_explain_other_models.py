@@ -18,13 +18,13 @@ from callbacks.rows import outcome_columns
 from datamodules import Digits, ImageFolder, Preprocessing, UserError
 from lightning_modules import Classifier
 from lightning_modules.features import extract
-from pipelines.cells import Cells
 from pipelines.explain.cell import Stages
 from pipelines.explain.inputs import Inputs, batches
 from pipelines.explain.monitoring import measure_monitor
 from pipelines.explain.outliers import as_shown, head_of, measure_outliers
 from pipelines.explain.plan import Plan
 from pipelines.explain.score import check_budget, measure_score
+from pipelines.study.cells import Cells
 
 GREY = Preprocessing(channels=1, mean=(0.3,), std=(0.4,))
 

@@ -31,7 +31,7 @@ from pipelines.recover.row import repaired
 from pipelines.recover.strategies import STRATEGIES, checked_strategies
 from pipelines.recover.table import recommended, summarised
 from pipelines.recover.training import grid
-from pipelines.training import shuffled, train_steps
+from pipelines.study.training import shuffled, train_steps
 
 EACH = pytest.mark.parametrize("name", list(STRATEGIES))
 EFFORT = Effort(steps=6, images=64, points=3)

@@ -24,8 +24,8 @@ from pipelines.evaluate.result import Evaluation
 from pipelines.report.figures import save_png
 from pipelines.report.page import write_page
 from pipelines.report.result import save_result, summary_metrics
+from pipelines.study.log import log_result
 from pipelines.tracking import started
-from pipelines.tracking.log import log_result
 from pipelines.tracking.logger import RunLogger
 from pipelines.tracking.run import Run, checked
 from pipelines.tracking.store import Store, TrackingError, open_store

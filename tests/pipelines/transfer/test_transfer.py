@@ -37,8 +37,8 @@ UNTRACKED = "--tracking.enabled false"
 @pytest.fixture
 def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than measuring here."""
-    monkeypatch.setattr("pipelines.study.write_page", lambda results, file: file)
-    monkeypatch.setattr("pipelines.study.save_png", lambda figure, file: None)
+    monkeypatch.setattr("pipelines.study.study.write_page", lambda results, file: file)
+    monkeypatch.setattr("pipelines.study.study.save_png", lambda figure, file: None)
 
 
 def words(lenet: Path, more: str) -> list[str]:

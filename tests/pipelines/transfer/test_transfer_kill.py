@@ -72,8 +72,8 @@ def tables(home: Path) -> dict[str, pd.DataFrame]:
 def check(home: Path, lenet: Path, tmp: Path, before: dict[str, int]) -> set[int]:
     """Compares with a matrix that nobody disturbed, and returns how often a run was made."""
     with pytest.MonkeyPatch.context() as patch:  # drawing takes longer than measuring here
-        patch.setattr("pipelines.study.write_page", lambda results, file: file)
-        patch.setattr("pipelines.study.save_png", lambda figure, file: None)
+        patch.setattr("pipelines.study.study.write_page", lambda results, file: file)
+        patch.setattr("pipelines.study.study.save_png", lambda figure, file: None)
         finish(home, lenet, tmp)
     after = cells(home)
     assert len(after) == 6, "2 models x (untouched, full, scores)"

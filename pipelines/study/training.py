@@ -24,8 +24,8 @@ from lightning_modules import (
     weight_average,
 )
 from lightning_modules.trainer import made_trainer, uninterrupted
-from pipelines.cells import Cell
 from pipelines.study import Study
+from pipelines.study.cells import Cell
 from pipelines.tracking import Run, TrackingError
 from pipelines.tracking.logger import RunLogger
 

@@ -133,7 +133,7 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
     parser.set_defaults({f"trainer.{name}": value for name, value in trainer.items()})
     if "options" in own:
-        from pipelines.study import DEFAULTS, Tracking  # which parses no command line
+        from pipelines.study.options import DEFAULTS, Tracking
 
         plain = {k: v for k, v in DEFAULTS.items() if k not in ("trainer", "config", "tracking")}
         parser.set_defaults(plain)
