@@ -29,7 +29,7 @@ def explain(
     model: ModelLike,
     data: DataLike,
     outliers: DataLike | None = None,
-    probes: list[str | Probe] | None = None,
+    probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
     forwards: int = 500,
     limit: int = 1000,

@@ -46,7 +46,7 @@ class Experiment:
         study: Study,
         original: Original,
         plan: Plan,
-        probes: Sequence[str | Probe] | None = None,
+        probes: Sequence[Probe | str] | None = None,
     ) -> None:
         self.study, self.original, self.plan, self.probes = study, original, plan, probes
         self._latest: tuple[tuple[Any, ...], Damaged] | None = None

@@ -47,7 +47,7 @@ def recover(
     limit: int = 2000,
     atlas: Literal["none", "quick", "small"] = "none",
     atlas_root: Path | None = None,
-    probes: list[str | Probe] | None = None,
+    probes: list[Probe | str] | None = None,
     **options: Unpack[Options],
 ) -> Recoverability:
     """Damages a model, repairs it in several ways, and measures what came back at what cost.

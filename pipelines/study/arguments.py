@@ -232,9 +232,7 @@ def _instantiated(parser: ArgumentParser, parsed: Namespace) -> Namespace:
         return parser.instantiate(parsed)
     except (ValueError, TypeError) as error:
         mistakes = [cause for cause in _causes(error) if isinstance(cause, UserError)]
-        if not mistakes:
-            raise
-        raise mistakes[0] from None
+        raise mistakes[0] if mistakes else UserError(str(error)) from None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

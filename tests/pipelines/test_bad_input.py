@@ -131,12 +131,13 @@ def test_mistakes(case: str, things: Path, assay: Assay) -> None:
     assert not (things / "executed").exists()
 
 
-def test_negative_epsilon(things: Path, assay: Assay) -> None:
+@pytest.mark.parametrize("command", ["evaluate", "recover", "explain"])
+def test_negative_epsilon(things: Path, assay: Assay, command: str) -> None:
     (things / "probes.yaml").write_text(
         "probes: [{class_path: callbacks.AdversarialProbe, init_args: {attack: "
         "{class_path: callbacks.FGSM}, epsilons: [-0.1]}}]"
     )
-    code, _, err = assay("evaluate", *LENET.split(), "--config", "probes.yaml")
+    code, _, err = assay(command, *LENET.split(), "--config", "probes.yaml")
     assert code == 2
     assert "finite radii >= 0" in err
 

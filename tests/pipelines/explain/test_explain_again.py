@@ -65,7 +65,8 @@ def begun(home: Path, words: list[str]) -> multiprocessing.process.BaseProcess:
 
 def cells(home: Path) -> dict[str, str]:
     """When each finished cell was measured."""
-    files = (home / "mlruns" / "cells").glob("*/cell.json")
+    every = (home / "mlruns" / "cells").glob("*/cell.json")
+    files = [file for file in every if file.parent.suffix != ".part"]  # being written
     return {file.parent.name: json.loads(file.read_text())["measured"] for file in files}
 
 

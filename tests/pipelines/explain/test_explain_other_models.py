@@ -243,7 +243,7 @@ def test_wrong_options_are_refused_first(option: str) -> None:
 def test_too_few_images_and_no_gradient_are_refused_first() -> None:
     with pytest.raises(UserError, match="at least 16 train images in Digits"):
         check(inputs_of(load_classifier(mlp()), 8, **USUAL))
-    with pytest.raises(UserError, match="can be differentiated by the image"):
+    with pytest.raises(UserError, match="lets no gradient through to the image"):
         check(inputs_of(load_classifier(NoGradient()), 60, **USUAL))
 
 
