@@ -24,6 +24,7 @@ def main(words: list[str]) -> int:
         help="NAME or NAME:FOLDER: load the model and try how it wants to see these images",
     )
     parser.add_argument("--arch", help="with --data: the architecture, where it is not guessed")
+    parser.add_argument("--weights", help="with --data: the set of weights to take, e.g. ema")
     parser.add_argument(
         "--trust_pickle", action="store_true", help="with --data: let the file execute code"
     )
@@ -66,6 +67,7 @@ def _tried(chosen: Namespace, inspection: Inspection) -> dict[str, Any]:
         data_classes=data.classes,
         preprocessing=data.preprocessing,
         trust_pickle=chosen.trust_pickle,
+        weights=chosen.weights,
     ).eval()
     data.adopt(classifier.preprocessing)
     found = door_check(classifier, data)

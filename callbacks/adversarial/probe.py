@@ -12,7 +12,7 @@ from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.adversarial.attack import Attack, AttackResult, Objective
 from callbacks.adversarial.pgd import PGD
-from callbacks.adversarial.threat_models import L2, Linf, ThreatModel
+from callbacks.adversarial.threat_models import L2, Linf, ThreatModel, radius
 from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
@@ -38,8 +38,8 @@ class AdversarialProbe(Probe):
     Args:
         attack: how the ball is searched.
         norm: of the ball round each image; the box [0, 1] is always kept.
-        epsilons: radii in pixel units (images are in [0, 1]); None takes `curve` times the
-            data set's usual radius.
+        epsilons: radii in pixel units (images are in [0, 1]), as numbers or like `8/255`; None
+            takes `curve` times the data set's usual radius.
         curve: multiples of the usual radius.
         targeted: towards which class: the next one, the least likely one, a random one; None
             moves away from the label.
@@ -61,7 +61,7 @@ class AdversarialProbe(Probe):
         self,
         attack: Attack,
         norm: Norm = "linf",
-        epsilons: Sequence[float] | None = None,
+        epsilons: Sequence[float | str] | None = None,
         curve: Sequence[float] = (0.25, 0.5, 1.0, 2.0),
         targeted: Target | None = None,
         objective: Objective = "verdict",
@@ -80,7 +80,7 @@ class AdversarialProbe(Probe):
         self.attack, self.norm, self.targeted = attack, norm, targeted
         self.objective: Objective = objective
         self.curve, self.label = tuple(curve), label
-        self.epsilons = None if epsilons is None else _checked(epsilons)
+        self.epsilons = None if epsilons is None else _checked(epsilons, norm)
         self.headline: float | None = None
         """The data set's usual radius, where it has one."""
 
@@ -130,7 +130,7 @@ class AdversarialProbe(Probe):
         if self.epsilons is None:
             if self.headline is None:
                 raise UserError("Expected `epsilons`, because the data has no usual radius.")
-            self.epsilons = _checked([self.headline * factor for factor in self.curve])
+            self.epsilons = _checked([self.headline * factor for factor in self.curve], self.norm)
 
     def settings(self) -> tuple[Setting, ...]:
         """One for each epsilon, with step 1000·epsilon."""
@@ -233,11 +233,7 @@ def _admitted(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:
     return torch.where(admitted[:, None, None, None], image, origin)
 
 
-def _checked(epsilons: Sequence[float]) -> tuple[float, ...]:
-    epsilons = tuple(sorted(float(epsilon) for epsilon in epsilons))
-    if not epsilons or not all(0 <= epsilon < float("inf") for epsilon in epsilons):
-        raise UserError(
-            f"Expected `epsilons` to be finite radii >= 0 in pixel units (images are in [0, 1]), "
-            f"but got {list(epsilons)}."
-        )
-    return epsilons
+def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:
+    if not epsilons:
+        raise UserError("Expected `epsilons` to be at least one radius, but got none.")
+    return tuple(sorted(radius(epsilon, norm, "epsilons") for epsilon in epsilons))

@@ -2,13 +2,44 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from datamodules.errors import UserError
+
 if TYPE_CHECKING:
     from callbacks.randomness import Draw
+
+
+def radius(given: float | str, norm: str, name: str) -> float:
+    """Reads a radius in pixel units, for images in [0, 1].
+
+    Args:
+        given: a number, or a fraction such as `8/255`.
+        norm: "linf" or "l2".
+        name: of the argument, for the message.
+
+    Raises:
+        UserError: it is none, or an L∞ radius above 1, which holds every image there is.
+    """
+    try:
+        value = float(Fraction(given)) if isinstance(given, str) else float(given)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UserError(
+            f"Expected `{name}` to be finite radii >= 0 in pixel units (images are in [0, 1]), "
+            f"such as 0.03 or 8/255, but got {given!r}."
+        )
+    if norm == "linf" and value > 1:
+        raise UserError(
+            f"Expected `{name}` to be L∞ radii in pixel units, at most 1 (images are in [0, 1]), "
+            f"but got {given}. Of grey levels write {value:g}/255."
+        )
+    return value
 
 
 class ThreatModel(Protocol):

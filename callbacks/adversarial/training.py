@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from callbacks.adversarial.attack import Attack
 from callbacks.adversarial.pgd import PGD
-from callbacks.adversarial.threat_models import L2, Linf
+from callbacks.adversarial.threat_models import L2, Linf, radius
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -17,7 +17,7 @@ class AdversarialTraining:
     """Replaces training images by the worst ones an attack finds (Madry et al. 2018, 1706.06083).
 
     Args:
-        epsilon: radius in pixel units, > 0.
+        epsilon: radius in pixel units, > 0, as a number or like `8/255`.
         norm: "linf" or "l2".
         attack: how the ball is searched; None takes PGD with 7 steps.
         seed: of the random starts.
@@ -25,14 +25,15 @@ class AdversarialTraining:
 
     def __init__(
         self,
-        epsilon: float,
+        epsilon: float | str,
         norm: Literal["linf", "l2"] = "linf",
         attack: Attack | None = None,
         seed: int = 0,
     ) -> None:
-        if not epsilon > 0:
+        length = radius(epsilon, norm, "epsilon")
+        if not length > 0:
             raise UserError(f"Expected `epsilon` to be positive, but got {epsilon}.")
-        self.threat = {"linf": Linf, "l2": L2}[norm](epsilon)
+        self.threat = {"linf": Linf, "l2": L2}[norm](length)
         self.attack = attack or PGD(steps=7)
         self.seed = seed
         self._batches = 0

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules import ImageDataModule
+from lightning_modules.answer_rule import Scale
 from pipelines.tracking import Tracking
 
 ModelLike = str | nn.Module
@@ -32,6 +33,8 @@ class Options(TypedDict, total=False):
         crop: side of the centre crop that it wants; 0 takes all.
         channels: that it takes.
         classes: what the model's outputs are, in their order.
+        answers: what its answers are; default: probabilities are recognised, else logits.
+        weights: set of weights to take where a file holds several, e.g. ema.
         tracking: where runs are logged.
         root: folder that holds `mlruns/`.
         trainer: flags of Lightning's Trainer.
@@ -49,6 +52,8 @@ class Options(TypedDict, total=False):
     crop: int | None
     channels: Literal["grey", "rgb", "bgr"] | None
     classes: list[str] | None
+    answers: Scale | None
+    weights: str | None
     tracking: Tracking
     root: Path
     trainer: dict[str, Any] | None
@@ -58,5 +63,6 @@ class Options(TypedDict, total=False):
 DEFAULTS: Options = {
     "arch": None, "seed": 0, "chunk": 128, "fresh": False, "trust_pickle": False,
     "mean": None, "std": None, "resize": None, "crop": None, "channels": None, "classes": None,
+    "answers": None, "weights": None,
     "tracking": Tracking(), "root": Path(), "trainer": None, "config": "",
 }  # fmt: skip

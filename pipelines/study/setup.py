@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier
+from lightning_modules.answer_rule import Scale
 from lightning_modules.input_contract import InputContract
 from lightning_modules.trainer import made_trainer
 from pipelines.study.arguments import typed_command
@@ -48,6 +49,8 @@ class Setup:
         shown = ("mean", "std", "resize", "crop", "channels")
         self.said = InputContract(**{name: chosen[name] for name in shown})
         self.classes: list[str] | None = chosen["classes"]
+        self.answers: Scale | None = chosen["answers"]
+        self.weights: str | None = chosen["weights"]
         self.seed: int = chosen["seed"]
         self.chunk: int = chosen["chunk"]
         self.fresh: bool = chosen["fresh"]

@@ -79,7 +79,7 @@ class Subjects(Setup):
         classifier = load_classifier(
             model, arch=arch, data_classes=classes, preprocessing=data.preprocessing,
             new_head=new_head, trust_pickle=self.trust_pickle, said=self.said,
-            classes=self.classes,
+            classes=self.classes, scale=self.answers, weights=self.weights,
         )  # fmt: skip
         classifier.chunk = self.chunk
         self.models.append(classifier)

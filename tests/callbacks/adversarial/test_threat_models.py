@@ -5,9 +5,11 @@ import pytest
 import torch
 from scipy import stats
 
-from callbacks.adversarial import L2, Linf
+from callbacks.adversarial import FGSM, L2, AdversarialProbe, AdversarialTraining, Linf
+from callbacks.adversarial.probe import Norm
 from callbacks.adversarial.threat_models import ThreatModel
 from callbacks.randomness import Draw
+from datamodules.errors import UserError
 
 BALLS: list[ThreatModel] = [Linf(0.1), L2(0.8)]
 EACH = pytest.mark.parametrize("ball", BALLS, ids=str)
@@ -64,3 +66,30 @@ def test_steepest_steps() -> None:
     tiny = torch.tensor([3e-30, -4e-30, 0.0, 0.0]).reshape(1, 1, 2, 2)
     torch.testing.assert_close(L2(1.0).ascent(tiny).flatten(), torch.tensor([0.6, -0.8, 0, 0]))
     assert L2(1.0).ascent(torch.zeros(2, 1, 2, 2)).abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "norm", "value"),
+    [("8/255", "linf", 8 / 255), (0.3, "linf", 0.3), ("0.5", "l2", 0.5), (3, "l2", 3.0)],
+)
+def test_radii_as_people_write_them(given: float | str, norm: Norm, value: float) -> None:
+    assert AdversarialProbe(FGSM(), norm, [given]).epsilons == (value,)
+    assert AdversarialTraining(given, norm).threat.epsilon == value
+
+
+@pytest.mark.parametrize(
+    ("given", "norm", "message"),
+    [
+        (8, "linf", r"write 8/255"),
+        ("300/255", "linf", "at most 1"),
+        ("8/0", "linf", "such as 0.03 or 8/255"),
+        ("eight", "l2", "such as 0.03 or 8/255"),
+        (float("nan"), "l2", "finite"),
+        (-0.1, "linf", "finite"),
+    ],
+)
+def test_radii_that_are_none(given: float | str, norm: Norm, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        AdversarialProbe(FGSM(), norm, [given])
+    with pytest.raises(UserError, match=message):
+        AdversarialTraining(given, norm)
