@@ -46,7 +46,7 @@ def same_tables(one: Explanation, other: Explanation) -> None:
 def run(home: Path, words: list[str]) -> None:
     import torch
 
-    from pipelines import study
+    from pipelines.study import study
     from pipelines.cli import main
 
     # Pictures take most of the time, and are drawn of what is on disk by then.

@@ -22,7 +22,7 @@ _FORKS.set_forkserver_preload(["pipelines.recover.command", "mlflow", "sklearn.d
 def run(home: Path, words: list[str]) -> None:
     import torch
 
-    from pipelines import study
+    from pipelines.study import study
     from pipelines.cli import main
 
     # Drawing takes most of the time and changes no number.

@@ -14,7 +14,7 @@ from callbacks.damage import Zero
 from datamodules import Digits
 from lightning_modules import load_classifier
 from pipelines import recover
-from pipelines import study as study_module
+from pipelines.study import study as study_module
 from pipelines.recover import cell, row
 from pipelines.recover.atlas import ATLASES, Atlas
 from pipelines.recover.cell import Experiment
