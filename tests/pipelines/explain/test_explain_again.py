@@ -46,8 +46,8 @@ def same_tables(one: Explanation, other: Explanation) -> None:
 def run(home: Path, words: list[str]) -> None:
     import torch
 
-    from pipelines.study import study
     from pipelines.cli import main
+    from pipelines.study import study
 
     # Pictures take most of the time, and are drawn of what is on disk by then.
     study.save_png = lambda *_: None  # type: ignore[assignment]

@@ -22,8 +22,8 @@ _FORKS.set_forkserver_preload(["pipelines.recover.command", "mlflow", "sklearn.d
 def run(home: Path, words: list[str]) -> None:
     import torch
 
-    from pipelines.study import study
     from pipelines.cli import main
+    from pipelines.study import study
 
     # Drawing takes most of the time and changes no number.
     study.write_page = study.save_png = lambda *_: None  # type: ignore[assignment]

@@ -14,7 +14,6 @@ from callbacks.damage import Zero
 from datamodules import Digits
 from lightning_modules import load_classifier
 from pipelines import recover
-from pipelines.study import study as study_module
 from pipelines.recover import cell, row
 from pipelines.recover.atlas import ATLASES, Atlas
 from pipelines.recover.cell import Experiment
@@ -26,6 +25,7 @@ from pipelines.recover.result import Recoverability
 from pipelines.recover.strategies import STRATEGIES, Strategy
 from pipelines.report.result import load_result
 from pipelines.study import Study
+from pipelines.study import study as study_module
 from pipelines.tracking import Tracking
 
 Assay = Callable[..., tuple[int, str, str]]
