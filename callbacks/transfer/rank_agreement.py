@@ -39,7 +39,7 @@ def weighted_tau(
     taus = np.array([_tau(scores[rows], truths[rows]) for rows in distinct])[which.reshape(-1)]
     taus = taus[np.isfinite(taus)]
     low, high = np.quantile(taus, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high)) if low < high else without_ends(value)
+    return Interval(value, float(low), float(high)) if high - low > 1e-9 else without_ends(value)
 
 
 def rank_intervals(

@@ -48,15 +48,17 @@ class Coverage:
 def simulate(case: Case, n: int, repeats: int, seed: int = 0) -> Coverage:
     """Repeats a case; intervals without ends are left out, as they promise nothing."""
     generator = np.random.default_rng([seed, n])
-    found = [case.sample(generator, n) for _ in range(max(100, repeats // case.cost))]
-    ends = np.array([one for one in found if np.isfinite(one.low)]).reshape(-1, 3)
-    marked = np.array([bool(one.mark) for one in found if np.isfinite(one.low)])
+    tries = (case.sample(generator, n) for _ in range(max(100, repeats // case.cost)))
+    found = [one for one in tries if np.isfinite(one.low)]
+    if not found:
+        return Coverage(n, 0, float("nan"), float("nan"), float("nan"))
+    _, low, high = np.array(found).T
+    marked = np.array([bool(one.mark) for one in found])
     slack = 1e-9  # a truth that is an end, such as 0 or 1, may differ by rounding
-    below, above = ends[:, 2] < case.truth - slack, ends[:, 1] > case.truth + slack
+    below, above = high < case.truth - slack, low > case.truth + slack
     missed = below | above
-    return Coverage(
-        n, len(ends), 1 - missed.mean(), float(below.mean()), float((missed & ~marked).mean())
-    )
+    shares = (1 - missed.mean(), below.mean(), (missed & ~marked).mean())
+    return Coverage(n, len(found), *(float(share) for share in shares))
 
 
 def cases() -> list[Case]:
