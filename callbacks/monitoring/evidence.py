@@ -1,6 +1,7 @@
 """What was measured for a part of the monitorability score, and what others would have given."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -77,7 +78,7 @@ class Sample:
         span = means[2] - means[1]
         return float((means[0] - means[1]) / span) if span else 0.0
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether what others would have given is drawn from a posterior, which holds for any n."""
         if self.failure:

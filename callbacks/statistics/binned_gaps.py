@@ -78,11 +78,7 @@ class BinnedGaps:
 
     def _gaps(self, error: float, step: np.ndarray) -> np.ndarray:
         """The gaps seen, moved by a multiple of `step` within what can be, to add up to `error`."""
-        low, high = -(self.gap / step).max(), (self.room / step).max()
-        for _ in range(50):
-            middle = (low + high) / 2
-            if np.clip(self.gap + middle * step, 0, self.room).sum() < error:
-                low = middle
-            else:
-                high = middle
-        return np.clip(self.gap + high * step, 0, self.room)
+        # Their sum is piecewise linear in the multiple; it turns where a gap reaches an end.
+        turns = np.sort(np.concatenate([-self.gap, self.room - self.gap]) / np.tile(step, 2))
+        sums = np.clip(self.gap + turns[:, None] * step, 0, self.room).sum(1)
+        return np.clip(self.gap + np.interp(error, sums, turns) * step, 0, self.room)

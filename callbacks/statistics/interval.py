@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEAST_ROWS = 10
 """Fewer rows than this have no ends, except where a bound of the values makes wide ones hold."""
@@ -70,7 +70,8 @@ def over_draws(intervals: Sequence[Interval], level: float = 0.95) -> Interval:
         return known[0] if known else NOTHING
     value, low, high = np.array(known, dtype=float).T
     middle, half = (low + high) / 2, np.mean(high - low) / 2
-    draws = stats.t.ppf((1 + level) / 2, len(middle) - 1) * stats.sem(middle)
+    error = middle.std(ddof=1) / len(middle) ** 0.5
+    draws = special.stdtrit(len(middle) - 1, (1 + level) / 2) * error
     reach = float(np.hypot(half, draws))
     mark = next((one.mark for one in known if one.mark), "")
     centre = float(middle.mean())

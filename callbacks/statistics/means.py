@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from callbacks.statistics.interval import LEAST_ROWS, NOTHING, Interval, without_ends
-from callbacks.statistics.rates import score_ends
+from callbacks.statistics.rates import rate, score_ends
 from datamodules.errors import UserError
 
 UNBOUNDED = (float("-inf"), float("inf"))
@@ -58,7 +58,7 @@ def mean(
         return Interval(middle, min(low, middle), max(high, middle))
     if len(numbers) < LEAST_ROWS or spread == 0:
         return without_ends(middle)
-    low, high = np.clip(_without_skewness(numbers, level), *bounds)
+    low, high = np.clip(skewness_removed(middle, numbers, level, len(numbers) - 1), *bounds)
     found = Interval(middle, float(low), float(high))
     squares = (numbers - middle) ** 2
     return found.marked(TAIL) if not known and squares.max() > _TOP * squares.sum() else found
@@ -81,7 +81,7 @@ def student(values: ArrayLike, level: float = 0.95) -> Interval:
     middle = float(numbers.mean())
     if np.ptp(numbers) == 0:
         return without_ends(middle)
-    half = float(stats.t.ppf((1 + level) / 2, len(numbers) - 1) * stats.sem(numbers))
+    half = float(special.stdtrit(len(numbers) - 1, (1 + level) / 2) * standard_error(numbers))
     return Interval(middle, middle - half, middle + half)
 
 
@@ -90,8 +90,8 @@ def crossed_mean(values: ArrayLike, level: float = 0.95) -> Interval:
 
     Both are samples of what might have been. The draws' mean square, which holds the noise of
     single answers too, goes with Student's t of the draws, what images vary beyond that noise with
-    that of the images; both halves are added in squares. Shares take Wilson's form at their
-    effective number. Measured coverage .94 to .98, of two draws up to .99; down to .90 where a
+    that of the images; both halves are added in squares. Answers of 0 and 1 take Wilson's form at
+    their effective number. Measured coverage .93 to .98, of two draws up to 1; down to .90 where a
     handful of draws differ more than images do, as they do not come from a normal distribution.
 
     Args:
@@ -99,19 +99,24 @@ def crossed_mean(values: ArrayLike, level: float = 0.95) -> Interval:
         level: of the interval.
 
     Returns:
-        The mean and its interval; values that all lie between 0 and 1 are taken for shares.
+        The mean and its interval, cut at 0 and 1 where all values lie between.
     """
     table = np.atleast_2d(np.asarray(values, float))
-    shares = bool(np.nanmin(table) >= 0 and np.nanmax(table) <= 1)
+    known = table[np.isfinite(table)]
+    answers = bool(np.isin(known, (0, 1)).all())
     if min(table.shape) < 2:
-        return mean(table.flatten(), level, bounds=(0, 1) if shares else UNBOUNDED)
-    middle, half = float(np.nanmean(table)), _crossed_half(table, level)
-    if not shares:
-        return Interval(middle, middle - half, middle + half) if half else without_ends(middle)
-    quantile = stats.norm.ppf((1 + level) / 2)
-    # Answers that never differ say as much as one draw of every image.
-    trials = quantile**2 * middle * (1 - middle) / half**2 if half else table.shape[1]
-    low, high = score_ends(middle, min(trials, table.size), quantile)
+        return rate(int(known.sum()), len(known), level) if answers else mean(known, level)
+    middle, half = float(known.mean()), _crossed_half(table, level)
+    if answers:
+        quantile = special.ndtri((1 + level) / 2)
+        # Answers that never differ say as much as one draw of every image; none say more than all.
+        trials = quantile**2 * middle * (1 - middle) / half**2 if half else table.shape[1]
+        low, high = score_ends(middle, min(trials, len(known)), quantile)
+        return Interval(middle, float(low), float(high))
+    if not half:
+        return without_ends(middle)
+    bounds = (0.0, 1.0) if known.min() >= 0 and known.max() <= 1 else UNBOUNDED
+    low, high = np.clip([middle - half, middle + half], *bounds)
     return Interval(middle, float(low), float(high))
 
 
@@ -123,7 +128,7 @@ def _crossed_half(table: np.ndarray, level: float) -> float:
     noise = np.nansum(rest**2) / ((draws - 1) * (images - 1))
     of_draws = images * by_draw.var(ddof=1)
     of_images = max(0.0, draws * by_image.var(ddof=1) - noise)
-    few, many = stats.t.ppf((1 + level) / 2, [draws - 1, images - 1])
+    few, many = special.stdtrit([draws - 1, images - 1], (1 + level) / 2)
     return float(np.sqrt((few**2 * of_draws + many**2 * of_images) / table.size))
 
 
@@ -139,29 +144,38 @@ def _bayesian_bootstrap(
     return float(low), float(high)
 
 
-def _without_skewness(values: np.ndarray, level: float) -> np.ndarray:
-    """Ends of the mean by Hall's monotone transformation of Student's ratio.
+def skewness_removed(
+    value: float, values: np.ndarray, level: float, freedom: int
+) -> tuple[float, float]:
+    """Ends of a mean by Hall's monotone transformation of Student's ratio.
 
     Removing skewness by transformation (J. R. Stat. Soc. B 54, 1992): with k = skewness / √n the
     ratio t has a skewed distribution, but t + k t²/3 + k² t³/27 + k/6 very nearly Student's.
-    """
-    error = stats.sem(values)
-    k = float(stats.skew(values, bias=False)) / len(values) ** 0.5
-    return values.mean() - error * hall(
-        stats.t.ppf([(1 + level) / 2, (1 - level) / 2], len(values) - 1), k
-    )
-
-
-def hall(ratio: np.ndarray, k: float) -> np.ndarray:
-    """The Student's ratio that Hall's transformation takes to `ratio`.
 
     Args:
-        ratio: quantiles of a symmetrical distribution.
-        k: skewness of the values over the root of their number.
+        value: the estimate that they are the ends of.
+        values: `(N,)` whose mean varies as it does, not all equal.
+        level: of confidence.
+        freedom: degrees of freedom.
     """
-    if abs(k) < 1e-9:
-        return ratio
-    return 3 / k * (np.cbrt(1 + k * (ratio - k / 6)) - 1)
+    n = len(values)
+    k = _skewness(values) / n**0.5
+    quantiles = special.stdtrit(freedom, np.array([(1 + level) / 2, (1 - level) / 2]))
+    ratios = quantiles if abs(k) < 1e-9 else 3 / k * (np.cbrt(1 + k * (quantiles - k / 6)) - 1)
+    low, high = value - standard_error(values) * ratios
+    return float(low), float(high)
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean."""
+    return float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+def _skewness(values: np.ndarray) -> float:
+    """Fisher & Pearson's, adjusted for small samples."""
+    n, apart = len(values), values - values.mean()
+    plain = (apart**3).mean() / (apart**2).mean() ** 1.5
+    return float(plain * (n * (n - 1)) ** 0.5 / (n - 2))
 
 
 def _within(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from callbacks.statistics.interval import NOTHING, Interval
 from callbacks.statistics.means import mean
@@ -75,6 +75,6 @@ def _of_answers(difference: np.ndarray, level: float) -> Interval:
     gained, lost = (difference == 1).sum() + 1, (difference == -1).sum() + 1
     middle = (gained - lost) / n
     spread = np.sqrt(((gained + lost) / n - middle**2) / n)
-    half = stats.norm.ppf((1 + level) / 2) * spread
+    half = special.ndtri((1 + level) / 2) * spread
     low, high = max(-1.0, middle - half), min(1.0, middle + half)
     return Interval(float(difference.mean()), float(low), float(high))

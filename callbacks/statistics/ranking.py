@@ -2,8 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
-from sklearn.metrics import roc_auc_score
+from scipy import special, stats
 
 from callbacks.statistics.interval import Interval, without_ends
 from callbacks.statistics.rates import score_ends
@@ -12,12 +11,15 @@ from callbacks.statistics.rates import score_ends
 def auroc(score: ArrayLike, positive: ArrayLike) -> float:
     """Probability that a positive scores higher than a negative; NaN if one kind is missing.
 
-    Of the raw score: torchmetrics would pass one outside [0, 1] through a sigmoid, which can tie.
+    By the sum of ranks (Mann & Whitney 1947), of the raw score: torchmetrics would pass one outside
+    [0, 1] through a sigmoid, which can tie.
     """
     scores, labels = np.asarray(score, dtype=float), np.asarray(positive, dtype=bool)
     if labels.all() or not labels.any() or not np.isfinite(scores).all():
         return float("nan")
-    return float(roc_auc_score(labels, scores))
+    few = labels.sum()
+    above = stats.rankdata(scores)[labels].sum() - few * (few + 1) / 2
+    return float(above / (few * (len(labels) - few)))
 
 
 def auroc_interval(score: ArrayLike, positive: ArrayLike, level: float = 0.95) -> Interval:
@@ -49,7 +51,7 @@ def auroc_interval(score: ArrayLike, positive: ArrayLike, level: float = 0.95) -
     few = min(m, n)
     shrunk = (value * few + 0.5) / (few + 1)
     trials = shrunk * (1 - shrunk) / errors.sum()
-    low, high = score_ends(value, trials, stats.t.ppf((1 + level) / 2, freedom))
+    low, high = score_ends(value, trials, special.stdtrit(freedom, (1 + level) / 2))
     return Interval(value, float(low), float(high))
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from callbacks.statistics.interval import NOTHING, Interval
 
@@ -53,8 +53,9 @@ def score_ends(share: Any, trials: Any, quantile: Any) -> tuple[Any, Any]:
 
 def _low_end(share: Any, trials: Any, level: float) -> Any:
     hits, misses = share * trials, (1 - share) * trials
-    low = score_ends(share, trials, stats.norm.ppf((1 + level) / 2))[0]
-    poisson = stats.chi2.ppf(1 - level, 2 * np.maximum(hits, _NONE)) / 2
+    low = score_ends(share, trials, special.ndtri((1 + level) / 2))[0]
+    # The mean of Poisson's distribution that reaches as many with probability 1 - level
+    poisson = special.gammaincinv(np.maximum(hits, _NONE), 1 - level)
     low = np.where(hits <= _FEW + _NONE, np.minimum(low, poisson / trials), low)
     low = np.where(misses <= _NONE, ((1 - level) / 2) ** (1 / trials), low)
     return np.where(hits <= _NONE, 0.0, low)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from callbacks.statistics.interval import NOTHING, Interval
 
@@ -29,7 +29,7 @@ def ratio(part: ArrayLike, whole: ArrayLike, level: float = 0.95) -> Interval:
         return NOTHING
     pairs = np.column_stack([np.append(above, [1, 0]), np.append(below, [0, 1])])
     (x, y), n = pairs.mean(0), len(pairs)
-    spread = np.cov(pairs.T) * stats.t.ppf((1 + level) / 2, n - 1) ** 2 / n
+    spread = np.cov(pairs.T) * special.stdtrit(n - 1, (1 + level) / 2) ** 2 / n
     lead, middle, rest = y**2 - spread[1, 1], x * y - spread[0, 1], x**2 - spread[0, 0]
     if lead <= 0:
         return NOTHING

@@ -2,10 +2,9 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from callbacks.statistics.interval import LEAST_ROWS, Interval, without_ends
-from callbacks.statistics.means import hall
+from callbacks.statistics.means import skewness_removed
 
 
 def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
@@ -34,9 +33,7 @@ def aurc_interval(confidence: ArrayLike, correct: ArrayLike, level: float = 0.95
     if n < LEAST_ROWS:
         return without_ends(value)
     parts = _pseudo_values(np.insert(errors, n // 2, 0.5))
-    k = float(stats.skew(parts, bias=False)) / (n + 1) ** 0.5
-    quantiles = stats.t.ppf([(1 + level) / 2, (1 - level) / 2], n)
-    low, high = np.clip(value - stats.sem(parts) * hall(quantiles, k), 0, 1)
+    low, high = np.clip(skewness_removed(value, parts, level, n), 0, 1)
     return Interval(value, float(low), float(high))
 
 
