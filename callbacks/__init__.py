@@ -1,92 +1,60 @@
-"""Probes: what is measured in the one pass over the test data.
+"""Probes: what is measured in the one pass over the test data, in families.
 
-A new probe is a line in `PROBES`; `assay list`, `--probes`, presets, tables, plots, metric keys and
-the contract tests find it there by name.
+A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentences and figures are
+found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
-from collections.abc import Callable
-
-from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining, attacked_by
+from callbacks import adversarial, clean, damage, interpretability
+from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
 from callbacks.budget import Budget
 from callbacks.clean import Clean
-from callbacks.damage import (
-    ActivationFault,
-    BitError,
-    BitFlip,
-    BitFlipAttack,
-    DamageProbe,
-    Noise,
-    SignFlip,
-    Zero,
-    damaged_by,
-)
-from callbacks.interpretability import (
-    DeepLift,
-    ExplanationProbe,
-    GradCAM,
-    Gradient,
-    GradientShap,
-    InputXGradient,
-    IntegratedGradients,
-    KernelShap,
-    Lime,
-    Occlusion,
-    PermutationImportance,
-    Rise,
-    SmoothGrad,
-    explained_by,
-)
+from callbacks.damage import DamageProbe
+from callbacks.family import Entries, Entry, Family
+from callbacks.interpretability import ExplanationProbe
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
-PROBES: dict[str, Callable[[Budget], Probe]] = {
-    "clean": Clean.within,
-    "fgsm": attacked_by(FGSM),
-    "fgsm_l2": attacked_by(FGSM, norm="l2"),
-    "pgd": attacked_by(PGD),
-    "pgd_l2": attacked_by(PGD, norm="l2"),
-    "pgd_targeted": attacked_by(PGD, targeted="least_likely"),
-    "zero": damaged_by(Zero),
-    "noise": damaged_by(Noise),
-    "sign_flip": damaged_by(SignFlip),
-    "bit_flip": damaged_by(BitFlip),
-    "bit_error": damaged_by(BitError),
-    "bit_flip_by_bit": damaged_by(BitFlip, severities=(100,), by="bit"),
-    "bit_flip_by_layer": damaged_by(BitFlip, severities=(10,), by="layer"),
-    "bit_flip_attack": damaged_by(BitFlipAttack),
-    "activation_fault": damaged_by(ActivationFault),
-    "explain_gradient": explained_by(Gradient),
-    "explain_integrated_gradients": explained_by(IntegratedGradients),
-    "explain_smoothgrad": explained_by(SmoothGrad),
-    "explain_grad_cam": explained_by(GradCAM),
-    "explain_occlusion": explained_by(Occlusion),
-    "explain_input_x_gradient": explained_by(InputXGradient),
-    "explain_gradient_shap": explained_by(GradientShap),
-    "explain_deeplift": explained_by(DeepLift),
-    "explain_rise": explained_by(Rise),
-    "explain_permutation": explained_by(PermutationImportance),
-    "explain_kernel_shap": explained_by(KernelShap),
-    "explain_lime": explained_by(Lime),
+FAMILIES: dict[str, Family] = {
+    "test": clean.FAMILY,
+    "adversarial": adversarial.FAMILY,
+    "damage": damage.FAMILY,
+    "interpretability": interpretability.FAMILY,
 }
+"""By the prefix of their metric keys, in the order of the page."""
+
+
+def probe_entries() -> Entries:
+    """The probes of all families by name."""
+    return {name: entry for family in FAMILIES.values() for name, entry in family.probes.items()}
+
+
+def preset_probes(preset: str) -> list[str]:
+    """Names of the probes that the families give to a preset."""
+    return [name for family in FAMILIES.values() for name in family.presets.get(preset, ())]
+
 
 __all__ = [
+    "FAMILIES",
     "FGSM",
     "PGD",
-    "PROBES",
     "AdversarialProbe",
     "AdversarialTraining",
     "Budget",
     "Clean",
     "DamageProbe",
     "Draw",
+    "Entry",
     "EvaluationProgress",
     "ExplanationProbe",
+    "Family",
     "Measurement",
     "Probe",
     "Queries",
     "Samples",
     "Setting",
+    "preset_probes",
+    "probe_entries",
 ]

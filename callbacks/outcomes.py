@@ -1,7 +1,6 @@
 """The rows of a probe as the state of one metric, exact for any number of processes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -9,10 +8,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from callbacks.measurement import Setting
 from callbacks.rows import COST_COLUMNS, DISCRETE_COLUMNS, OUTCOME_COLUMNS
-
-if TYPE_CHECKING:
-    from callbacks.probe import Setting
 
 
 class Outcomes(Metric):
@@ -35,7 +32,7 @@ class Outcomes(Metric):
 
     def __init__(
         self,
-        settings: Sequence["Setting"],
+        settings: Sequence[Setting],
         extras: Sequence[str] = (),
         process_group: object | None = None,
     ) -> None:
@@ -44,7 +41,7 @@ class Outcomes(Metric):
         self.columns = ("setting", "index", *OUTCOME_COLUMNS, *COST_COLUMNS, *extras)
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, setting: "Setting", columns: dict[str, Tensor]) -> None:
+    def update(self, setting: Setting, columns: dict[str, Tensor]) -> None:
         """Adds the rows of one setting.
 
         Args:

@@ -7,19 +7,23 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import lightning as L
 import pandas as pd
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
+from typing_extensions import Self  # Python 3.10 has none
 
+from callbacks.budget import Budget
+from callbacks.digests import answers_digest, classes_in, model_digest, source_digest
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.outcomes import Outcomes
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
-from callbacks.resume import Resume, weights_digest
+from callbacks.resume import Resume, forget
 from callbacks.rows import outcome_columns
 from callbacks.subset import chosen
 from datamodules.batch import Batch
@@ -69,8 +73,25 @@ class Probe(L.Callback, ABC):
         self.limit, self.chunk, self.pool, self.seed = limit, chunk, pool, seed
         self.resume_folder: Path | None = None
         """Where rows are kept while they are measured; None keeps them in memory only."""
+        self.fresh = False
+        """Measure again what is kept there, and replace it."""
+        self.reused = ""
+        """How many rows came from an earlier run, and when that was."""
+        self.note = ""
+        """What decides how far its numbers can be trusted, found out while measuring."""
         self._outcomes: Outcomes | None = None
         self._queue: list[Samples] = []
+
+    @classmethod
+    def within(cls, budget: Budget, **options: Any) -> Self:
+        """Makes the probe with the part of a preset's budget that every probe has.
+
+        Args:
+            budget: of a preset.
+            **options: of the constructor; they come first.
+        """
+        shared = {"limit": budget.limit, "chunk": budget.chunk, "seed": budget.seed}
+        return cls(**{**shared, **options})
 
     # -- what a probe says of itself -------------------------------------------------------------
 
@@ -138,7 +159,13 @@ class Probe(L.Callback, ABC):
         n = len(index if self._chosen is None else self._chosen)
         self._progress = EvaluationProgress.of(trainer)
         self._progress.plan(self, -(-n // trainer.world_size))
-        self._resume = Resume(self.resume_folder, self.settings(), self._facts(trainer, pl_module))
+        facts = self._facts(trainer, pl_module)
+        if self.fresh and self.resume_folder is not None:
+            if trainer.is_global_zero:
+                forget(self.resume_folder, self.settings(), facts)
+            trainer.strategy.barrier()  # nobody reads what is about to go
+        self._resume = Resume(self.resume_folder, self.settings(), facts)
+        self.reused = self._resume.told(index if self._chosen is None else self._chosen)
         self._model = Queries(pl_module, self.chunk, trainer.precision_plugin.forward_context)
 
     def on_test_batch_end(
@@ -226,12 +253,15 @@ class Probe(L.Callback, ABC):
     def _facts(self, trainer: L.Trainer, classifier: Classifier) -> dict[str, Any]:
         """Everything besides the setting that may change a row."""
         device = classifier.device
+        kept = self.resume_folder is not None
         return {
-            "weights": weights_digest(classifier) if self.resume_folder else None,
+            "model": model_digest(classifier) if kept else None,
+            "answers": _some_answers(trainer, classifier) if kept else None,
             "architecture": classifier.architecture,
             "preprocessing": repr(classifier.preprocessing),
-            "data": _data(trainer).manifest_digest() if self.resume_folder else None,
+            "data": _data(trainer).manifest_digest() if kept else None,
             "probe": f"{type(self).__name__} {self.version}",
+            "source": self._source() if kept else None,
             "algorithm": self.algorithm,
             "seed": self.seed,
             "chunk": (self.chunk, classifier.chunk),
@@ -241,8 +271,27 @@ class Probe(L.Callback, ABC):
             "torch": torch.__version__,
         }
 
+    def _source(self) -> str:
+        """The source of the probe and of what it is made of, such as an attack."""
+        held = [value for name, value in vars(self).items() if not name.startswith("_")]
+        return source_digest(type(self), *classes_in(held))
+
     def _counts(self) -> tuple[int, int]:
         return self._model.forwards, self._model.backwards
+
+
+_FIXED = 8
+"""Images whose answers are a part of the key."""
+_ANSWERS: WeakKeyDictionary[L.Trainer, str] = WeakKeyDictionary()
+
+
+def _some_answers(trainer: L.Trainer, classifier: Classifier) -> str:
+    """The bits of the answers to some images; asked once a pass, for all probes."""
+    if trainer not in _ANSWERS:
+        image = _data(trainer).taken("test", _FIXED).image.to(classifier.device)
+        with leave_no_trace(classifier), trainer.precision_plugin.forward_context():
+            _ANSWERS[trainer] = answers_digest(classifier(image).float())
+    return _ANSWERS[trainer]
 
 
 def _data(trainer: L.Trainer) -> ImageDataModule:

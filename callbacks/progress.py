@@ -1,15 +1,30 @@
 """A bar that names probe and setting and gives the time left."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from callbacks.measurement import Setting
-    from callbacks.probe import Probe
+from callbacks.measurement import Setting
+
+
+class Planned(Protocol):
+    """What the progress must know of a probe."""
+
+    @property
+    def name(self) -> str:
+        """See `Probe.name`."""
+        ...
+
+    def settings(self) -> tuple[Setting, ...]:
+        """See `Probe.settings`."""
+        ...
+
+    def cost(self, setting: Setting) -> float:
+        """See `Probe.cost`."""
+        ...
 
 
 class EvaluationProgress(L.Callback):
@@ -33,7 +48,7 @@ class EvaluationProgress(L.Callback):
         callbacks = getattr(trainer, "callbacks", [])
         return next((one for one in callbacks if isinstance(one, cls)), cls(enabled=False))
 
-    def plan(self, probe: "Probe", n: int) -> None:
+    def plan(self, probe: Planned, n: int) -> None:
         """Announces that `n` samples will be measured under every setting of a probe."""
         for setting in probe.settings():
             self._left[probe.name, setting] = n
@@ -42,12 +57,12 @@ class EvaluationProgress(L.Callback):
             bar = self._started()
             bar.update(self._task, total=(bar.tasks[0].total or 0) + cost)
 
-    def show(self, probe: "Probe", setting: "Setting") -> None:
+    def show(self, probe: Planned, setting: Setting) -> None:
         """Names what is being measured now."""
         if self._bar:
             self._bar.update(self._task, description=str(setting))
 
-    def advance(self, probe: "Probe", setting: "Setting", n: int) -> None:
+    def advance(self, probe: Planned, setting: Setting, n: int) -> None:
         """Counts `n` samples as measured."""
         self._left[probe.name, setting] = self._left.get((probe.name, setting), 0) - n
         if self._bar:

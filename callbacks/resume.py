@@ -1,25 +1,22 @@
 """What was measured before is not measured again."""
 
-import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from callbacks.measurement import Setting
 from callbacks.shards import Shards, fingerprint
 
 
-def weights_digest(module: nn.Module) -> str:
-    """Hashes names, shapes, types and bits of every parameter and buffer to 64 hex digits."""
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+def forget(folder: Path, settings: Sequence[Setting], facts: dict[str, Any]) -> None:
+    """Deletes the stored rows of a probe, so that they are measured again."""
+    for setting in settings:
+        shutil.rmtree(folder / fingerprint(_about(facts, setting)), ignore_errors=True)
 
 
 class Resume:
@@ -40,11 +37,16 @@ class Resume:
         if folder is None:
             return
         for setting in self.settings:
-            about = {**facts, "setting": setting.name, "value": repr(setting.value)}
-            if setting.draw:
-                about["draw"] = setting.draw
+            about = _about(facts, setting)
             self._shards[setting] = Shards(folder / fingerprint(about), about)
             self._known[setting] = self._shards[setting].load().set_index("index", drop=False)
+
+    def told(self, index: Tensor) -> str:
+        """Says how many of the rows of some samples are stored, and since when; else nothing."""
+        wanted = index.tolist()
+        n = sum(int(rows.index.isin(wanted).sum()) for rows in self._known.values())
+        dates = [shards.written() for shards in self._shards.values()]
+        return f"{n:,} rows are from an earlier run of {max(dates)}" if n else ""
 
     def known(self, setting: Setting, index: Tensor) -> dict[str, Tensor]:
         """Returns the stored columns of those of the samples that have them; {} when none has."""
@@ -83,3 +85,9 @@ class Resume:
                 stored_index = torch.tensor(stored.index.to_numpy(dtype="int64"))
                 row &= ~torch.isin(index, stored_index.to(index.device))
         return missing
+
+
+def _about(facts: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    """Everything that may change a row of a setting."""
+    about = {**facts, "setting": setting.name, "value": repr(setting.value)}
+    return {**about, "draw": setting.draw} if setting.draw else about

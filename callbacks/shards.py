@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ class Shards:
         if not frames:
             return pd.DataFrame(columns=["index"])
         return pd.concat(frames).drop_duplicates("index").reset_index(drop=True)
+
+    def written(self) -> str:
+        """The day on which the newest rows were written; nothing where there are none."""
+        times = [file.stat().st_mtime for file in self.folder.glob("*.parquet")]
+        return f"{datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M}" if times else ""
 
     def append(self, frame: pd.DataFrame) -> None:
         """Writes rows under a temporary name, then renames: readers never see half a file.

@@ -1,5 +1,8 @@
 """Data sets: images in [0, 1] with label and index, split, limited and loaded in one way."""
 
+from typing import Any
+
+from datamodules import opening
 from datamodules.batch import Batch
 from datamodules.cifar10 import CIFAR10
 from datamodules.cifar10_halves import CIFAR10Animals, CIFAR10Vehicles
@@ -11,6 +14,7 @@ from datamodules.mnist import MNIST
 from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
 from datamodules.preprocessing import Preprocessing
 
+# `torch_data.TorchData` is for notebooks: imported here, the command line would list it.
 DATA: dict[str, type[ImageDataModule]] = {
     "Digits": Digits,
     "MNIST": MNIST,
@@ -24,6 +28,12 @@ DATA: dict[str, type[ImageDataModule]] = {
     "CIFAR10Vehicles": CIFAR10Vehicles,
 }
 
+
+def open_data(data: Any) -> ImageDataModule:
+    """Opens a data set of `DATA` by `NAME` or `NAME:FOLDER`, or what PyTorch gives."""
+    return opening.open_data(data, DATA)
+
+
 __all__ = [
     "CIFAR10",
     "DATA",
@@ -34,4 +44,5 @@ __all__ = [
     "ImageFolder",
     "Preprocessing",
     "UserError",
+    "open_data",
 ]

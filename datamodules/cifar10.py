@@ -11,12 +11,13 @@ import torch
 import torchvision
 from torch import Tensor
 
-from datamodules.corrupt import refused_or_skipped, tried
+from datamodules.corrupt import names_to_skip, read_each
+from datamodules.decoding import decoded
 from datamodules.downloads import absent, downloaded
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
-from datamodules.images import MemoryImages, decoded
-from datamodules.preprocessing import Preprocessing
+from datamodules.images import MemoryImages
+from datamodules.preprocessing import Preprocessing, converted
 
 _BATCHES = "cifar-10-batches-py"
 _SUFFIXES = {"png": (".png",), "jpeg75": (".jpg", ".jpeg")}
@@ -59,7 +60,7 @@ class CIFAR10(ImageDataModule):
 
     @property
     def name(self) -> str:
-        """Says when it is not CIFAR-10 proper."""
+        """Tells the JPEG copies from CIFAR-10 itself."""
         return "CIFAR10" if self.test_archive == "png" else f"CIFAR10-{self.test_archive}"
 
     def load(self, split: str) -> MemoryImages:
@@ -104,13 +105,13 @@ class CIFAR10(ImageDataModule):
         return MemoryImages(image, torch.tensor(data.targets))
 
     def _tar(self, split: str, form: str) -> Path | None:
-        found = sorted(self.root.glob(f"*{split}*{form}.tar"))
-        if len(found) > 1:
+        archives = sorted(self.root.glob(f"*{split}*{form}.tar"))
+        if len(archives) > 1:
             raise UserError(
                 f"Expected one archive of the {split} images in {str(self.root)!r}, but got "
-                f"{', '.join(file.name for file in found)}: move the others away."
+                f"{', '.join(file.name for file in archives)}: move the others away."
             )
-        return found[0] if found else None
+        return archives[0] if archives else None
 
     def _places(self, split: str, form: str) -> list[str]:
         official = [f"{self._batches()}/ (the official batches), or"] if form == "png" else []
@@ -118,14 +119,14 @@ class CIFAR10(ImageDataModule):
         folders = f"{self.root / split}/<class>/*{suffix}, or"
         return [*official, folders, f"{self.root}/*{split}*{form}.tar"]
 
-    def _from_files(self, found: dict[str, bytes], place: Path, split: str) -> MemoryImages:
+    def _from_files(self, contents: dict[str, bytes], place: Path, split: str) -> MemoryImages:
         """Decodes files by name ("cat/00000.png"), in the order of their numbers if any."""
-        labels = self._labels(found, place)
-        numbers = _numbers(found)
-        names = sorted(found, key=lambda name: (numbers.get(name, 0), name))
+        labels = self._labels(contents, place)
+        numbers = _numbers(contents)
+        names = sorted(contents, key=lambda name: (numbers.get(name, 0), name))
         index = {name: numbers.get(name, row) for row, name in enumerate(names)}
-        images, broken = tried(partial(_pixels, found), names)
-        self.skipped += refused_or_skipped(broken, len(names), place, self.on_corrupt)
+        images, broken = read_each(partial(_pixels, contents), names)
+        self.skipped += names_to_skip(broken, len(names), place, self.on_corrupt)
         if len(names) < _OFFICIAL[split]:
             self.note(f"{len(names):,} of the {_OFFICIAL[split]:,} official {split} images.")
         return MemoryImages(
@@ -141,10 +142,10 @@ class CIFAR10(ImageDataModule):
                 f"Expected images <class>/*.png in {str(place)!r}, but there are none. JPEG copies "
                 "are tested on with `--data.test_archive jpeg75`."
             )
-        if strangers := sorted(set(folders.values()) - set(self.classes)):
+        if unknown := sorted(set(folders.values()) - set(self.classes)):
             raise UserError(
                 f"Expected class folders of CIFAR-10 in {str(place)!r}, but got "
-                f"{strangers[:3]}: use `--data ImageFolder` for other classes."
+                f"{unknown[:3]}: use `--data ImageFolder` for other classes."
             )
         return {name: self.classes.index(folder) for name, folder in folders.items()}
 
@@ -156,16 +157,16 @@ def _in_folder(folder: Path, form: str) -> dict[str, bytes]:
 
 def _in_tar(tar: Path, form: str) -> dict[str, bytes]:
     """Reads the members straight from the archive; nothing is unpacked."""
-    found = {}
+    contents = {}
     try:
         with tarfile.open(tar, "r:") as archive:
             for member in archive:
                 path = PurePosixPath(member.name)
                 if path.suffix.lower() in _SUFFIXES[form] and (file := archive.extractfile(member)):
-                    found["/".join(path.parts[-2:])] = file.read()
+                    contents["/".join(path.parts[-2:])] = file.read()
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"The archive {str(tar)!r} is damaged ({error}): copy it again.") from error
-    return found
+    return contents
 
 
 def _numbers(names: Iterable[str]) -> dict[str, int]:
@@ -177,10 +178,10 @@ def _numbers(names: Iterable[str]) -> dict[str, int]:
     return {name: int(stem) for name, stem in stems.items()}
 
 
-def _pixels(found: dict[str, bytes], name: str) -> Tensor:
-    if not found[name]:
+def _pixels(contents: dict[str, bytes], name: str) -> Tensor:
+    if not contents[name]:
         raise ValueError("empty")
-    image = decoded(io.BytesIO(found[name]))
+    image = converted(decoded(io.BytesIO(contents[name])), 3)
     if image.shape != (3, 32, 32):
         raise ValueError(f"{image.shape[1]}x{image.shape[2]} pixels instead of 32x32")
     return image

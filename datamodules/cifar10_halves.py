@@ -1,8 +1,8 @@
 """The two halves of CIFAR-10 that share least: what lives, and what drives, flies or floats."""
 
 from datamodules.cifar10 import CIFAR10
+from datamodules.class_subset import only_classes
 from datamodules.images import MemoryImages
-from datamodules.relabelled import only_classes
 
 _ALL = CIFAR10.classes
 

@@ -1,4 +1,4 @@
-"""Finds files that are no images before a long run meets them."""
+"""Finds files that cannot be read as images before a long run meets them."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,9 @@ from typing import Literal, TypeVar
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from datamodules.decoding import ImageFacts, examined
 from datamodules.errors import UserError
+from datamodules.file_names import printable
 from datamodules.images import FileImages
 
 OnCorrupt = Literal["refuse", "skip"]
@@ -17,7 +19,7 @@ Value = TypeVar("Value")
 _SHOWN = 5
 
 
-def tried(
+def read_each(
     read: Callable[[str], Value], names: Sequence[str], threads: int = 1
 ) -> tuple[dict[str, Value], dict[str, str]]:
     """Reads everything and goes on after what cannot be read.
@@ -38,15 +40,17 @@ def tried(
             return name, error
 
     with ThreadPoolExecutor(threads) as pool:
-        tries = list(map(attempt, names) if threads == 1 else pool.map(attempt, names))
-    well = {name: value for name, value in tries if not isinstance(value, Exception)}
-    return well, {name: _reason(error) for name, error in tries if isinstance(error, Exception)}
+        attempts = list(map(attempt, names) if threads == 1 else pool.map(attempt, names))
+    values = {name: value for name, value in attempts if not isinstance(value, Exception)}
+    return values, {
+        name: _reason(error) for name, error in attempts if isinstance(error, Exception)
+    }
 
 
-def refused_or_skipped(
+def names_to_skip(
     broken: Mapping[str, str], total: int, place: Path, on_corrupt: OnCorrupt
 ) -> tuple[str, ...]:
-    """Returns the names of broken files, which are to be left out.
+    """Returns the printable names of broken files, which are to be left out.
 
     Args:
         broken: what is wrong with each, by name.
@@ -58,19 +62,20 @@ def refused_or_skipped(
         UserError: there are broken files and they are not to be skipped, or all of them are broken.
     """
     if broken and (on_corrupt == "refuse" or len(broken) == total):
-        shown = "\n".join(f"  {name}: {why}" for name, why in list(broken.items())[:_SHOWN])
+        first = list(broken.items())[:_SHOWN]
+        shown = "\n".join(f"  {printable(name)}: {why}" for name, why in first)
         more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
         fix = ", or leave them out with `--data.on_corrupt skip` (they are recorded)"
         raise UserError(
             f"{len(broken)} of {total} files in {str(place)!r} cannot be read as images:\n"
             f"{shown}{more}\nMend them{fix if len(broken) < total else ''}."
         )
-    return tuple(broken)
+    return tuple(map(printable, broken))
 
 
 def readable(
     images: FileImages, place: Path, on_corrupt: OnCorrupt
-) -> tuple[FileImages, tuple[str, ...]]:
+) -> tuple[FileImages, tuple[str, ...], list[str]]:
     """Decodes every file once and leaves out, or refuses, those that cannot be read.
 
     Args:
@@ -79,37 +84,48 @@ def readable(
         on_corrupt: "refuse" raises, "skip" leaves out.
 
     Returns:
-        The readable images, with their old indices and their sizes, and the names of the others.
+        The readable images, with their old indices and their shapes; the names of the others; and
+        notes on the readable ones, to be shown with the results.
 
     Raises:
         UserError: a file is missing, empty or corrupt, and is not to be skipped.
     """
     names = [file.relative_to(place).as_posix() for file in images.files]
-    sizes, broken = tried(
-        lambda name: _size(place / name), names, threads=min(os.cpu_count() or 1, 16)
+    facts, broken = read_each(
+        lambda name: examined(place / name, images.turn),
+        names,
+        threads=min(os.cpu_count() or 1, 16),
     )
-    skipped = refused_or_skipped(broken, len(images), place, on_corrupt)
-    good = [row for row, name in enumerate(names) if name in sizes]
+    skipped = names_to_skip(broken, len(images), place, on_corrupt)
+    good = [row for row, name in enumerate(names) if name in facts]
     left = images.subset(torch.tensor(good)) if skipped else images
-    left.sizes = frozenset(sizes.values())
-    return left, skipped
+    left.shapes = {}
+    for name, fact in facts.items():
+        left.shapes.setdefault(fact.shape, printable(name))
+    return left, skipped, _notes(list(facts.values()))
 
 
-def _size(file: Path) -> tuple[int, int]:
-    """Decodes a file, which is the only proof that it can be, and returns (height, width)."""
-    if file.stat().st_size == 0:
-        raise ValueError("empty")
-    with Image.open(file) as image:
-        if image.mode == "F":
-            raise ValueError("floating-point pixels have no stated range")
-        image.load()
-        return image.height, image.width
+def _notes(facts: list[ImageFacts]) -> list[str]:
+    told = {
+        "turned as their EXIF orientation says": [fact.turned for fact in facts],
+        "transparent in parts, which show the colour below": [fact.transparent for fact in facts],
+        "animated or of several pages, of which the first is shown": [f.frames for f in facts],
+        "of 16-bit grey, rounded to 8 bits": [fact.sixteen_bit for fact in facts],
+    }
+    return [
+        f"{sum(those):,} of {len(facts):,} images are {what}."
+        for what, those in told.items()
+        if any(those)
+    ]
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "missing"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"
+        return "not an image that Pillow can read"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if isinstance(error, ValueError) else f"corrupt ({text})"
+    plain = isinstance(error, ValueError | Image.DecompressionBombError)
+    return text if plain else f"corrupt ({text})"

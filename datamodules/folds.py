@@ -1,4 +1,4 @@
-"""Answers to samples that a model has not learnt from."""
+"""Probabilities for samples from models that were fitted without them (cross-validation)."""
 
 from collections.abc import Callable
 
@@ -47,9 +47,9 @@ def out_of_sample(
         `(N, K)` probabilities, for `suspects`.
     """
     parts = folds(label, count, seed)
-    answers = []
-    for held in parts:
-        learnt = torch.ones(len(label), dtype=torch.bool).index_fill(0, held, False)
-        answers.append(fit(learnt.nonzero()[:, 0])(held))
-    back = torch.cat(parts).argsort()
-    return torch.cat(answers)[back]
+    probabilities = []
+    for held_out in parts:
+        training = torch.ones(len(label), dtype=torch.bool).index_fill(0, held_out, False)
+        probabilities.append(fit(training.nonzero()[:, 0])(held_out))
+    original_order = torch.cat(parts).argsort()
+    return torch.cat(probabilities)[original_order]

@@ -1,6 +1,5 @@
 """A part of the labelled images: so many a class, so many in all, or all of them."""
 
-import copy
 import re
 from dataclasses import dataclass
 from math import ceil
@@ -105,21 +104,10 @@ def labelled(data: ImageDataModule) -> Images:
     )  # readable, within the limit
     every.preprocessing = data.preprocessing
     if isinstance(train, FileImages) and isinstance(every, FileImages):
-        every.sizes = train.sizes  # found when the files were looked through
+        every.shapes = train.shapes  # found when the files were looked through
     return every.subset(kept.nonzero()[:, 0])
 
 
 def with_images(data: ImageDataModule, **splits: Images) -> ImageDataModule:
-    """A copy of a data set that serves other images as its `train`, `val` or `test`.
-
-    Args:
-        data: with its test images loaded before, so that no seed can choose others.
-        splits: by name; the others stay.
-    """
-    made = copy.copy(data)
-    made._splits = {**data._splits, **splits}
-    made._sources = dict(data._sources)
-    made.notes = list(data.notes)
-    for images in splits.values():
-        images.preprocessing = data.preprocessing
-    return made
+    """See `ImageDataModule.with_images`."""
+    return data.with_images(**splits)

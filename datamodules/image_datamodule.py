@@ -1,5 +1,6 @@
 """The base class of every data set: splits, loaders, device-side conversion, manifest."""
 
+import copy
 import hashlib
 import os
 from abc import ABC, abstractmethod
@@ -8,19 +9,24 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning as L
+import PIL
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from typing_extensions import Self  # Python 3.10 has none
 
 from datamodules.augmentation import AUGMENTATIONS
 from datamodules.batch import Batch
-from datamodules.corrupt import OnCorrupt, readable
+from datamodules.corrupt import OnCorrupt, read_each, readable
+from datamodules.decoding import DECODER
 from datamodules.errors import UserError
 from datamodules.images import FileImages, Images
+from datamodules.limits import parsed_limit
+from datamodules.pixel_statistics import MeanStd, mean_std_of
 from datamodules.preprocessing import CONVERSIONS, Preprocessing, in_unit_range
 from datamodules.roots import default_root
 from datamodules.sampler import ExactDistributedSampler
-from datamodules.splits import limited, stratified_order, stratified_split
+from datamodules.splits import stratified_order, stratified_split
 
 
 class ImageDataModule(L.LightningDataModule, ABC):
@@ -38,8 +44,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
         channels: 1 (grey) or 3 (RGB); default: what the model wants.
         val_fraction: share of the training images kept for validation where there is no such split.
         seed: of splits, limit and shuffling.
-        limit: use this many samples of each split, chosen at random by the seed, stratified.
-        on_corrupt: what to do about files that are no images.
+        limit: use so many samples of each split, chosen at random by the seed, stratified; or
+            `first:N`, the first N test images by index; or test images by their indices, as
+            `[0, 5, 7]` or `indices:FILE` (numbers, or the splits.json of a run).
+        on_corrupt: what to do about files that are no images: "refuse", or "skip" and record them.
         augment: of training images, on the device; "crop" pads with 4 pixels, "crop_flip" also
             mirrors.
     """
@@ -49,6 +57,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
     epsilon: ClassVar[dict[str, float]]
     """Usual attack radii in pixel units, by threat model."""
     classes: tuple[str, ...]
+    classes_counted: bool = False
+    """Whether their number is only that of the labels that occur."""
 
     def __init__(
         self,
@@ -60,14 +70,13 @@ class ImageDataModule(L.LightningDataModule, ABC):
         channels: Literal[1, 3] | None = None,
         val_fraction: float = 0.1,
         seed: int = 0,
-        limit: int | None = None,
+        limit: int | list[int] | str | None = None,
         on_corrupt: OnCorrupt = "refuse",
         augment: Literal["none", "crop", "crop_flip"] = "none",
     ) -> None:
         super().__init__()
         for name, number, low in (
             ("batch_size", batch_size, 1),
-            ("limit", limit, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
         ):
@@ -75,9 +84,12 @@ class ImageDataModule(L.LightningDataModule, ABC):
                 raise UserError(f"Expected `data.{name}` to be at least {low}, but got {number}.")
         if not 0 < val_fraction < 1:
             raise UserError(f"Expected `data.val_fraction` in (0, 1), but got {val_fraction}.")
-        self.root = Path(root).expanduser() if root else default_root(type(self).__name__)
+        # `os.path`, which leaves `~` where nobody has a home; Path would raise
+        home = Path(os.path.expanduser(root)) if root else None
+        self.root = home or default_root(type(self).__name__)
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.val_fraction, self.seed, self.limit = val_fraction, seed, limit
+        self.val_fraction, self.seed = val_fraction, seed
+        self.limit, self._limit = limit, parsed_limit(limit)
         self.on_corrupt: OnCorrupt = on_corrupt
         self.augment = augment
         self._options = {"resize": resize, "crop": crop, "channels": channels}
@@ -85,7 +97,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self.skipped: tuple[str, ...] = ()
         """Files that are no images and were left out."""
         self.notes: list[str] = []
-        """What a reader of the numbers must know about the splits."""
+        """About the splits, to be shown with the results."""
         self._splits: dict[str, Images] = {}
         self._sources: dict[str, dict[str, Any]] = {}
         self._generator: torch.Generator | None = None
@@ -95,6 +107,11 @@ class ImageDataModule(L.LightningDataModule, ABC):
     def name(self) -> str:  # type: ignore[override]
         """Of the data set."""
         return type(self).__name__
+
+    @property
+    def title(self) -> str:
+        """Tells it from others of its kind: for folders, `ImageFolder:photos`."""
+        return self.name
 
     @property
     def num_classes(self) -> int:
@@ -114,7 +131,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """
 
     def note(self, text: str) -> None:
-        """Keeps, once, what a reader of the numbers must know."""
+        """Keeps a sentence, once, to be shown with the results."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -146,11 +163,13 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self._check_labels(images.label)
         self._sources[split] = {"available": len(images), "digest": images.digest()}
         images.preprocessing = self.preprocessing
-        if self.limit is not None and self.limit < len(images):
-            images = images.subset(limited(images.label, self.limit, self.seed))
+        rows = self._limit.rows(images.label, images.index, split, self.seed)
+        images = images if rows is None else images.subset(rows)
         if isinstance(images, FileImages):
-            images, skipped = readable(images, self.root, self.on_corrupt)
+            images, skipped, notes = readable(images, self.root, self.on_corrupt)
             self.skipped += skipped
+            for note in notes:
+                self.note(f"{split}: {note}")
         self._splits[split] = images
 
     def _check_labels(self, label: Tensor) -> None:
@@ -165,6 +184,20 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """Returns a split, loaded if need be."""
         self.setup("test" if split == "test" else "fit")
         return self._splits[split]
+
+    def with_images(self, **splits: Images) -> Self:
+        """A copy that serves other images; nothing is loaded again.
+
+        Args:
+            **splits: images by split, e.g. `train`; the others stay. Have the test images loaded
+                before, so that no seed can choose others.
+        """
+        other = copy.copy(self)
+        other._splits, other._sources = {**self._splits, **splits}, dict(self._sources)
+        other.notes = list(self.notes)
+        for images in splits.values():
+            images.preprocessing = self.preprocessing
+        return other
 
     def taken(self, split: str, count: int) -> Batch:
         """Returns some images of a split in float32 [0, 1]: always the same, classes balanced."""
@@ -190,6 +223,37 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """In order; every sample once, also on several devices."""
         return self._loader("test")
 
+    def mean_std(self) -> MeanStd:
+        """Mean and standard deviation of the data's own pixels in [0, 1], for every channel.
+
+        The documented values of `native` where they fit the channels that are shown, else measured.
+        They are for comparing with what a model states; nothing is normalised by them unasked.
+        """
+        if self.native.channels == self.preprocessing.channels:
+            return self.native.mean, self.native.std
+        return self._measured_mean_std()
+
+    def _measured_mean_std(self, count: int = 256) -> MeanStd:
+        """Of some training images, chosen as by a limit; of test images where there are no others.
+
+        Reads no more files than these, and leaves no notes.
+        """
+        notes, skipped = list(self.notes), self.skipped
+        try:
+            try:
+                images = self._splits.get("train") or self.load("train")
+            except UserError:
+                images = self._splits.get("test") or self.load("test")
+        finally:
+            self.notes, self.skipped = notes, skipped
+        images = images.subset(stratified_order(images.label, self.seed)[:count].sort().values)
+        images.preprocessing = self.preprocessing
+        rows = [str(row) for row in range(len(images))]
+        shown, broken = read_each(lambda row: images.__getitems__([int(row)]).image, rows)
+        if not shown:
+            raise UserError(f"No image of {self.name} can be shown: {next(iter(broken.values()))}")
+        return mean_std_of(shown.values())
+
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         images = self.images(split)
         images.check()
@@ -202,7 +266,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
             shuffle=shuffle,
             sampler=self._sampler(images, split),
             num_workers=workers,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]
+            collate_fn=_collated_already,  # type: ignore[arg-type]
             persistent_workers=workers > 0 and shuffle,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: otherwise every pass would advance the global one.
@@ -255,23 +319,49 @@ class ImageDataModule(L.LightningDataModule, ABC):
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "preprocessing": self.preprocessing.as_dict(),
-            "conversion": CONVERSIONS.get((self.native.channels, self.preprocessing.channels)),
+            "conversion": self._conversion(),
         }
+
+    def reseed(self, seed: int) -> None:
+        """Changes the order and augmentation of training images; the splits stay."""
+        self.seed, self._generator = seed, None
+
+    def training_digest(self) -> str:
+        """Hashes what a training sees: images, labels and their order in both splits."""
+        facts = [
+            f"{name} {self.images(name).digest()} {self.images(name).index.tolist()}"
+            for name in ("train", "val")
+        ]
+        text = f"{facts} {self.preprocessing} {self.classes}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _conversion(self) -> str | None:
+        """What becomes of the channels of some images, as far as they are loaded."""
+        there = {self.native.channels}
+        files = [images for images in self._splits.values() if isinstance(images, FileImages)]
+        if files:
+            there = {shape[0] for images in files for shape in images.shapes}
+        pairs = ((channels, self.preprocessing.channels) for channels in sorted(there))
+        return "; ".join(CONVERSIONS[pair] for pair in pairs if pair in CONVERSIONS) or None
 
     def split_indices(self) -> dict[str, list[int]]:
         """The indices of every split loaded so far, to be kept with a run."""
         return {name: images.index.tolist() for name, images in self._splits.items()}
 
     def manifest_digest(self) -> str:
-        """Hashes what decides a test row besides its index: the source and how it is shown.
+        """Hashes what decides a test row besides its index: the images and how they are shown.
 
-        The limit is left out, so that a larger one keeps what is measured.
+        These are the bytes of the images, their labels and indices, the order of the classes, the
+        preprocessing, and, for files, how they become pixels. The limit is left out, so that a
+        larger one keeps what is measured.
         """
         self.setup("test")
         facts = f"{self._sources['test']['digest']} {self.preprocessing} {self.classes}"
+        if isinstance(images := self._splits["test"], FileImages):
+            facts += f" {DECODER} {PIL.__version__} {images.turn}"
         return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _collated_already(batch: Batch) -> Batch:
     """The data set collates already."""
     return batch

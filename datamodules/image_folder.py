@@ -2,14 +2,20 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from datamodules.errors import UserError
+from datamodules.file_names import printable
+from datamodules.folder_classes import common_classes
+from datamodules.folder_files import listed_files
+from datamodules.folder_layout import Layout, folder_layout
+from datamodules.folder_names import ClassOrder
+from datamodules.folder_scan import class_folders
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.images import FileImages
+from datamodules.pixel_statistics import MeanStd
 from datamodules.preprocessing import Preprocessing
 from datamodules.splits import stratified_split
 
@@ -19,79 +25,90 @@ _TEST_FRACTION = 0.2
 class ImageFolder(ImageDataModule):
     """Your own images: a folder a class, or `train/`, `val/`, `test/` with class folders in each.
 
-    Without `test/`, the folder `val/` is the test set, and validation images are split off from
-    `train/`; a single folder of class folders is split at random by the seed, stratified, with 20 %
-    for testing. Classes are the folder names in alphabetical order.
+    Splits may be named in other ways (`Test`, `training_set`, `valid`), and one folder may lie
+    round everything. Without a test folder the validation folder is the test set, and validation
+    images are split off from training; a single folder of class folders is split at random by the
+    seed, stratified, with 20 % for testing. Classes are the folders that hold images, in
+    alphabetical order; folders that are all numbers in the order of the numbers.
+
+    Args:
+        root: folder of the data.
+        class_order: "text" sorts classes by name also where all names are numbers (0, 1, 10, 2),
+            for a model that was trained so, as with torchvision's ImageFolder.
+        exif_orientation: whether photographs are turned as their EXIF orientation says; torchvision
+            and timm do not turn them.
+        options: of `ImageDataModule`.
     """
 
     native: ClassVar[Preprocessing] = Preprocessing()
     epsilon: ClassVar[dict[str, float]] = {"Linf": 4 / 255, "L2": 3.0}
 
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        class_order: ClassOrder = "number",
+        exif_orientation: bool = True,
+        **options: Any,
+    ) -> None:
+        self.class_order: ClassOrder = class_order
+        self.exif_orientation = exif_orientation
+        super().__init__(root, **options)
+
     @property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Folder names in alphabetical order."""
-        return self._classes
+        """Names of the class folders, in the order of the labels."""
+        return self._classes[0]
+
+    @property
+    def title(self) -> str:
+        """With the folder's name, as two folders are two data sets."""
+        return f"{self.name}:{self.root.resolve().name}"
 
     @property
     def has_val(self) -> bool:
-        """Whether there is a folder `val` that testing does not need."""
-        return "val" in self._folders and self._folders["val"] != self._folders.get("test")
+        """Whether there is a validation folder that testing does not need."""
+        splits = self._layout.splits
+        return "val" in splits and splits["val"] != splits["test"]
 
     @cached_property
-    def _folders(self) -> dict[str, Path]:
-        """The folder of each split that has one; {} for a single folder of classes."""
-        if not self.root.is_dir():
-            raise UserError(f"There is no folder {str(self.root)!r}: give `--data.root`.")
-        found = {name: self.root / name for name in ("train", "val", "test")}
-        found = {name: folder for name, folder in found.items() if folder.is_dir()}
-        if "test" not in found and "val" in found:
-            self.note("There is no folder `test`: `val` is the test set.")
-            found["test"] = found["val"]
-        if found and "test" not in found:
-            raise UserError(
-                f"Expected a folder `test` or `val` in {str(self.root)!r} beside `train`: add one, "
-                f"or give `--data.root {self.root / 'train'}` to split that one at random."
-            )
-        return found
+    def _layout(self) -> Layout:
+        return folder_layout(self.root)
 
     @cached_property
-    def _classes(self) -> tuple[str, ...]:
-        folders = self._folders or {"": self.root}
-        names = {folder: _class_names(folder) for folder in folders.values()}
-        (folder, classes), *others = names.items()
-        for other, theirs in others:
-            if theirs != classes:
-                absent = [f"{name!r} in {other.name!r}" for name in classes if name not in theirs]
-                absent += [f"{name!r} in {folder.name!r}" for name in theirs if name not in classes]
-                raise UserError(
-                    f"Expected the same class folders in {folder.name!r} and {other.name!r} of "
-                    f"{str(self.root)!r}, but there is no {', no '.join(absent[:5])}."
-                )
-        if len(classes) < 2:
-            loose = sum(_is_image(str(file)) for file in folder.iterdir())
-            raise UserError(
-                f"Expected a folder a class, at least two, in {str(folder)!r}, but got "
-                f"{', '.join(classes) or 'none'}"
-                f"{f', and {loose} images outside of class folders' if loose else ''}."
-            )
-        return classes
+    def _folders(self) -> dict[Path, dict[str, Path]]:
+        """The class folders in the folder of each split, or in the only folder."""
+        places = self._layout.splits.values() or [self._layout.root]
+        return {place: class_folders(place) for place in places}
+
+    @cached_property
+    def _classes(self) -> tuple[tuple[str, ...], list[str]]:
+        """The classes, and what is to be said about them."""
+        return common_classes(self._folders, self.class_order)
 
     def load(self, split: str) -> FileImages:
-        """Lists the files of a split in alphabetical order."""
-        if not self._folders:
+        """Lists the files of a split, class by class, in alphabetical order."""
+        splits, (_, about_classes) = self._layout.splits, self._classes
+        for note in (*self._layout.notes, *about_classes):
+            self.note(note)
+        if not splits:
             return self._split_at_random(split)
-        if split not in self._folders:
-            there = sorted({folder.name for folder in self._folders.values()})
+        if split not in splits:
+            there = sorted({folder.name for folder in splits.values()})
             raise UserError(
-                f"Expected a folder {split!r} in {str(self.root)!r}, but got only "
+                f"Expected a folder {split!r} in {str(self._layout.root)!r}, but got only "
                 f"{', '.join(there)}."
             )
         if split == "train" and not self.has_val:
             self.note(f"Validation: {self.val_fraction:.0%} of `train` (seed {self.seed}).")
-        return self._listed(self._folders[split])
+        return self._listed(splits[split])
+
+    def mean_std(self) -> MeanStd:
+        """Measured on a few hundred training images; `native` is ImageNet's, not theirs."""
+        return self._measured_mean_std()
 
     def _split_at_random(self, split: str) -> FileImages:
-        everything = self._listed(self.root)
+        everything = self._listed(self._layout.root)
         counts = everything.label.bincount(minlength=self.num_classes)
         if int(counts.min()) < 3:
             raise UserError(
@@ -103,24 +120,13 @@ class ImageFolder(ImageDataModule):
         train, test = stratified_split(everything.label, _TEST_FRACTION, self.seed)
         return everything.subset(test if split == "test" else train)
 
-    def _listed(self, folder: Path) -> FileImages:
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        found = make_dataset(folder, numbers, is_valid_file=_is_image, allow_empty=True)
-        if empty := set(self.classes) - {self.classes[number] for _, number in found}:
-            raise UserError(
-                f"Expected images ({', '.join(IMG_EXTENSIONS)}) in {str(folder / min(empty))!r}, "
-                "but there are none: add some, or take the folder away."
-            )
-        files = [Path(file) for file, _ in found]
-        labels = torch.tensor([number for _, number in found])
-        return FileImages(files, labels, folder, self.preprocessing)
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    entries = (entry for entry in folder.iterdir() if entry.is_dir())
-    return tuple(sorted(entry.name for entry in entries if not entry.name.startswith(".")))
-
-
-def _is_image(file: str) -> bool:
-    """By its name; `._photo.jpg` and the like are left behind by file managers."""
-    return file.lower().endswith(IMG_EXTENSIONS) and not Path(file).name.startswith(".")
+    def _listed(self, place: Path) -> FileImages:
+        folders = self._folders[place]
+        found = listed_files({name: folders[name] for name in self.classes})
+        label = torch.tensor(found.label)
+        for note in found.notes(printable(place.name)):
+            self.note(note)
+        counts = label.bincount(minlength=self.num_classes)
+        if empty := [self.classes[row] for row in (counts == 0).nonzero()[:, 0].tolist()]:
+            self.note(f"`{printable(place.name)}` has no image of {', '.join(empty[:5])}.")
+        return FileImages(found.files, label, place, self.preprocessing, turn=self.exif_orientation)

@@ -1,18 +1,18 @@
 """Images in memory or in files, behind the same few methods."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from datamodules.batch import Batch
+from datamodules.content_hashes import content_hashes
+from datamodules.decoding import decoded
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 
@@ -101,7 +101,8 @@ class FileImages(Dataset):
         root: folder the files are named from.
         preprocessing: applied to each image; it must bring all to one size.
         index: `(N,)` int64; None counts from 0.
-        sizes: distinct (height, width) of the files, where they are known.
+        turn: whether the EXIF orientation is followed.
+        shapes: a file's name for each distinct (channels, height, width), where they are known.
     """
 
     def __init__(
@@ -111,11 +112,12 @@ class FileImages(Dataset):
         root: Path,
         preprocessing: Preprocessing,
         index: Tensor | None = None,
-        sizes: frozenset[tuple[int, int]] = frozenset(),
+        turn: bool = True,
+        shapes: Mapping[tuple[int, int, int], str] | None = None,
     ) -> None:
         self.files, self.label, self.root = list(files), label.long(), root
         self.index = torch.arange(len(label)) if index is None else index.long()
-        self.preprocessing, self.sizes = preprocessing, sizes
+        self.preprocessing, self.turn, self.shapes = preprocessing, turn, dict(shapes or {})
 
     def __len__(self) -> int:
         return len(self.label)
@@ -124,24 +126,27 @@ class FileImages(Dataset):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: list[int]) -> Batch:
-        images = [self.preprocessing.apply(decoded(self.files[row])) for row in rows]
+        images = [self.preprocessing.apply(decoded(self.files[row], self.turn)) for row in rows]
         return Batch(torch.stack(images), self.label[rows], self.index[rows])
 
     def subset(self, rows: Tensor) -> "FileImages":
         """Returns some of the images, with their indices."""
         files = [self.files[row] for row in rows.tolist()]
         parts = (self.label[rows], self.root, self.preprocessing, self.index[rows])
-        return FileImages(files, *parts, sizes=self.sizes)
+        return FileImages(files, *parts, turn=self.turn, shapes=self.shapes)
 
-    def digest(self) -> str:
-        """Hashes names below the root, sizes, labels and indices; it does not read the pixels."""
+    def digest(self, cache: Path | None = None) -> str:
+        """Hashes the bytes of the files, their names below the root, labels and indices.
+
+        Args:
+            cache: folder where hashes of unchanged files are remembered, see `content_hashes`.
+        """
         hashed = hashlib.sha256()
-        for file, label, index in zip(
-            self.files, self.label.tolist(), self.index.tolist(), strict=True
-        ):
-            name = file.relative_to(self.root).as_posix()
-            size = file.stat().st_size if file.exists() else "missing"
-            hashed.update(f"{name} {size} {label} {index}\n".encode())
+        contents = content_hashes(self.files, self.root, cache)
+        rows = zip(self.files, contents, self.label.tolist(), self.index.tolist(), strict=True)
+        for file, content, label, index in rows:
+            name = os.fsencode(file.relative_to(self.root).as_posix())
+            hashed.update(name + f"\0{content} {label} {index}\n".encode())
         return hashed.hexdigest()
 
     def check(self) -> None:
@@ -149,33 +154,19 @@ class FileImages(Dataset):
 
         Here and not where batches are stacked: what is raised in a worker arrives as a traceback.
         """
-        smallest = sorted(self.sizes, key=min)[: 1 if self.preprocessing.one_size else None]
-        shapes: dict[tuple[int, ...], None] = {}
-        for size in smallest:
-            blank = torch.zeros(3, *size, dtype=torch.uint8)
-            shapes[tuple(self.preprocessing.apply(blank).shape[1:])] = None
-            if len(shapes) > 1:
-                one, other = ("x".join(map(str, shape)) for shape in shapes)
-                raise UserError(
-                    f"Expected images of one size, but got {one} and {other} (height x width) in "
-                    f"{str(self.root)!r}: give `--data.resize` and `--data.crop`."
-                )
+        sizes: dict[tuple[int, int], str] = {}
+        for (_, height, width), name in self.shapes.items():
+            sizes.setdefault(self._resized_size(height, width, name), name)
+        if len(sizes) > 1 and self.preprocessing.crop is None:
+            (one, first), (other, second), *_ = sizes.items()
+            raise UserError(
+                f"Expected images of one size, but got {one[0]}x{one[1]} ('{first}') and "
+                f"{other[0]}x{other[1]} ('{second}', height x width) in {str(self.root)!r}: give "
+                "`--data.resize` and `--data.crop`."
+            )
 
-
-def decoded(file: Path | BinaryIO) -> Tensor:
-    """Decodes a file to `(3, H, W)` uint8, grey repeated, transparency dropped.
-
-    Pillow and not `torchvision.io`, which is no faster and kills the process at a PNG with a
-    flipped bit (torchvision 0.29). As in torchvision's and timm's own evaluations, the EXIF
-    orientation is not applied, so that published accuracies are met.
-
-    Raises:
-        OSError, ValueError, SyntaxError: the file is missing, empty or no image.
-    """
-    with Image.open(file) as image:
-        if image.mode == "F":
-            raise ValueError("floating-point pixels have no stated range")
-        if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
-            grey = (np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8)
-            return torch.from_numpy(grey)[None].repeat(3, 1, 1)
-        return pil_to_tensor(image.convert("RGB"))
+    def _resized_size(self, height: int, width: int, name: str) -> tuple[int, int]:
+        try:
+            return self.preprocessing.resized_size(height, width)
+        except UserError as error:
+            raise UserError(f"'{name}': {error}") from None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
-from datamodules.keyed import checked_rate, chosen_share, keyed_generator
+from datamodules.sample_randomness import check_rate, chosen_share, sample_generator
 from datamodules.spoiled import Spoiling
 
 
@@ -25,7 +25,7 @@ class InputNoise:
 
     def __post_init__(self) -> None:
         """Refuses rates that are none, and negative noise."""
-        checked_rate(self.rate)
+        check_rate(self.rate)
         if not 0 <= self.std < float("inf"):
             raise UserError(f"Expected `std` to be at least 0 and finite, but got {self.std:g}.")
 
@@ -39,8 +39,8 @@ class InputNoise:
 
 def _noisy(image: Tensor, index: Tensor, std: float, seed: int) -> Tensor:
     """Every sample has its own stream, so that batches do not matter."""
-    drawn = [
-        torch.randn(image.shape[1:], generator=keyed_generator("pixels", seed, one))
-        for one in index.tolist()
+    noise = [
+        torch.randn(image.shape[1:], generator=sample_generator("pixels", seed, sample))
+        for sample in index.tolist()
     ]
-    return image + std * torch.stack(drawn)
+    return image + std * torch.stack(noise)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
-from datamodules.keyed import checked_rate, chosen_share, keyed_uniform
+from datamodules.sample_randomness import check_rate, chosen_share, sample_uniform
 from datamodules.spoiled import Spoiling
 
 MAPPINGS: dict[str, dict[int, int]] = {
@@ -35,7 +35,7 @@ class SymmetricLabelNoise:
 
     def __post_init__(self) -> None:
         """Refuses rates that are none."""
-        checked_rate(self.rate)
+        check_rate(self.rate)
 
     def __call__(self, label: Tensor, index: Tensor, classes: int, seed: int = 0) -> Spoiling:
         """See `DataDamage`.
@@ -46,7 +46,7 @@ class SymmetricLabelNoise:
         if classes < 2:
             raise UserError(f"Expected at least 2 classes for label noise, but got {classes}.")
         rows = _by_index(index, chosen_share(index, self.rate, "label", seed))
-        number, old = keyed_uniform(index[rows], "new label", seed), label[rows]
+        number, old = sample_uniform(index[rows], "new label", seed), label[rows]
         if self.exclusive:
             new = (old + 1 + (number * (classes - 1)).long()) % classes
         else:
@@ -71,7 +71,7 @@ class AsymmetricLabelNoise:
 
     def __post_init__(self) -> None:
         """Refuses rates and mappings that are none."""
-        checked_rate(self.rate)
+        check_rate(self.rate)
         if isinstance(self.mapping, str) and self.mapping not in ("pair", *MAPPINGS):
             raise UserError(
                 f"Expected `mapping` to be pair, {', '.join(MAPPINGS)} or classes by class, but "
@@ -84,25 +84,25 @@ class AsymmetricLabelNoise:
         Raises:
             UserError: the mapping names a class that does not exist.
         """
-        mapping = self._mapped(classes)
+        mapping = self._mapping_of(classes)
         chosen = []
-        for one in mapping:
-            rows = (label == one).nonzero()[:, 0]
+        for source in mapping:
+            rows = (label == source).nonzero()[:, 0]
             chosen.append(rows[chosen_share(index[rows], self.rate, "label", seed)])
         rows = _by_index(index, torch.cat([torch.empty(0, dtype=torch.int64), *chosen]))
-        table = torch.tensor([mapping.get(one, one) for one in range(classes)])
+        table = torch.tensor([mapping.get(source, source) for source in range(classes)])
         name = self.mapping if isinstance(self.mapping, str) else str(dict(self.mapping))
         facts = {"kind": "asymmetric_label_noise", "rate": self.rate, "mapping": name}
         return Spoiling(index[rows], label=table[label[rows]], facts=facts)
 
-    def _mapped(self, classes: int) -> dict[int, int]:
+    def _mapping_of(self, classes: int) -> dict[int, int]:
         if self.mapping == "pair":
-            return {one: (one + 1) % classes for one in range(classes)}
+            return {source: (source + 1) % classes for source in range(classes)}
         mapping = MAPPINGS[self.mapping] if isinstance(self.mapping, str) else dict(self.mapping)
-        for one in (*mapping, *mapping.values()):
-            if not 0 <= one < classes:
+        for number in (*mapping, *mapping.values()):
+            if not 0 <= number < classes:
                 raise UserError(
-                    f"Expected `mapping` of classes 0 to {classes - 1}, but it names {one}."
+                    f"Expected `mapping` of classes 0 to {classes - 1}, but it names {number}."
                 )
         return mapping
 

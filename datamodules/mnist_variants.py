@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from datamodules.class_subset import only_classes
 from datamodules.errors import UserError
 from datamodules.images import MemoryImages
 from datamodules.mnist import MNIST
 from datamodules.preprocessing import Preprocessing
-from datamodules.relabelled import only_classes
 
 
 class RotatedMNIST(MNIST):

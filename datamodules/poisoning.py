@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
-from datamodules.keyed import checked_rate, chosen_share
+from datamodules.sample_randomness import check_rate, chosen_share
 from datamodules.spoiled import Spoiling
 
 
@@ -30,7 +30,7 @@ class BadNets:
 
     def __post_init__(self) -> None:
         """Refuses rates that are none, and squares without a side."""
-        checked_rate(self.rate)
+        check_rate(self.rate)
         if self.size < 1:
             raise UserError(f"Expected `size` to be at least 1 pixel, but got {self.size}.")
 
@@ -109,6 +109,6 @@ def defence_effectiveness(
     return (gained - max(0.0, accuracy_before - accuracy_after) + 1) / 2
 
 
-def _share(hit: Tensor, counted: Tensor) -> float:
-    n = int(counted.sum())
-    return int((hit & counted).sum()) / n if n else math.nan
+def _share(hit: Tensor, eligible: Tensor) -> float:
+    n = int(eligible.sum())
+    return int((hit & eligible).sum()) / n if n else math.nan

@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as TF
 from datamodules.errors import UserError
 
 _INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic")
+_MOST_PIXELS = 178_956_970  # of an image that Pillow opens without an error
 CONVERSIONS = {(1, 3): "grey repeated to RGB", (3, 1): "RGB to grey by luma (ITU-R 601)"}
 """What becomes of images, by the channels they have and those that are wanted."""
 
@@ -71,22 +72,38 @@ class Preprocessing:
         """Converts channels, resizes and crops `(..., C, H, W)` images; keeps their dtype.
 
         Raises:
-            UserError: an image is smaller than the crop.
+            UserError: an image is smaller than the crop, or a strip that resizes beyond measure.
         """
-        image = converted(image, self.channels)
+        image, resized = converted(image, self.channels), self.resized_size(*image.shape[-2:])
         if self.resize is not None:
-            size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
             mode = InterpolationMode(self.interpolation)
-            image = TF.resize(image, size, mode, antialias=True)
-        if self.crop is None:
-            return image
-        if self.crop > min(image.shape[-2:]):  # torchvision would frame it in black
-            height, width = image.shape[-2:]
+            image = TF.resize(image, list(resized), mode, antialias=True)
+        return image if self.crop is None else TF.center_crop(image, [self.crop, self.crop])
+
+    def resized_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) to which an image is resized, before the crop.
+
+        Raises:
+            UserError: it is smaller than the crop, or more than Pillow would open.
+        """
+        if isinstance(self.resize, int):
+            short, long = sorted((height, width))
+            longer = int(self.resize * long / short)  # rounded as torchvision does
+            size = (self.resize, longer) if height <= width else (longer, self.resize)
+        else:
+            size = self.resize or (height, width)
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise UserError(
+                f"Expected images that resize to at most {_MOST_PIXELS:,} pixels, but one of "
+                f"{height}x{width} (height x width) comes to {size[0]}x{size[1]}: take it away, or "
+                "give both sides of `--data.resize`."
+            )
+        if self.crop is not None and self.crop > min(size):  # torchvision would frame it in black
             raise UserError(
                 f"Expected images of at least {self.crop} pixels a side for the crop, but got "
-                f"{height}x{width} (height x width): give `--data.resize {self.crop}`."
+                f"{size[0]}x{size[1]} (height x width): give `--data.resize {self.crop}`."
             )
-        return TF.center_crop(image, [self.crop, self.crop])
+        return size
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able fields."""
@@ -102,17 +119,29 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Preprocessing":
         """The inverse of `as_dict`."""
-        made: dict[str, Any] = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
         }
-        return cls(**made)
+        return cls(**values)
 
 
 def converted(image: Tensor, channels: int) -> Tensor:
-    """Repeats grey to three channels, or weighs three by luma (ITU-R 601) to grey."""
+    """Repeats grey to three channels, or weighs three by luma (ITU-R 601) to grey.
+
+    A grey level comes back as it was from three equal channels, in 8 bits and in float; 8 bits are
+    those of Pillow's `convert("L")`, where torchvision's `rgb_to_grayscale` lowers 255 of the 256
+    levels by one (its weights sum to .9999, and it cuts off).
+    """
     if image.shape[-3] == channels:
         return image
-    return TF.grayscale_to_rgb(image) if channels == 3 else TF.rgb_to_grayscale(image)
+    if channels == 3:
+        return TF.grayscale_to_rgb(image)
+    if image.dtype != torch.uint8:
+        red, green, blue = image.unbind(-3)
+        return (red + 0.587 * (green - red) + 0.114 * (blue - red)).unsqueeze(-3)
+    red, green, blue = image.int().unbind(-3)
+    luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16  # in units of 1/65536
+    return luma.to(torch.uint8).unsqueeze(-3)
 
 
 def in_unit_range(image: Tensor) -> Tensor:

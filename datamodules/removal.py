@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
-from datamodules.keyed import checked_rate, chosen_share, keyed_uniform
+from datamodules.sample_randomness import check_rate, chosen_share, sample_uniform
 from datamodules.spoiled import Spoiling
 
 
@@ -24,12 +24,12 @@ class DropSamples:
 
     def __post_init__(self) -> None:
         """Refuses to leave nothing."""
-        checked_rate(self.rate, below=True)
+        check_rate(self.rate, below=True)
 
     def __call__(self, label: Tensor, index: Tensor, classes: int, seed: int = 0) -> Spoiling:
         """See `DataDamage`."""
         if self.stratified:
-            rows = _stratified(label, keyed_uniform(index, "drop", seed), self.rate)
+            rows = _stratified(label, sample_uniform(index, "drop", seed), self.rate)
         else:
             rows = chosen_share(index, self.rate, "drop", seed)
         facts = {"kind": "drop_samples", "rate": self.rate, "stratified": self.stratified}
@@ -52,14 +52,14 @@ class DropClasses:
         Raises:
             UserError: a class that does not exist, or all of them.
         """
-        unknown = [one for one in self.classes if not 0 <= one < classes]
+        unknown = [number for number in self.classes if not 0 <= number < classes]
         if unknown:
             raise UserError(f"Expected `classes` from 0 to {classes - 1}, but got {unknown[0]}.")
-        gone = torch.isin(label, torch.tensor(self.classes, dtype=label.dtype))
-        if bool(gone.all()):
+        dropped = torch.isin(label, torch.tensor(self.classes, dtype=label.dtype))
+        if bool(dropped.all()):
             raise UserError("Expected `classes` to leave some samples, but nothing would be left.")
         facts = {"kind": "drop_classes", "classes": ",".join(map(str, sorted(set(self.classes))))}
-        return Spoiling(index[gone].sort().values, dropped=True, facts=facts)
+        return Spoiling(index[dropped].sort().values, dropped=True, facts=facts)
 
 
 def _stratified(label: Tensor, number: Tensor, rate: float) -> Tensor:
@@ -72,5 +72,5 @@ def _stratified(label: Tensor, number: Tensor, rate: float) -> Tensor:
     share = (place + 0.5) / counts[label[order]]
     # Of equal shares the lower number goes first: never the order in which samples stand.
     lowest = number[order].argsort(stable=True)
-    first_gone = order[lowest][share[lowest].argsort(stable=True)]
-    return first_gone[: round(rate * len(label))].sort().values
+    dropped_first = order[lowest][share[lowest].argsort(stable=True)]
+    return dropped_first[: round(rate * len(label))].sort().values

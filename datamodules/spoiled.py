@@ -28,7 +28,7 @@ class Spoiling:
         label: `(n,)` they get; None where labels stay.
         change: of their pixels; None where they stay.
         dropped: whether they are left out altogether.
-        facts: kind, rate and whatever else a reader needs; plain values.
+        facts: kind, rate and further settings; plain values.
     """
 
     index: Tensor
@@ -150,10 +150,10 @@ def spoiled(
         **spoiling.facts, "seed": seed, "samples": len(spoiling.index),
         "wrong_labels": int((old != new).sum()),
     }  # fmt: skip
-    made = with_images(data, train=images)  # type: ignore[arg-type]  # a property is as good
-    made._sources["train"] = {**made._sources.get("train", {}), "spoiled": facts}
-    made.note(f"training data spoiled: {damage!r}, {len(spoiling.index)} samples, seed {seed}")
-    return made, SpoiledRecord(spoiling.index, old, new, facts)
+    copied = with_images(data, train=images)  # type: ignore[arg-type]  # a property is as good
+    copied._sources["train"] = {**copied._sources.get("train", {}), "spoiled": facts}
+    copied.note(f"training data spoiled: {damage!r}, {len(spoiling.index)} samples, seed {seed}")
+    return copied, SpoiledRecord(spoiling.index, old, new, facts)
 
 
 def restored(data: ImageDataModule) -> ImageDataModule:
@@ -165,12 +165,12 @@ def restored(data: ImageDataModule) -> ImageDataModule:
     train = data.images("train")
     if not isinstance(train, SpoiledImages):
         raise UserError("Expected training data that was spoiled, but it is as it was loaded.")
-    made = with_images(data, train=train.whole)
-    made._sources["train"] = {
-        name: fact for name, fact in made._sources["train"].items() if name != "spoiled"
+    copied = with_images(data, train=train.whole)
+    copied._sources["train"] = {
+        name: fact for name, fact in copied._sources["train"].items() if name != "spoiled"
     }
-    made.notes = [note for note in made.notes if not note.startswith("training data spoiled")]
-    return made
+    copied.notes = [note for note in copied.notes if not note.startswith("training data spoiled")]
+    return copied
 
 
 def _stored(image: Tensor, kind: torch.dtype) -> Tensor:

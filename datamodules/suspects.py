@@ -38,8 +38,8 @@ def suspects(
         )
     if by == "noise_rate":
         return _by_noise_rate(probability, label)
-    counted = _counted(probability, label)
-    return (counted >= 0) & (counted != label)
+    confident = _confident_class(probability, label)
+    return (confident >= 0) & (confident != label)
 
 
 def confident_joint(probability: Tensor, label: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ def confident_joint(probability: Tensor, label: Tensor) -> Tensor:
         `(K, K)` float64; rows sum to how often the label is given.
     """
     classes = probability.shape[1]
-    counted = _counted(probability, label)
-    pairs = (label * classes + counted)[counted >= 0]
+    confident = _confident_class(probability, label)
+    pairs = (label * classes + confident)[confident >= 0]
     joint = pairs.bincount(minlength=classes**2).view(classes, classes).double()
     joint.diagonal().clamp_(min=1)  # no row without a sample of its own
     given = label.bincount(minlength=classes).double()
@@ -62,7 +62,7 @@ def confident_joint(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def _by_noise_rate(probability: Tensor, label: Tensor) -> Tensor:
-    joint, marked = _whole(confident_joint(probability, label)), torch.zeros_like(label) > 0
+    joint, marked = _rounded(confident_joint(probability, label)), torch.zeros_like(label) > 0
     for given, true in joint.nonzero().tolist():
         rows = (label == given).nonzero()[:, 0]
         margin = probability[rows, true] - probability[rows, given]
@@ -71,19 +71,19 @@ def _by_noise_rate(probability: Tensor, label: Tensor) -> Tensor:
     return marked & (probability.argmax(1) != label)
 
 
-def _whole(joint: Tensor) -> Tensor:
+def _rounded(joint: Tensor) -> Tensor:
     """Rounds counts so that rows keep their sums: what is left over goes to the largest parts."""
-    whole = joint.floor()
-    left = (joint - whole).sum(1, keepdim=True).round()
-    rank = (joint - whole).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return (whole + (rank < left)).long()
+    rounded = joint.floor()
+    left = (joint - rounded).sum(1, keepdim=True).round()
+    rank = (joint - rounded).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (rounded + (rank < left)).long()
 
 
-def _counted(probability: Tensor, label: Tensor) -> Tensor:
+def _confident_class(probability: Tensor, label: Tensor) -> Tensor:
     """The class each sample counts for; -1 for none."""
     classes = torch.arange(probability.shape[1], device=label.device)
     own = label[:, None] == classes
     threshold = (probability * own).sum(0) / own.sum(0).clamp(min=1)
-    able = (probability >= threshold) & own.any(0)
-    best = probability.masked_fill(~able, -1).argmax(1)
-    return torch.where(able.any(1), best, -1)
+    above_threshold = (probability >= threshold) & own.any(0)
+    best = probability.masked_fill(~above_threshold, -1).argmax(1)
+    return torch.where(above_threshold.any(1), best, -1)

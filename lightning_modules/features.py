@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from datamodules.batch import Batch
+from datamodules.errors import UserError
+from lightning_modules.chunks import padded
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import head_name
 
@@ -43,14 +45,21 @@ class Features:
 
 @torch.inference_mode()
 def extract(
-    classifier: Classifier, batches: Iterable[Batch], device: torch.device | str = "cpu"
+    classifier: Classifier,
+    batches: Iterable[Batch],
+    device: torch.device | str = "cpu",
+    chunk: int | None = None,
 ) -> Features:
     """Runs every image through a classifier once and keeps what goes into its head.
+
+    Where the network has no head, or does not ask it, the features are the logits.
 
     Args:
         classifier: put into eval mode for the pass and given back as it was.
         batches: images in [0, 1] in any order.
         device: where to compute.
+        chunk: images in every call, the last one padded, so that no answer depends on the batches;
+            None calls with the batches as they come.
 
     Returns:
         Features on the CPU.
@@ -58,26 +67,43 @@ def extract(
     seen: list[Tensor] = []
 
     def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen.append(inputs[0])
+        seen[:] = [inputs[0]]  # of a head that is called several times the last call counts
 
     modes = {part: part.training for part in classifier.modules()}
-    head = classifier.model.get_submodule(head_name(classifier.model))
-    hook = head.register_forward_pre_hook(keep)
+    head = _head(classifier.model)
+    hooks = [] if head is None else [head.register_forward_pre_hook(keep)]
     parts: list[tuple[Tensor, ...]] = []
     try:
         classifier.to(device).eval()
-        for image, label, index in batches:
-            logits = classifier(image.to(device))
-            feature = seen.pop()
-            feature = feature.mean((2, 3)) if feature.ndim == 4 else feature.flatten(1)
-            parts.append(tuple(x.cpu() for x in (feature.float(), logits.float(), label, index)))
+        for batch in batches:
+            for image, label, index in zip(*(c.split(chunk or len(c)) for c in batch), strict=True):
+                logits = classifier(padded(image.to(device), chunk))
+                feature = _flat(seen.pop() if seen else logits)
+                columns = (feature.float(), logits.float(), label, index)
+                parts.append(tuple(column[: len(image)].cpu() for column in columns))
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for part, training in modes.items():
             part.training = training
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]
     order = columns[3].argsort()
     return Features(*(column[order] for column in columns))
+
+
+def _head(model: torch.nn.Module) -> torch.nn.Module | None:
+    """The last layer; None where no linear layer or 1x1 convolution is one."""
+    try:
+        return model.get_submodule(head_name(model))
+    except UserError:
+        return None
+
+
+def _flat(value: Tensor) -> Tensor:
+    """`(N, D)`: maps are averaged over space, tokens over the sequence, as is done behind them."""
+    if value.ndim == 4:
+        return value.mean((2, 3))
+    return value.mean(1) if value.ndim == 3 else value.flatten(1)
 
 
 def cached(file: Path | None, make: Callable[[], Features]) -> Features:

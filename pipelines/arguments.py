@@ -1,78 +1,229 @@
 """A pipeline's typed signature as a command line: flags, YAML, `--print_config`, short errors."""
 
 import inspect
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, get_args, get_origin
 
 import lightning as L
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, Namespace
 
-from callbacks import Probe
-from datamodules import DATA
+from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
 
-_PROBES_HELP = "Names, see `assay list probes`; objects in YAML. Default: those of the preset."
-
+# What only Python callers give, or what is added under another type below.
+_APART = ("trainer", "config", "options")
+_MODELS = ("model", "student", "models", "teacher")
+_DATA_SETS = ("data", "outliers")
 _PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."
 
 
-class _ShortParser(ArgumentParser):
-    """Says what is wrong without printing hundreds of lines of usage first."""
+class CommandParser(ArgumentParser):
+    """Says what is wrong in one sentence, and keeps the Trainer's hundreds of lines apart."""
+
+    example = ""
+    """Under the usage of the help."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises one short sentence instead of exiting."""
         text = message.replace("Parser key", "Option").strip()
         raise UserError(f"{text}{self._hint(text)}\nSee: {self.prog} --help") from None
 
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """Own options first, then those of data; the Trainer's are in `--help.trainer`."""
+        groups = self._action_groups
+        self._action_groups = [g for g in groups if not _of_trainer(g)]
+        try:
+            text = super().format_help(*args, **kwargs)
+        finally:
+            self._action_groups = groups
+        example = f"Example:\n  {self.example}\n" if self.example else ""
+        more = (
+            "\n--help.trainer lists the flags of Lightning's Trainer (--trainer.devices 2, ...).\n"
+        )
+        return f"{text}\n{_data_options(self)}\n{example}{more}"
+
+    def trainer_help(self) -> str:
+        """The Trainer's flags alone."""
+        groups = self._action_groups
+        self._action_groups = [group for group in groups if _of_trainer(group)]
+        try:
+            return super().format_help()
+        finally:
+            self._action_groups = groups
+
+    def options(self) -> set[str]:
+        """Every option, those of the data sets included."""
+        known = {option for action in self._actions for option in action.option_strings}
+        nested = _parameters(ImageDataModule.__init__)
+        return known | {f"--{name}.{option}" for name in _DATA_SETS for option in nested}
+
     def _hint(self, message: str) -> str:
         """Looks the misspelt option up among the real ones."""
         words = [word.strip("'\".,:").split("=")[0] for word in message.split()]
-        known = [option for action in self._actions for option in action.option_strings]
-        strangers = [word for word in words if word.startswith("--") and word not in known]
-        return suggestion(strangers[0], known) if strangers else ""
+        known = self.options()
+        strange = [word for word in words if word.startswith("--") and word not in known]
+        nested = [f"--{word}" for word in words if "." in word and f"--{word}" not in known]
+        candidates = strange or [word for word in nested if word.partition(".")[0] in _roots(known)]
+        return suggestion(candidates[0], known) if candidates else ""
 
 
 def parse(
-    pipeline: Callable[..., Any], words: Sequence[str], defaults: dict[str, Any]
+    pipeline: Callable[..., Any],
+    words: Sequence[str],
+    trainer: Mapping[str, Any],
+    example: str = "",
 ) -> dict[str, Any]:
     """Parses the command line of a pipeline into the arguments of its function.
 
     Args:
-        pipeline: a function with a parameter `trainer: dict`; the others become flags by their
-            types and docstring.
+        pipeline: a function; its parameters become flags by their types and docstring, and those of
+            its `**options` too.
         words: after the command.
-        defaults: of the Trainer, where they differ from Lightning's.
+        trainer: defaults of the Trainer, where they differ from Lightning's.
+        example: a command line for the help.
     """
-    _check_names(words)
+    parser = _parser(pipeline, trainer)
+    parser.example = example
+    if "--help.trainer" in words:
+        print(parser.trainer_help())
+        raise SystemExit(0)
+    words = _with_lists(parser, _with_folders(pipeline, words))
+    parsed = parser.parse_args(words)
+    config = parser.dump(parsed, skip_unset=True)
+    objects = _instantiated(parser, parsed)
+    objects.pop("config", None)
+    arguments = {name: _plain(value) for name, value in vars(objects).items()}
+    _check_seeds(arguments)
+    return {**arguments, "config": config}
+
+
+def typed_command() -> str:
+    """The command as the user typed it, for reports and for running it again."""
+    words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    return " ".join(f"'{word}'" if " " in word else word for word in words)
+
+
+def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> CommandParser:
     command = pipeline.__name__.replace("_", "-")
-    parser = _ShortParser(
+    parser = CommandParser(
         prog=f"assay {command}",
         usage=f"assay {command} [--config FILE] [--print_config] [options]",
         description=(pipeline.__doc__ or "").split("\n")[0],
         env_prefix="ASSAY",
     )
     parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
-    # What only Python callers give.
-    own = set(inspect.signature(pipeline).parameters)
-    apart = ("trainer", "config", "parent", "probes", "perturb", "stage")
-    hidden: set[str | int] = {name for name in apart if name in own}
-    parser.add_function_arguments(pipeline, skip=hidden, fail_untyped=False)
-    if "probes" in own:  # names on the command line, parameterised objects in YAML
-        parser.add_argument("--probes", nargs="+", type=Union[Probe, str], help=_PROBES_HELP)  # noqa: UP007
+    own, told = inspect.signature(pipeline).parameters, _told(pipeline)
+    kinds = {name: _kind(name, own[name]) for name in (*_MODELS, *_DATA_SETS) if name in own}
+    special = {*_APART, *kinds, "perturb"} & set(own)
+    for name, kind in kinds.items():
+        required = own[name].default is inspect.Parameter.empty
+        parser.add_argument(
+            f"--{name}", type=kind if required else Optional[kind], required=required,  # noqa: UP045
+            help=told.get(name, ""),
+        )  # fmt: skip
+    skip: set[str | int] = {*special, "trainer", "config", "tracking"}
+    parser.add_function_arguments(pipeline, skip=skip, fail_untyped=False)
     if "perturb" in own:  # by its return type the parser would take `Perturb` for a factory
         parser.add_argument("--perturb", type=Optional[Callable[..., Any]], help=_PERTURB_HELP)  # noqa: UP045
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
-    parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
-    parsed = parser.parse_args(list(words))
-    config = parser.dump(parsed, skip_unset=True)
-    made = _instantiated(parser, parsed)
-    made.pop("config", None)
-    arguments = {name: _plain(value) for name, value in vars(made).items()}
-    _check_seeds(arguments)
-    return {**arguments, "config": config}
+    parser.set_defaults({f"trainer.{name}": value for name, value in trainer.items()})
+    if "options" in own:
+        from pipelines.study import DEFAULTS, Tracking  # which parses no command line
+
+        plain = {k: v for k, v in DEFAULTS.items() if k not in ("trainer", "config", "tracking")}
+        parser.set_defaults(plain)
+        parser.add_class_arguments(Tracking, "tracking")
+    return parser
+
+
+def _kind(name: str, parameter: inspect.Parameter) -> Any:
+    """What of a model or data set the command line can say: a name, or data with options."""
+    several = "list" in str(parameter.annotation)
+    if name == "teacher":
+        return Union[str, list[str]]  # noqa: UP007  # the parser wants a type of Python 3.10
+    if name in _MODELS:
+        return list[str] if several else str
+    return list[str | ImageDataModule] if several else ImageDataModule
+
+
+def _told(pipeline: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring says of each parameter."""
+    found = parse_docstring(pipeline.__doc__ or "")
+    return {param.arg_name: (param.description or "").replace("\n", " ") for param in found.params}
+
+
+def _with_folders(pipeline: Callable[..., Any], words: Sequence[str]) -> list[str]:
+    """Turns `--data ImageFolder:photos` into `--data ImageFolder --data.root photos`.
+
+    A misspelt data set is answered here, before the parser would speak of paths.
+    """
+    own = inspect.signature(pipeline).parameters
+    single = [n for n in _DATA_SETS if n in own and "list" not in str(own[n].annotation)]
+    flags = {f"--{name}" for name in single}
+    joined = [part for word in words for part in _split(word, flags)]
+    made: list[str] = []
+    for before, word in pairwise(["", *joined]):
+        if before not in flags or word.startswith("{") or "." in word.partition(":")[0]:
+            made.append(word)
+            continue
+        name, _, root = word.partition(":")
+        if name not in DATA:
+            raise UserError(f"There is no data set {name!r}.{suggestion(name, DATA)}")
+        made += [name, f"{before}.root", root] if root else [name]
+    return made
+
+
+def _split(word: str, flags: set[str]) -> list[str]:
+    """`--data=MNIST` as two words."""
+    flag, sign, value = word.partition("=")
+    return [flag, value] if sign and flag in flags else [word]
+
+
+def _with_lists(parser: CommandParser, words: Sequence[str]) -> list[str]:
+    """Takes both forms of a list: `--probes clean fgsm` and `--probes [clean, fgsm]`."""
+    kinds = {
+        option: kind
+        for action in parser._actions
+        for option in action.option_strings
+        if (kind := _item_type(getattr(action, "_typehint", None))) is not None
+    }
+    made: list[str] = []
+    rest = [*words]
+    while rest:
+        word = rest.pop(0)
+        if word not in kinds:
+            made.append(word)
+            continue
+        values = []
+        while rest and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
+        made.append(f"{word}={_as_list(values, *kinds[word])}")
+    return made
+
+
+def _item_type(hint: Any) -> tuple[bool, bool] | None:
+    """Of a list: whether its items are numbers, and whether a single word may stand for itself."""
+    options = (hint,) if _is_list(hint) else get_args(hint)
+    lists = [option for option in options if _is_list(option)]
+    if not lists:
+        return None
+    return get_args(lists[0])[0] in (int, float), str in options
+
+
+def _is_list(hint: Any) -> bool:
+    """`list[X]`, or what frozen options have instead: `tuple[X, ...]`."""
+    return get_origin(hint) is list or (get_origin(hint) is tuple and Ellipsis in get_args(hint))
+
+
+def _as_list(values: Sequence[str], numbers: bool, single: bool) -> str:
+    if len(values) == 1 and (single or values[0].startswith("[") or values[0] == "null"):
+        return values[0]
+    return f"[{', '.join(values)}]" if numbers else json.dumps(list(values))
 
 
 def _instantiated(parser: ArgumentParser, parsed: Namespace) -> Namespace:
@@ -80,24 +231,23 @@ def _instantiated(parser: ArgumentParser, parsed: Namespace) -> Namespace:
     try:
         return parser.instantiate(parsed)
     except (ValueError, TypeError) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        mistakes = [cause for cause in _causes(error) if isinstance(cause, UserError)]
+        if not mistakes:
             raise
-        raise cause from None
+        raise mistakes[0] from None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that it was raised from or beside."""
+    if error is not None:
+        yield error
+        yield from _causes(error.__cause__)
+        if error.__context__ is not error.__cause__:
+            yield from _causes(error.__context__)
 
 
 def _plain(value: Any) -> Any:
     return value.as_dict() if isinstance(value, Namespace) else value
-
-
-def _check_names(words: Sequence[str]) -> None:
-    """Answers a misspelt data set before the parser does, which would speak of paths."""
-    for flag, word in pairwise(words):
-        named = flag in ("--data", "--outliers") and "." not in word and "{" not in word
-        if named and word not in DATA:
-            raise UserError(f"There is no data set {word!r}.{suggestion(word, DATA)}")
 
 
 def _check_seeds(arguments: dict[str, Any]) -> None:
@@ -109,7 +259,28 @@ def _check_seeds(arguments: dict[str, Any]) -> None:
                 raise UserError(f"Expected `{name}` between 0 and 2**32 - 1, but got {seed}.")
 
 
-def typed_command() -> str:
-    """The command as the user typed it, for reports and for running it again."""
-    words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
-    return " ".join(f"'{word}'" if " " in word else word for word in words)
+def _of_trainer(group: Any) -> bool:
+    """Whether a group of the help is the Trainer's."""
+    return any(action.dest.startswith("trainer") for action in group._group_actions)
+
+
+def _roots(options: set[str]) -> set[str]:
+    """`--data` of `--data.root`."""
+    return {option.partition(".")[0] for option in options if "." in option}
+
+
+def _parameters(function: Callable[..., Any]) -> Iterator[str]:
+    return (name for name in inspect.signature(function).parameters if name != "self")
+
+
+def _data_options(parser: CommandParser) -> str:
+    """The options that every data set has, which the parser knows only once one is named."""
+    hints = [a for a in parser._actions if "--data" in a.option_strings]
+    if not hints or _item_type(getattr(hints[0], "_typehint", None)) is not None:
+        return ""
+    told = _told(ImageDataModule)
+    names = _parameters(ImageDataModule.__init__)
+    lines = [f"  --data.{name:<14} {told.get(name, '')}" for name in names]
+    return "\n".join(
+        ["Options of every data set (--data.help NAME lists those of one):", *lines, ""]
+    )

@@ -3,23 +3,66 @@
 import difflib
 import importlib
 import importlib.util
+import logging
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+
+class Command(NamedTuple):
+    """A line of the help.
+
+    Args:
+        purpose: one sentence.
+        example: a command line.
+    """
+
+    purpose: str
+    example: str
+
+
+_PHOTOS = "--data ImageFolder:photos"
 COMMANDS = {
-    "evaluate": "measure a model in one pass over test data: clean, attacked, ...",
-    "recover": "damage a model, repair it in several ways, and measure what came back",
-    "fine-tune": "train a model on your data (full, linear probe, adversarial), then evaluate it",
-    "transfer": "move models to other data sets in several modes: gained, lost, moved, predicted",
-    "explain": "explain a model, watch it, and score how far either can be believed",
-    "distill": "teach a smaller model what a model says, and audit what it kept",
-    "list": "name every data set, model source, probe and preset",
-    "inspect": "look into a checkpoint file and propose the command to type",
-    "report": "write the HTML report of one or more runs, side by side",
-    "ui": "open the MLflow pages on the runs of this folder",
+    "evaluate": Command(
+        "measure a model in one pass over test data: clean, attacked, damaged, ...",
+        f"assay evaluate --model torchvision:resnet18 {_PHOTOS} --probes clean pgd",
+    ),
+    "recover": Command(
+        "damage a model, repair it in several ways, and measure what came back",
+        "assay recover --model checkpoint:model.pt --arch lenet --data MNIST --damage zero "
+        "--severities 0.1 0.3",
+    ),
+    "fine-tune": Command(
+        "train a model on your data (full, linear probe, adversarial), then evaluate it",
+        f"assay fine-tune --model torchvision:resnet18 {_PHOTOS} --tuning.mode linear_probe",
+    ),
+    "transfer": Command(
+        "move models to other data sets in several modes: gained, lost, moved, predicted",
+        "assay transfer --models checkpoint:a.pt checkpoint:b.pt --arch lenet --data Digits "
+        "ImageFolder:photos",
+    ),
+    "explain": Command(
+        "explain a model, watch it, and score how far either can be believed",
+        "assay explain --model checkpoint:model.pt --arch lenet --data MNIST --limit 256",
+    ),
+    "distill": Command(
+        "teach a smaller model what a model says, and measure what it kept",
+        "assay distill --teacher checkpoint:FOLDER --student lenet --data MNIST --seeds 0 1 2",
+    ),
+    "list": Command("name every data set, model source, probe and preset", "assay list probes"),
+    "inspect": Command(
+        "look into a checkpoint file and propose the command to type", "assay inspect model.pt"
+    ),
+    "report": Command(
+        "write the HTML report of one or more runs, side by side", "assay report RUN_ID OTHER_ID"
+    ),
+    "ui": Command("open the MLflow pages on the runs of this folder", "assay ui"),
 }
-_LIGHT = {"list"}  # commands that never import torch
+_LIGHT = {"list"}
+"""Commands that never import torch."""
 
 USAGE = "usage: assay COMMAND [options]        assay COMMAND --help shows the options"
 
@@ -40,25 +83,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"assay {version('assay')}")
         return 0
     if words[0] not in COMMANDS:
-        return _mistake(
+        return mistake(
             f"There is no command {words[0]!r}.{suggestion(words[0], COMMANDS)}\n{USAGE}"
         )
-    if stranger := _stranger():
-        return _mistake(stranger)
+    if problem := other_project() or _missing_file(words):
+        return mistake(problem)
     return _run(words[0], words[1:])
-
-
-def suggestion(word: str, known: Sequence[str] | dict) -> str:
-    """Returns " Did you mean 'x'?" for the closest known word, else the known words."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."
 
 
 def _run(command: str, words: list[str]) -> int:
     """Imports the command's pipeline and turns a user's mistake into one line and exit code 2."""
-    if command not in _LIGHT and {"-h", "--help"} & set(words):
+    _quiet()
+    if command not in _LIGHT and any(word.startswith(("-h", "--help")) for word in words):
         print("Reading the options (this imports torch and Lightning) ...", flush=True)
-    module = importlib.import_module(f"pipelines.{command.replace('-', '_')}")
+    module = importlib.import_module(_module_of(command))
     if command in _LIGHT:
         return module.main(words)
 
@@ -66,8 +104,8 @@ def _run(command: str, words: list[str]) -> int:
 
     try:
         return module.main(words)
-    except UserError as mistake:
-        return _mistake(str(mistake))
+    except UserError as error:
+        return mistake(str(error))
     except SystemExit as stop:  # --help and --print_config end the parser like this
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -75,28 +113,66 @@ def _run(command: str, words: list[str]) -> int:
         return 130
 
 
-def _mistake(message: str) -> int:
+def _module_of(command: str) -> str:
+    """A command's file, or `command.py` of its room."""
+    name = command.replace("-", "_")
+    room = (Path(__file__).parent / name).is_dir()
+    return f"pipelines.{name}.command" if room else f"pipelines.{name}"
+
+
+def _quiet() -> None:
+    """Keeps what other packages say at import, and a user cannot act on, off the terminal."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # "No CUDA runtime is found", profiler
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="torch.utils.cpp_extension")
+
+
+def mistake(message: str) -> int:
+    """Prints a user's mistake and returns the exit code."""
     print(f"assay: {message}", file=sys.stderr)
     return 2
 
 
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`datamodules.errors.suggestion` before any heavy import."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."
+
+
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "assay: find out what a pre-trained image classifier is made of",
             "",
             USAGE,
             "",
-            *lines,
+            *(f"  {name:<{width}}  {command.purpose}" for name, command in COMMANDS.items()),
             "",
-            "  assay evaluate --model torchvision:resnet18 --data ImageFolder --data.root photos",
+            f"  {COMMANDS['evaluate'].example}",
         ]
     )
 
 
-def _stranger() -> str | None:
+def _missing_file(words: Sequence[str]) -> str:
+    """A file or folder that was named and is not there: told before seconds of imports."""
+    flag = ""
+    for word in (part for given in words for part in given.split("=", 1)):
+        if word.startswith("--"):
+            flag = word
+            continue
+        kind, _, rest = word.partition(":")
+        if flag == "--config" and not Path(word).is_file():
+            return f"There is no file {word!r} for `--config`."
+        if kind == "checkpoint" and not Path(rest).expanduser().exists():
+            return f"There is no file {rest!r} (`{flag}`, checkpoint:FILE or FOLDER)."
+        if kind == "ImageFolder" and rest and not Path(rest).expanduser().is_dir():
+            return f"There is no folder {rest!r} (`{flag}`, ImageFolder:FOLDER)."
+    return ""
+
+
+def other_project() -> str:
     """Other projects own folders named like ours; says so when one of them would be imported."""
     home = Path(__file__).resolve().parents[1]
     for name in ("datamodules", "lightning_modules", "callbacks"):
@@ -105,9 +181,9 @@ def _stranger() -> str | None:
         if not any(Path(place).resolve().parent == home for place in places):
             return (
                 f"The package {name!r} that Python finds is not Assay's ({', '.join(places)}): "
-                "start the program from another folder."
+                "start from another folder, or import Assay before it."
             )
-    return None
+    return ""
 
 
 if __name__ == "__main__":

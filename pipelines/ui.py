@@ -14,8 +14,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from datamodules.errors import UserError
-from pipelines.store import database_of, open_store, resolved_uri
 from pipelines.tracking import terminable
+from pipelines.tracking.store import database_of, open_store, resolved_uri
 
 _LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes and 0.5 GB instead of 10 and 2 GB

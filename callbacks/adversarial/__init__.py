@@ -1,54 +1,65 @@
-"""Adversarial input: attacks that search a ball round each image, and the probe that judges."""
+"""Adversarial input: attacks that search a ball round each image, and the probe that judges.
 
-from collections.abc import Callable
+A new attack is a file and a line in `PROBES`.
+"""
 
 from callbacks.adversarial.attack import Attack, AttackResult
+from callbacks.adversarial.attack_set import AttackSet, attack_sets
 from callbacks.adversarial.fgsm import FGSM
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
+from callbacks.adversarial.summary import summarise
 from callbacks.adversarial.threat_models import L2, Linf
 from callbacks.adversarial.training import AdversarialTraining
-from callbacks.budget import Budget
+from callbacks.family import Entries, Entry, Family
 
-ATTACKS: dict[str, type] = {"fgsm": FGSM, "pgd": PGD}
+PROBES: Entries = {
+    "fgsm": Entry(AdversarialProbe, attack=FGSM),
+    "fgsm_l2": Entry(AdversarialProbe, attack=FGSM, norm="l2"),
+    "pgd": Entry(AdversarialProbe, attack=PGD),
+    "pgd_l2": Entry(AdversarialProbe, attack=PGD, norm="l2"),
+    "pgd_targeted": Entry(AdversarialProbe, attack=PGD, targeted="least_likely"),
+}
+
+FAMILY = Family(
+    name="adversarial",
+    title="Under attack",
+    text=(
+        "Every image is changed within a ball of the given radius so that the model errs. Each "
+        "curve is an upper bound: a stronger attack can only lower it."
+    ),
+    probes=PROBES,
+    summarise=summarise,
+    terms={
+        "Robust accuracy": (
+            "Counts an image only if the model gets it right and no attack of the set changed the "
+            "answer at that radius or a smaller one. A weaker attack gives a higher number."
+        ),
+        "Worst loss": (
+            "The largest cross-entropy (nats) an attack found in the ball, averaged over images. "
+            "Attacks that stop at the first error do not measure it."
+        ),
+    },
+    presets={
+        "quick": ("fgsm", "pgd"),
+        "regular": ("fgsm", "pgd", "fgsm_l2", "pgd_l2"),
+        "full": ("fgsm", "pgd", "pgd_targeted", "fgsm_l2", "pgd_l2"),
+    },
+)
 
 __all__ = [
-    "ATTACKS",
+    "FAMILY",
     "FGSM",
     "L2",
     "PGD",
+    "PROBES",
     "AdversarialProbe",
     "AdversarialTraining",
     "Attack",
     "AttackResult",
+    "AttackSet",
     "Linf",
-    "attacked_by",
+    "Norm",
+    "Target",
+    "attack_sets",
 ]
-
-
-def attacked_by(
-    attack: type, norm: Norm = "linf", targeted: Target | None = None
-) -> Callable[[Budget], AdversarialProbe]:
-    """Returns what makes a probe of an attack within a budget.
-
-    Args:
-        attack: FGSM, or one that takes `steps` and `restarts`.
-        norm: of the ball.
-        targeted: towards which class, if any.
-    """
-
-    def within(budget: Budget) -> AdversarialProbe:
-        iterative = attack is not FGSM
-        made = attack(steps=budget.steps, restarts=budget.restarts) if iterative else attack()
-        return AdversarialProbe(
-            made,
-            norm,
-            curve=budget.curve,
-            targeted=targeted,
-            objective=budget.objective,
-            limit=budget.limit,
-            chunk=budget.chunk,
-            seed=budget.seed,
-        )
-
-    return within

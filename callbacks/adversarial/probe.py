@@ -1,15 +1,19 @@
 """The judge of every attack: it owns the budget, projects, and asks the model again."""
 
+import inspect
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.adversarial.attack import Attack, AttackResult, Objective
+from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.threat_models import L2, Linf, ThreatModel
+from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
@@ -78,6 +82,21 @@ class AdversarialProbe(Probe):
         self.epsilons = None if epsilons is None else _checked(epsilons)
         self.headline: float | None = None
         """The data set's usual radius, where it has one."""
+
+    @classmethod
+    def within(cls, budget: Budget, attack: type[Attack] = PGD, **options: Any) -> Self:
+        """Makes a probe of an attack that takes of a preset's steps and restarts what it has.
+
+        Args:
+            budget: of a preset.
+            attack: its class.
+            **options: of the constructor, such as `norm` and `targeted`.
+        """
+        known = inspect.signature(attack).parameters
+        spent = {"steps": budget.steps, "restarts": budget.restarts}
+        made = attack(**{name: count for name, count in spent.items() if name in known})
+        shared = {"curve": budget.curve, "objective": budget.objective}
+        return super().within(budget, **{**shared, **options, "attack": made})
 
     @property
     def name(self) -> str:

@@ -1,4 +1,7 @@
-"""Damage: a new one is a file and a line in `DAMAGES`; probes, `assay recover` and tests follow."""
+"""Damage of parameters, neurons and structure.
+
+A new one is a file and a line in `DAMAGES`; probes, `assay recover` and the tests follow.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +14,7 @@ from callbacks.damage.formats import FORMATS, stored_as
 from callbacks.damage.kind import Damage
 from callbacks.damage.layers import RemovedLayers, RemoveLayers
 from callbacks.damage.noise import Noise
-from callbacks.damage.probe import DamageProbe, damaged_by
+from callbacks.damage.probe import DamageProbe
 from callbacks.damage.pruning import Prune, Pruned
 from callbacks.damage.quantise import Quantise
 from callbacks.damage.randomise import Randomise
@@ -19,7 +22,9 @@ from callbacks.damage.record import Record
 from callbacks.damage.selection import Selection
 from callbacks.damage.shuffle import Shuffle
 from callbacks.damage.sign_flip import SignFlip
+from callbacks.damage.summary import summarise
 from callbacks.damage.zero import Zero
+from callbacks.family import Entries, Entry, Family, each
 
 DAMAGES: dict[str, Callable[..., Damage]] = {
     "zero": Zero,
@@ -42,9 +47,40 @@ STRUCTURE: dict[str, Callable[..., Any]] = {
 }
 """Damage of structure by name; called as `Damage`, their records apply and undo in the same way."""
 
+PROBES: Entries = {
+    **each(DAMAGES, DamageProbe, "damage"),
+    "bit_flip_by_bit": Entry(DamageProbe, damage=BitFlip, severities=(100,), by="bit"),
+    "bit_flip_by_layer": Entry(DamageProbe, damage=BitFlip, severities=(10,), by="layer"),
+    "activation_fault": Entry(DamageProbe, damage=ActivationFault),
+}
+
+FAMILY = Family(
+    name="damage",
+    title="Damaged",
+    text=(
+        "Weights or neurons are damaged at random and the same images are answered again. Bands "
+        "are 95 % intervals over images and random draws."
+    ),
+    probes=PROBES,
+    summarise=summarise,
+    terms={
+        "sdc": (
+            "Silent data corruption: share of answers whose class differs from the undamaged "
+            "model's, without any sign of it (Li et al. 2017)."
+        ),
+        "due": "Detected: share of answers that are not finite, which a check would notice.",
+    },
+    presets={
+        "regular": ("zero", "bit_flip"),
+        "full": ("zero", "noise", "sign_flip", "bit_flip", "bit_error", "activation_fault"),
+    },
+)
+
 __all__ = [
     "DAMAGES",
+    "FAMILY",
     "FORMATS",
+    "PROBES",
     "STRUCTURE",
     "ActivationFault",
     "BitError",
@@ -67,6 +103,5 @@ __all__ = [
     "SignFlip",
     "StuckAt",
     "Zero",
-    "damaged_by",
     "stored_as",
 ]

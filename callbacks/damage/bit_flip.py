@@ -15,7 +15,7 @@ from datamodules.errors import UserError
 
 
 @dataclass(frozen=True)
-class _Bits:
+class BitDamage:
     """The bits that may be hit.
 
     Args:
@@ -76,7 +76,7 @@ class _Bits:
 
 
 @dataclass(frozen=True)
-class BitFlip(_Bits):
+class BitFlip(BitDamage):
     """Flips as many distinct bits as the severity says, uniform over (weight, bit) pairs."""
 
     name: ClassVar[str] = "bit_flip"
@@ -105,7 +105,7 @@ class BitFlip(_Bits):
 
 
 @dataclass(frozen=True)
-class BitError(_Bits):
+class BitError(BitDamage):
     """Flips every bit independently with probability p, the bit error rate.
 
     The number of flips is drawn from Binomial(bits, p), the flipped bits then without repetition:
@@ -134,7 +134,7 @@ class BitError(_Bits):
 
 
 @dataclass(frozen=True)
-class StuckAt(_Bits):
+class StuckAt(BitDamage):
     """Forces a share of the bits to one value; about half of them have it already.
 
     Args:

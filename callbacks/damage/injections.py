@@ -1,7 +1,14 @@
-"""How many injections tell the rate of silent errors."""
+"""How often a single damage silently changes a single answer, injected until it is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from callbacks.damage.kind import Damage
+from callbacks.damage.silent_errors import SilentErrors
 from callbacks.statistics import Interval, rate
 from datamodules.errors import UserError
 
@@ -43,3 +50,44 @@ def until_known(outcomes: Iterable[bool], error: float, at_least: int = 30) -> t
         if n >= at_least and (found.high - found.low) / 2 <= error:
             break
     return found, n
+
+
+def silent_error_rate(
+    model: nn.Module, image: Tensor, damage: Damage, severity: float, error: float, seed: int = 0
+) -> dict[str, Any]:
+    """Injects damage, every time another draw and another image, until the rate is known.
+
+    Args:
+        model: undamaged, in evaluation mode.
+        image: `(N, C, H, W)`.
+        damage: random and of parameters.
+        severity: in its unit.
+        error: half-width of Wilson's 95 % interval to stop at.
+        seed: of the draws.
+
+    Returns:
+        `severity sdc sdc_low sdc_high injections`, and `needed`: what a fixed sample of all weights
+        or bits would take at the worst rate (Leveugle et al., DATE 2009).
+    """
+    outcomes = _outcomes(model, image, damage, severity, seed)
+    share, injections = until_known(outcomes, error)
+    population = sum(weight.numel() for weight in model.parameters())
+    if hasattr(damage, "population"):
+        population = damage.population(model)  # type: ignore[attr-defined]
+    counts = {"injections": injections, "needed": sample_size(population, error)}
+    return {"severity": severity, **share.columns("sdc"), **counts}
+
+
+@torch.no_grad()
+def _outcomes(
+    model: nn.Module, image: Tensor, damage: Damage, severity: float, seed: int
+) -> Iterator[bool]:
+    """Yields whether an injection changed an answer without a sign; without end."""
+    order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
+    device, draw = next(model.parameters()).device, 0
+    while True:
+        record, row = damage(model, severity, seed + draw), order[draw % len(order)]
+        shown = image[row : row + 1].to(device)
+        answer = functional_call(model, record.damaged(model.state_dict()), (shown,))
+        yield bool(SilentErrors(model(shown))(answer)["sdc"])
+        draw += 1

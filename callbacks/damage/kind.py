@@ -1,12 +1,16 @@
 """What every damage of parameters is: a frozen dataclass that turns a model into a record."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from callbacks.damage.record import Record
+
+_COUNTS = ("flipped bits", "bits left", "blocks", "classes")
+"""Units that are whole numbers."""
 
 
 @runtime_checkable
@@ -38,6 +42,22 @@ class Damage(Protocol):
             label: `(N,)`.
         """
         ...
+
+
+def steps(severities: Sequence[float], unit: str) -> list[int]:
+    """Severities as the whole numbers of a chart's axis in MLflow.
+
+    Counts are steps as they are, everything else is per mille; where that is not whole, a step is
+    the position in the grid.
+
+    Args:
+        severities: all of one damage, in its order.
+        unit: of them.
+    """
+    scaled = [severity * (1 if unit in _COUNTS else 1000) for severity in severities]
+    if all(abs(value - round(value)) < 1e-9 for value in scaled):
+        return [round(value) for value in scaled]
+    return [position + 1 for position, _ in enumerate(severities)]
 
 
 def generator(purpose: str, severity: float, seed: int) -> torch.Generator:

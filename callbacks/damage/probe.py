@@ -1,7 +1,7 @@
 """Measures a model whose weights or neurons are damaged, in the one pass over the test data."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -10,16 +10,19 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.budget import Budget
 from callbacks.damage.activation_fault import ActivationFault, FaultyNeurons
-from callbacks.damage.bit_flip import _Bits
+from callbacks.damage.bit_flip import BitDamage
 from callbacks.damage.bit_flip_attack import BitFlipAttack
 from callbacks.damage.formats import format_of
-from callbacks.damage.kind import Damage
+from callbacks.damage.kind import Damage, steps
 from callbacks.damage.prefix import Prefix
 from callbacks.damage.record import Record
 from callbacks.damage.selection import Selection, layers_of
+from callbacks.damage.silent_errors import SilentErrors
+from callbacks.damage.zero import Zero
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
@@ -72,7 +75,7 @@ class DamageProbe(Probe):
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
         if draws < 1:
             raise UserError(f"Expected `draws` to be at least 1, but got {draws}.")
-        if by == "bit" and not isinstance(damage, _Bits):
+        if by == "bit" and not isinstance(damage, BitDamage):
             raise UserError(f"Only damage of bits can be measured by bit, not {damage.name!r}.")
         self.damage, self.draws, self.by, self.label = damage, draws, by, label
         self.severities = tuple(damage.severities if severities is None else severities)
@@ -81,6 +84,17 @@ class DamageProbe(Probe):
         self._made: dict[Setting, Any] = {}
         self._prefix: tuple[tuple[str, ...], Prefix | None] | None = None
         self._example: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def within(cls, budget: Budget, damage: type = Zero, **options: Any) -> Self:
+        """Makes a probe of a damage with a preset's draws.
+
+        Args:
+            budget: of a preset.
+            damage: its class.
+            **options: of the constructor, such as `severities` and `by`.
+        """
+        return super().within(budget, **{"draws": budget.draws, **options, "damage": damage()})
 
     @property
     def name(self) -> str:
@@ -226,66 +240,7 @@ class DamageProbe(Probe):
         if self.by == "bit":
             bits = format_of(self.damage.format).bits  # type: ignore[union-attr]
             return [(bit, float(bit)) for bit in range(bits)]
-        return [(self._step(i, severity), severity) for i, severity in enumerate(self.severities)]
-
-    def _step(self, position: int, severity: float) -> int:
-        """Flips are counted, shares are per mille; what is smaller is a position in the grid."""
-        if self.damage.unit == "flipped bits":
-            return int(severity)
-        thousands = [1000 * one for one in self.severities]
-        whole = all(abs(one - round(one)) < 1e-9 for one in thousands)
-        return round(1000 * severity) if whole else position + 1
-
-
-def damaged_by(
-    damage: Callable[[], Damage | ActivationFault], **options: Any
-) -> Callable[[Budget], DamageProbe]:
-    """Makes the registry's entry of a damage.
-
-    Args:
-        damage: its class, or a function that makes one.
-        **options: of `DamageProbe`.
-    """
-
-    def within(budget: Budget) -> DamageProbe:
-        return DamageProbe(
-            damage(), draws=budget.draws, limit=budget.limit, chunk=budget.chunk, seed=budget.seed,
-            **options,
-        )  # fmt: skip
-
-    return within
-
-
-class SilentErrors:
-    """What damage does to single answers (Li et al., SC 2017), over all samples.
-
-    Args:
-        clean: `(N, K)` logits of the undamaged model.
-    """
-
-    def __init__(self, clean: Tensor) -> None:
-        self.first = clean.topk(min(5, clean.shape[1]), 1).indices
-        self.top = clean.argmax(1)
-        self.confidence = clean.softmax(1).gather(1, self.top[:, None])[:, 0]
-
-    def __call__(self, damaged: Tensor) -> dict[str, Tensor]:
-        """Compares the answers of a variant.
-
-        Args:
-            damaged: `(N, K)` logits.
-
-        Returns:
-            `(N,)`: `sdc` and `sdc5` are 0 where an answer is not finite, which counts as `due`
-            (detected); `confidence_shift` is the change of the undamaged top class's probability.
-        """
-        finite, answer = damaged.isfinite().all(1), damaged.argmax(1)
-        confidence = damaged.softmax(1).gather(1, self.top[:, None])[:, 0]
-        return {
-            "sdc": (answer != self.top) & finite,
-            "sdc5": ~(self.first == answer[:, None]).any(1) & finite,
-            "due": ~finite,
-            "confidence_shift": (confidence - self.confidence).nan_to_num(0),
-        }
+        return list(zip(steps(self.severities, self.damage.unit), self.severities, strict=True))
 
 
 def _with_aliases(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

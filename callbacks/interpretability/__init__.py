@@ -1,42 +1,70 @@
 """Explanations, and how far each can be believed."""
 
-from callbacks.interpretability.activation_maximisation import ActivationMaximisation, Visualised
-from callbacks.interpretability.captum_method import CaptumMethod
-from callbacks.interpretability.completeness import Completeness
-from callbacks.interpretability.complexity import Complexity
-from callbacks.interpretability.controls import EdgeFilter, Inverse, RandomMap
-from callbacks.interpretability.deeplift import DeepLift
-from callbacks.interpretability.deletion import Deletion, Insertion
+from callbacks.family import Entries, Family, each
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.faithfulness_correlation import (
+from callbacks.interpretability.methods.captum_method import CaptumMethod
+from callbacks.interpretability.methods.controls import EdgeFilter, Inverse, RandomMap
+from callbacks.interpretability.methods.deeplift import DeepLift
+from callbacks.interpretability.methods.grad_cam import GradCAM
+from callbacks.interpretability.methods.gradient import Gradient, InputXGradient
+from callbacks.interpretability.methods.gradient_shap import GradientShap
+from callbacks.interpretability.methods.integrated_gradients import IntegratedGradients
+from callbacks.interpretability.methods.kernel_shap import KernelShap
+from callbacks.interpretability.methods.lime import Lime
+from callbacks.interpretability.methods.occlusion import Occlusion
+from callbacks.interpretability.methods.permutation_importance import PermutationImportance
+from callbacks.interpretability.methods.rise import Rise
+from callbacks.interpretability.methods.smoothgrad import SmoothGrad
+from callbacks.interpretability.metric import Metric
+from callbacks.interpretability.metrics.completeness import Completeness
+from callbacks.interpretability.metrics.complexity import Complexity
+from callbacks.interpretability.metrics.deletion import Deletion, Insertion
+from callbacks.interpretability.metrics.faithfulness_correlation import (
     FaithfulnessCorrelation,
     SingleDeletion,
 )
-from callbacks.interpretability.grad_cam import GradCAM
-from callbacks.interpretability.gradient import Gradient, InputXGradient
-from callbacks.interpretability.gradient_shap import GradientShap
-from callbacks.interpretability.infidelity import Infidelity
-from callbacks.interpretability.integrated_gradients import IntegratedGradients
-from callbacks.interpretability.kernel_shap import KernelShap
-from callbacks.interpretability.lime import Lime
-from callbacks.interpretability.local_linear import LocalLinearity
-from callbacks.interpretability.max_sensitivity import MaxSensitivity
-from callbacks.interpretability.metric import Metric
-from callbacks.interpretability.occlusion import Occlusion
-from callbacks.interpretability.parameter_randomisation import ParameterRandomisation
-from callbacks.interpretability.permutation_importance import PermutationImportance
-from callbacks.interpretability.probe import ExplanationProbe, explained_by
+from callbacks.interpretability.metrics.infidelity import Infidelity
+from callbacks.interpretability.metrics.max_sensitivity import MaxSensitivity
+from callbacks.interpretability.metrics.parameter_randomisation import ParameterRandomisation
+from callbacks.interpretability.metrics.sparseness import Sparseness
+from callbacks.interpretability.metrics.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.probe import ExplanationProbe
 from callbacks.interpretability.registry import CONTROLS, EXPLAINERS, METRICS, metric
-from callbacks.interpretability.rise import Rise
-from callbacks.interpretability.smoothgrad import SmoothGrad
-from callbacks.interpretability.sparseness import Sparseness
-from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
-from callbacks.interpretability.top_images import TopImages
+from callbacks.interpretability.summary import summarise
+from callbacks.interpretability.surrogates.local_linear import LocalLinearity
+from callbacks.interpretability.visualisation.activation_maximisation import (
+    ActivationMaximisation,
+    Visualised,
+)
+from callbacks.interpretability.visualisation.top_images import TopImages
+
+PROBES: Entries = each(EXPLAINERS, ExplanationProbe, "explainer", prefix="explain_")
+
+FAMILY = Family(
+    name="interpretability",
+    title="Explained",
+    text=(
+        "Each image's predicted class is explained, and the map is judged beside a random map, an "
+        "edge filter and its own inverse."
+    ),
+    probes=PROBES,
+    summarise=summarise,
+    terms={
+        "srg": (
+            "Symmetric relevance gain: how much later the score falls when the least influential "
+            "pixels are removed first than when the most influential are. 0 is a random map."
+        ),
+        "sparseness": "Gini index of the map: 0 is even, 1 is a single pixel.",
+        "max sensitivity": "The largest relative change of the map in a small ball; 0 is stable.",
+    },
+)
 
 __all__ = [
     "CONTROLS",
     "EXPLAINERS",
+    "FAMILY",
     "METRICS",
+    "PROBES",
     "ActivationMaximisation",
     "CaptumMethod",
     "Completeness",
@@ -71,6 +99,5 @@ __all__ = [
     "SymmetricRelevanceGain",
     "TopImages",
     "Visualised",
-    "explained_by",
     "metric",
 ]

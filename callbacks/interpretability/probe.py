@@ -1,14 +1,16 @@
 """Explains every image and measures the explanation, in the one pass over the test data."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import lightning as L
 from torch import Tensor
+from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.budget import Budget
 from callbacks.interpretability.explainer import Explainer
+from callbacks.interpretability.methods.gradient import Gradient
 from callbacks.interpretability.metric import Metric
 from callbacks.interpretability.registry import CONTROLS, EXPLAINERS, metric, named_explainer
 from callbacks.measurement import Measurement, Samples, Setting
@@ -19,7 +21,7 @@ from lightning_modules.classifier import Classifier
 
 DONORS = 256
 """Images of the data that explainers compare with, where they compare with others."""
-_DEAR = 64
+_MOST_FORWARDS = 64
 """Forwards of an explanation beyond which it is not asked again by default."""
 
 
@@ -61,13 +63,24 @@ class ExplanationProbe(Probe):
         if isinstance(explainer, str):
             explainer = named_explainer(explainer, **(options or {}))
         if metrics is None:
-            again = ("max_sensitivity",) if explainer.forwards <= _DEAR else ()
+            again = ("max_sensitivity",) if explainer.forwards <= _MOST_FORWARDS else ()
             metrics = ("srg", "sparseness", *again)
         if not isinstance(metrics, Mapping):
             metrics = {name: metric(name, explainer) for name in metrics}
         self.explainer, self.metrics, self.controls = explainer, dict(metrics), controls
         self.label = label
         self.extras = tuple(self._columns())  # type: ignore[misc]  # its columns are its own
+
+    @classmethod
+    def within(cls, budget: Budget, explainer: type = Gradient, **options: Any) -> Self:
+        """Makes a probe of an explainer.
+
+        Args:
+            budget: of a preset.
+            explainer: its class.
+            **options: of the constructor.
+        """
+        return super().within(budget, **{**options, "explainer": explainer()})
 
     @property
     def name(self) -> str:
@@ -145,22 +158,6 @@ class ExplanationProbe(Probe):
             yield column
             if not of and hasattr(measured, "estimated"):
                 yield f"{column}_se"
-
-
-def explained_by(explainer: Callable[..., Explainer], **options: Any) -> Callable[[Budget], Probe]:
-    """Returns what makes a probe of an explainer within a budget.
-
-    Args:
-        explainer: its class.
-        **options: of the explainer.
-    """
-
-    def within(budget: Budget) -> Probe:
-        return ExplanationProbe(
-            explainer(**options), limit=budget.limit, chunk=budget.chunk, seed=budget.seed
-        )
-
-    return within
 
 
 def with_donors(explainer: Explainer, donors: Tensor) -> Explainer:

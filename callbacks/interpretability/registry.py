@@ -3,33 +3,33 @@
 from dataclasses import fields
 from typing import Any
 
-from callbacks.interpretability.completeness import Completeness
-from callbacks.interpretability.complexity import Complexity
-from callbacks.interpretability.controls import EdgeFilter, RandomMap
-from callbacks.interpretability.deeplift import DeepLift
-from callbacks.interpretability.deletion import Deletion, Insertion
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.faithfulness_correlation import (
+from callbacks.interpretability.methods.controls import EdgeFilter, RandomMap
+from callbacks.interpretability.methods.deeplift import DeepLift
+from callbacks.interpretability.methods.grad_cam import GradCAM
+from callbacks.interpretability.methods.gradient import Gradient, InputXGradient
+from callbacks.interpretability.methods.gradient_shap import GradientShap
+from callbacks.interpretability.methods.integrated_gradients import IntegratedGradients
+from callbacks.interpretability.methods.kernel_shap import KernelShap
+from callbacks.interpretability.methods.lime import Lime
+from callbacks.interpretability.methods.occlusion import Occlusion
+from callbacks.interpretability.methods.permutation_importance import PermutationImportance
+from callbacks.interpretability.methods.rise import Rise
+from callbacks.interpretability.methods.smoothgrad import SmoothGrad
+from callbacks.interpretability.metric import Metric
+from callbacks.interpretability.metrics.completeness import Completeness
+from callbacks.interpretability.metrics.complexity import Complexity
+from callbacks.interpretability.metrics.deletion import Deletion, Insertion
+from callbacks.interpretability.metrics.faithfulness_correlation import (
     FaithfulnessCorrelation,
     SingleDeletion,
 )
-from callbacks.interpretability.grad_cam import GradCAM
-from callbacks.interpretability.gradient import Gradient, InputXGradient
-from callbacks.interpretability.gradient_shap import GradientShap
-from callbacks.interpretability.infidelity import Infidelity
-from callbacks.interpretability.integrated_gradients import IntegratedGradients
-from callbacks.interpretability.kernel_shap import KernelShap
-from callbacks.interpretability.lime import Lime
-from callbacks.interpretability.local_linear import LocalLinearity
-from callbacks.interpretability.max_sensitivity import MaxSensitivity
-from callbacks.interpretability.metric import Metric
-from callbacks.interpretability.occlusion import Occlusion
-from callbacks.interpretability.parameter_randomisation import ParameterRandomisation
-from callbacks.interpretability.permutation_importance import PermutationImportance
-from callbacks.interpretability.rise import Rise
-from callbacks.interpretability.smoothgrad import SmoothGrad
-from callbacks.interpretability.sparseness import Sparseness
-from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.metrics.infidelity import Infidelity
+from callbacks.interpretability.metrics.max_sensitivity import MaxSensitivity
+from callbacks.interpretability.metrics.parameter_randomisation import ParameterRandomisation
+from callbacks.interpretability.metrics.sparseness import Sparseness
+from callbacks.interpretability.metrics.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.surrogates.local_linear import LocalLinearity
 from datamodules.errors import UserError, suggestion
 
 EXPLAINERS: dict[str, type] = {

@@ -63,7 +63,7 @@ class Sample:
         if self.failure:
             self.place = np.unique(self.measured, return_inverse=True)[1]
         n, population = len(self.measured), getattr(evidence, "population", None)
-        self.doubt = (max(0.0, 1 - n / population)) ** 0.5 if population else 1.0
+        self.correction = (max(0.0, 1 - n / population)) ** 0.5 if population else 1.0
         index = evidence.index
         self.index = None if index is None else np.asarray(index)[finite]
 
@@ -116,14 +116,14 @@ class Sample:
         if not own.any():
             return float("nan")
         whole = self.value()
-        return whole + self.doubt * (self.value(own) - whole)
+        return whole + self.correction * (self.value(own) - whole)
 
     def _rate_drawn(self, generator: np.random.Generator) -> float:
-        """The part with its rate drawn from Jeffreys' posterior: 12 of 12 still leave a doubt."""
+        """The part with its rate drawn from Jeffreys' posterior: 12 of 12 are not certain."""
         n, hits, control = len(self.measured), self.measured.sum(), self.control.mean()
         span = self.ideal.mean() - control
         whole, drawn = hits / n, generator.beta(hits + 0.5, n - hits + 0.5)
-        rate = whole + self.doubt * (drawn - whole)
+        rate = whole + self.correction * (drawn - whole)
         return float((rate - control) / span) if span else 0.0
 
     def _separation_drawn(self, generator: np.random.Generator) -> float:

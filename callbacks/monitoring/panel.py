@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.interpretability.controls import RandomMap, content
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.integrated_gradients import IntegratedGradients
-from callbacks.interpretability.local_linear import LocalLinearity
-from callbacks.interpretability.max_sensitivity import MaxSensitivity
-from callbacks.interpretability.parameter_randomisation import ParameterRandomisation
-from callbacks.interpretability.rank_correlation import spearman
-from callbacks.interpretability.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.methods.controls import RandomMap, content
+from callbacks.interpretability.methods.integrated_gradients import IntegratedGradients
+from callbacks.interpretability.metrics.max_sensitivity import MaxSensitivity
+from callbacks.interpretability.metrics.parameter_randomisation import ParameterRandomisation
+from callbacks.interpretability.metrics.rank_correlation import spearman
+from callbacks.interpretability.metrics.symmetric_relevance_gain import SymmetricRelevanceGain
+from callbacks.interpretability.surrogates.local_linear import LocalLinearity
 from callbacks.monitoring.budget import Item
 from callbacks.monitoring.score import Evidence
 from callbacks.queries import Queries

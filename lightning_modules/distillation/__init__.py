@@ -5,16 +5,16 @@ from lightning_modules.distillation.attention import attention_loss, attention_m
 from lightning_modules.distillation.cache import AnswerCache
 from lightning_modules.distillation.compression import (
     Compressed,
+    count_pruned,
     hold_pruned,
     pruning_masks,
     rounded,
-    settle_pruned,
 )
 from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_parts
 from lightning_modules.distillation.distillation import Distillation, made_teachers
 from lightning_modules.distillation.hints import hint_loss
 from lightning_modules.distillation.initialisation import initialise_from
-from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, Lesson
+from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, LossInputs
 from lightning_modules.distillation.recipe import USUAL, DistillationRecipe
 from lightning_modules.distillation.relational import angle_loss, distance_loss, relational_loss
 from lightning_modules.distillation.robust import rslad_loss
@@ -32,11 +32,12 @@ __all__ = [
     "Compressed",
     "Distillation",
     "DistillationRecipe",
-    "Lesson",
+    "LossInputs",
     "Teachers",
     "angle_loss",
     "attention_loss",
     "attention_map",
+    "count_pruned",
     "decoupled_loss",
     "decoupled_parts",
     "distance_loss",
@@ -49,7 +50,6 @@ __all__ = [
     "relational_loss",
     "rounded",
     "rslad_loss",
-    "settle_pruned",
     "shown",
     "soft_target_loss",
 ]

@@ -1,12 +1,12 @@
 """What a student competes with: its teacher, pruned to the same work or rounded to few bits."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
 from datamodules.errors import UserError
 
@@ -103,19 +103,42 @@ def lamp(weight: Tensor) -> Tensor:
     return score.view_as(weight)
 
 
-def hold_pruned(model: nn.Module, masks: dict[str, Tensor]) -> None:
-    """Multiplies weights by their masks in every forward, so that training keeps the zeros."""
+@contextmanager
+def hold_pruned(model: nn.Module, masks: dict[str, Tensor]) -> Iterator[None]:
+    """Sets weights to zero, in place, and lets no gradient reach them while it is open.
+
+    No step moves a zero without a gradient, whatever the optimizer of `Tuning`. Other than
+    `torch.nn.utils.prune` this renames no weight, so that checkpoints load as those of any model.
+    """
+    handles = []
     for name, mask in masks.items():
-        prune.custom_from_mask(model.get_submodule(name), "weight", mask)
+        weight = _weight(model, name)
+        with torch.no_grad():
+            weight *= mask
+        weight.requires_grad_(True)
+        handles.append(weight.register_hook(_masking(mask)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def settle_pruned(model: nn.Module, image: Tensor) -> Compressed:
-    """Writes the zeros into the weights, in place, and counts what is left."""
+def _masking(mask: Tensor) -> Callable[[Tensor], Tensor]:
+    copies = {mask.device: mask}  # one a device, not one a step
+
+    def masked(gradient: Tensor) -> Tensor:
+        if gradient.device not in copies:
+            copies[gradient.device] = mask.to(gradient.device)
+        return gradient * copies[gradient.device]
+
+    return masked
+
+
+def count_pruned(model: nn.Module, image: Tensor) -> Compressed:
+    """Counts the weights that are not zero, and the work they are."""
     used, macs, zeros = positions(model, image), 0, 0
     for name, places in used.items():
-        part = model.get_submodule(name)
-        if prune.is_pruned(part):
-            prune.remove(part, "weight")
         left = int(_weight(model, name).count_nonzero())
         macs, zeros = macs + places * left, zeros + _weight(model, name).numel() - left
     parameters = sum(parameter.numel() for parameter in model.parameters()) - zeros

@@ -17,7 +17,7 @@ from lightning_modules.distillation.initialisation import initialise_from, pairs
 from lightning_modules.distillation.objectives import (
     SOFT_TERMS,
     UNLABELLED,
-    Lesson,
+    LossInputs,
     hard_labels,
 )
 from lightning_modules.distillation.recipe import DistillationRecipe
@@ -102,31 +102,31 @@ class Distillation(FineTuning):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of a batch."""
-        loss = self.loss_of(self._lesson(batch))
+        loss = self.loss_of(self._loss_inputs(batch))
         self._check(loss)
         self.train_loss(loss.detach(), len(batch.label))
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
-    def loss_of(self, lesson: Lesson) -> Tensor:
+    def loss_of(self, inputs: LossInputs) -> Tensor:
         """Adds up the weighted terms of a batch."""
         recipe, tuning = self.recipe, self.tuning
         terms = []
         if recipe.hard_weight:
-            hard = hard_labels(lesson, recipe, tuning.loss, tuning.label_smoothing)
+            hard = hard_labels(inputs, recipe, tuning.loss, tuning.label_smoothing)
             terms.append(recipe.hard_weight * hard)
         if recipe.soft_weight:
-            soft = SOFT_TERMS[recipe.loss](lesson, recipe)
+            soft = SOFT_TERMS[recipe.loss](inputs, recipe)
             terms.append(self._ramp() * recipe.soft_weight * soft)
         if recipe.feature_weight and self.matching is not None:
-            match = self.matching(lesson.student, lesson.teacher)
+            match = self.matching(inputs.student, inputs.teacher)
             terms.append(self._ramp() * recipe.feature_weight * match)
         return torch.stack(terms).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures loss, accuracy and agreement on undisturbed images, and robust accuracy."""
         image = self._shown(batch)
-        logits, teacher = self(image).float(), self._taught("val", batch).logits
+        logits, teacher = self(image).float(), self._teacher_answers("val", batch).logits
         self.val_loss(LOSSES[self.tuning.loss](logits, batch.label, 0.0), len(batch.label))
         self.val_acc(logits, batch.label)
         self.val_agreement(logits, teacher.argmax(1))
@@ -137,17 +137,17 @@ class Distillation(FineTuning):
             self.val_robust(self._attacked(image, batch.label, teacher), batch.label)
             self.log("val/robust_acc", self.val_robust, on_epoch=True, prog_bar=True)
 
-    def _lesson(self, batch: Batch) -> Lesson:
-        teacher = self._taught("train", batch)
+    def _loss_inputs(self, batch: Batch) -> LossInputs:
+        teacher = self._teacher_answers("train", batch)
         image = self._shown(batch)
         label = self._labels(batch, teacher)
         if self.perturb is None:
             answers = self._asked(image)
-            return Lesson(answers, answers, teacher, label)
+            return LossInputs(answers, answers, teacher, label)
         disturbed = self._disturbed(image, batch.label, teacher.logits)
         student = self._asked(disturbed)
         wanted = self.recipe.is_robust and (self.recipe.hard_weight or self.recipe.loss == "rslad")
-        return Lesson(student, self._asked(image) if wanted else student, teacher, label)
+        return LossInputs(student, self._asked(image) if wanted else student, teacher, label)
 
     def _shown(self, batch: Batch) -> Tensor:
         """The images as the student sees them."""
@@ -156,9 +156,9 @@ class Distillation(FineTuning):
     def _asked(self, image: Tensor) -> Answers:
         return answered(self, self.classifier.model, image, self._own_layers)
 
-    def _taught(self, split: str, batch: Batch) -> Answers:
+    def _teacher_answers(self, split: str, batch: Batch) -> Answers:
         if self._caching:
-            return self.teachers.taught(split, batch.image, batch.index)
+            return self.teachers.cached(split, batch.image, batch.index)
         return self.teachers(batch.image)
 
     def _labels(self, batch: Batch, teacher: Answers) -> Tensor:

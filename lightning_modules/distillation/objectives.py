@@ -22,7 +22,7 @@ UNLABELLED = -1
 """The label of an image that has none."""
 
 
-class Lesson(NamedTuple):
+class LossInputs(NamedTuple):
     """One batch as a loss sees it.
 
     Args:
@@ -38,48 +38,50 @@ class Lesson(NamedTuple):
     label: Tensor
 
 
-def soft_targets(lesson: Lesson, recipe: DistillationRecipe) -> Tensor:
+def soft_targets(inputs: LossInputs, recipe: DistillationRecipe) -> Tensor:
     """Hinton's term; of disturbed images it is ARD's."""
     assert recipe.temperature is not None
-    return soft_target_loss(lesson.student.logits, lesson.teacher.logits, recipe.temperature)
+    return soft_target_loss(inputs.student.logits, inputs.teacher.logits, recipe.temperature)
 
 
-def decoupled(lesson: Lesson, recipe: DistillationRecipe) -> Tensor:
+def decoupled(inputs: LossInputs, recipe: DistillationRecipe) -> Tensor:
     """DKD; an image without a label is split at what the teacher predicts."""
     assert recipe.temperature is not None
-    teacher = lesson.teacher.logits
-    label = lesson.label.where(lesson.label != UNLABELLED, teacher.argmax(1))
-    student, temperature = lesson.student.logits, recipe.temperature
+    teacher = inputs.teacher.logits
+    label = inputs.label.where(inputs.label != UNLABELLED, teacher.argmax(1))
+    student, temperature = inputs.student.logits, recipe.temperature
     return decoupled_loss(student, teacher, label, recipe.alpha, recipe.beta, temperature)
 
 
-def robust_soft_labels(lesson: Lesson, recipe: DistillationRecipe) -> Tensor:
+def robust_soft_labels(inputs: LossInputs, recipe: DistillationRecipe) -> Tensor:
     """RSLAD."""
     assert recipe.temperature is not None
-    disturbed, clean = lesson.student.logits, lesson.clean.logits
-    teacher = lesson.teacher.logits
+    disturbed, clean = inputs.student.logits, inputs.clean.logits
+    teacher = inputs.teacher.logits
     return rslad_loss(disturbed, clean, teacher, recipe.clean_share, recipe.temperature)
 
 
-def hard_labels(lesson: Lesson, recipe: DistillationRecipe, loss: str, smoothing: float) -> Tensor:
+def hard_labels(
+    inputs: LossInputs, recipe: DistillationRecipe, loss: str, smoothing: float
+) -> Tensor:
     """The loss of the labelled images, 0 if there are none.
 
     Args:
-        lesson: the batch; robust losses take the undisturbed images.
+        inputs: of the batch; robust losses take the undisturbed images.
         recipe: what is learnt.
         loss: a key of fine-tuning's `LOSSES`.
         smoothing: of the labels.
     """
-    logits = (lesson.clean if recipe.is_robust else lesson.student).logits
-    labelled = lesson.label != UNLABELLED
+    logits = (inputs.clean if recipe.is_robust else inputs.student).logits
+    labelled = inputs.label != UNLABELLED
     if not bool(labelled.any()):
         return 0.0 * logits.sum()
     # A mean over all images: with few labels they do not weigh more.
     share = labelled.float().mean()
-    return share * LOSSES[loss](logits[labelled], lesson.label[labelled], smoothing)
+    return share * LOSSES[loss](logits[labelled], inputs.label[labelled], smoothing)
 
 
-SOFT_TERMS: dict[str, Callable[[Lesson, DistillationRecipe], Tensor]] = {
+SOFT_TERMS: dict[str, Callable[[LossInputs, DistillationRecipe], Tensor]] = {
     "kd": soft_targets,
     "dkd": decoupled,
     "fitnets": soft_targets,

@@ -63,7 +63,7 @@ class Teachers:
         for one in self.classifiers:
             one.to(device)
 
-    def taught(self, split: str, image: Tensor, index: Tensor) -> Answers:
+    def cached(self, split: str, image: Tensor, index: Tensor) -> Answers:
         """Answers from the cache of "train" or "val" where all of `index` is known; fills it."""
         known = self.caches[split].get(index)
         if known is None:

@@ -4,8 +4,10 @@ A new source is a line in `SOURCES`: `name:rest` on the command line calls it wi
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
+from torch import nn
 
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import Preprocessing
@@ -17,6 +19,7 @@ from lightning_modules.sources.checkpoint import from_checkpoint
 from lightning_modules.sources.hub import from_hub
 from lightning_modules.sources.huggingface import from_huggingface
 from lightning_modules.sources.mlflow import from_mlflow
+from lightning_modules.sources.module import from_module
 from lightning_modules.sources.python import from_python
 from lightning_modules.sources.request import Request
 from lightning_modules.sources.timm import from_timm
@@ -35,7 +38,7 @@ SOURCES: dict[str, Callable[[Request], Classifier]] = {
 
 
 def load_classifier(
-    source: str,
+    source: str | nn.Module,
     *,
     arch: str | None = None,
     data_classes: Sequence[str] | None = None,
@@ -46,7 +49,8 @@ def load_classifier(
     """Loads a classifier.
 
     Args:
-        source: `SOURCE:NAME` with a key of `SOURCES`, or the bare name of a built-in network.
+        source: `SOURCE:NAME` with a key of `SOURCES`, the bare name of a built-in network, or a
+            network itself.
         arch: architecture, for sources that hold weights only.
         data_classes: of the data it will meet; None skips the comparison.
         preprocessing: of the data, used where the weights say nothing of their own.
@@ -56,6 +60,19 @@ def load_classifier(
     Raises:
         UserError: unknown source, unusable weights, or classes that differ.
     """
+    count = None if data_classes is None else len(data_classes)
+    if isinstance(source, nn.Module):
+        classifier = from_module(source, preprocessing)
+    else:
+        request = ("", arch, count, preprocessing, trust_pickle)
+        classifier = _from_source(source, Request(*request))
+    _check_finite(classifier)
+    if data_classes is not None:
+        match_classes(classifier, data_classes, new_head)
+    return classifier
+
+
+def _from_source(source: str, request: Request) -> Classifier:
     kind, rest = source.split(":", 1) if ":" in source else ("builtin", source)
     if kind not in SOURCES:
         raise UserError(f"There is no model source {kind!r}.{suggestion(kind, SOURCES)}")
@@ -64,12 +81,8 @@ def load_classifier(
             f"There is no built-in model {rest!r}.{suggestion(rest, ARCHITECTURES)} "
             "Other models are named like torchvision:resnet18 or checkpoint:file.pt."
         )
-    count = None if data_classes is None else len(data_classes)
-    classifier = SOURCES[kind](Request(rest, arch, count, preprocessing, trust_pickle))
+    classifier = SOURCES[kind](replace(request, rest=rest))
     classifier.source = source
-    _check_finite(classifier)
-    if data_classes is not None:
-        match_classes(classifier, data_classes, new_head)
     return classifier
 
 

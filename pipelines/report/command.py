@@ -1,96 +1,101 @@
-"""`assay report`: the report of one run, or of several side by side."""
+"""`assay report`: the page of one run of any question, or of several side by side."""
 
+import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from datamodules.errors import UserError
-from pipelines.evaluation import Evaluation
-from pipelines.report.html import write_report
-from pipelines.report.terminal import print_summary
-from pipelines.store import resolved_uri
+from pipelines.report.page import write_page
+from pipelines.report.result import Result, load_result
+from pipelines.report.terminal import print_result
+from pipelines.tracking.store import database_of, resolved_uri
 
 
 def main(words: list[str]) -> int:
     """Runs the command line."""
-    parser = ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="assay report",
-        description="Writes one HTML file about one evaluation, or several side by side.",
+        description="Writes one HTML file about one run of any question, or several side by side.",
     )
-    parser.add_argument(
-        "runs",
-        nargs="*",
-        type=str,
-        help="MLflow run ids or folders; default: the newest evaluation",
-    )
+    parser.add_argument("runs", nargs="*", help="run ids or folders; default: the newest result")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write")
     parser.add_argument("--root", type=Path, default=Path(), help="folder that holds mlruns/")
-    parser.add_argument("--tracking.uri", dest="uri", type=str, help="of the MLflow store")
+    parser.add_argument("--tracking.uri", dest="uri", help="of the MLflow store")
     chosen = parser.parse_args(words)
-    report(chosen.runs or [newest(chosen.root)], chosen.out, chosen.root, chosen.uri)
+    report(chosen.runs or [str(newest(chosen.root))], chosen.out, chosen.root, chosen.uri)
     return 0
 
 
-def report(runs: list[str], out: Path, root: Path = Path(), uri: str | None = None) -> Path:
-    """Writes the report of evaluations and returns the file.
+def report(
+    runs: Sequence[str], out: Path, root: Path = Path(), uri: str | None = None
+) -> list[Result]:
+    """Writes the page of results and returns them.
 
     Args:
-        runs: MLflow run ids, or folders with an `evaluation.json`.
+        runs: MLflow run ids, or folders with a `result.json`.
         out: file to write.
         root: folder that holds `mlruns/`.
         uri: of the MLflow store; see `resolved_uri`.
 
     Raises:
-        UserError: a run is not there or holds no evaluation.
+        UserError: a run is not there or holds no result.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        evaluations = [
-            _loaded(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)
-        ]
-    for evaluation in evaluations:
-        print_summary(evaluation)
-    file = write_report(evaluations, out)
+        results = [_loaded(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)]
+    for result in results:
+        print_result(result)
+    file = write_page(results, out)
     print(f"\nreport   {file}")
-    return file
+    return results
 
 
-def newest(root: Path) -> str:
-    """Returns the folder of the evaluation written last.
+def newest(root: Path) -> Path:
+    """Returns the folder of the result written last.
 
     Raises:
         UserError: there is none.
     """
-    found = list((root / "mlruns" / "evaluations").glob("*/evaluation.json"))
-    if not found:
+    files = list((root / "mlruns" / "results").glob("*/result.json"))
+    if not files:
         raise UserError(
-            f"There is no evaluation below {str((root / 'mlruns').resolve())!r}: run "
-            "`assay evaluate` there, or name a run."
+            f"There is no result below {str((root / 'mlruns').resolve())!r}: run `assay evaluate` "
+            "there, or name a run."
         )
-    return str(max(found, key=lambda file: file.stat().st_mtime).parent)
+    return max(files, key=lambda file: file.stat().st_mtime).parent
 
 
-def _loaded(run: str, root: Path, uri: str | None, scratch: Path) -> Evaluation:
-    """Reads a folder, or downloads a run; of a pipeline's run its child is meant."""
+def _loaded(run: str, root: Path, uri: str | None, scratch: Path) -> Result:
+    """Reads a folder, or downloads a run; of a run without a result its child is meant."""
     if Path(run).is_dir():
-        return Evaluation.load(Path(run))
+        return load_result(Path(run))
+    where = resolved_uri(uri, root)
+    database = database_of(where)
+    if database is not None and not database.is_file():  # opening it would make an empty one
+        raise UserError(
+            f"There is no folder {run!r}, and no run of that id, as {str(database)!r} does not "
+            "exist: name a folder with a result, or `--root` or `--tracking.uri`."
+        )
+    return _downloaded(run, where, scratch)
+
+
+def _downloaded(run: str, uri: str, scratch: Path) -> Result:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(resolved_uri(uri, root))
+    client = MlflowClient(uri)
     try:
         found = client.get_run(run)
         children = client.search_runs(
             [found.info.experiment_id], f"tags.mlflow.parentRunId = '{run}'"
         )
-        for one in (found, *children):
-            if any(f.path == "evaluation.json" for f in client.list_artifacts(one.info.run_id)):
+        for candidate in (found, *children):
+            files = client.list_artifacts(candidate.info.run_id)
+            if any(file.path == "result.json" for file in files):
                 scratch.mkdir(parents=True)
-                client.download_artifacts(one.info.run_id, "", str(scratch))
-                return Evaluation.load(scratch)
+                client.download_artifacts(candidate.info.run_id, "", str(scratch))
+                return load_result(scratch)
     except MlflowException as error:
-        raise UserError(
-            f"There is no run {run!r} in {resolved_uri(uri, root)}: "
-            f"{str(error).splitlines()[0][:160]}"
-        ) from error
-    raise UserError(f"Run {run!r} holds no evaluation: name one that `assay evaluate` made.")
+        reason = str(error).splitlines()[0][:160]
+        raise UserError(f"There is no run {run!r} in {uri}: {reason}") from error
+    raise UserError(f"Run {run!r} holds no result: name one that an Assay command made.")

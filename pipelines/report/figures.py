@@ -1,35 +1,28 @@
-"""Curves over severity with their intervals: PNG for MLflow, SVG in the page's colours."""
+"""One look for every figure: colours, axes, PNG for MLflow, SVG in the page's colours."""
 
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from pipelines.evaluation import Evaluation
-from pipelines.report.words import radius
-from pipelines.results import AttackSet, ProbeResult, unit_slug
 
 # Okabe & Ito's palette, told apart also by colour-blind readers. The page replaces each of these
 # colours by a variable of its own style sheet, so that a dark page has light lines.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#6b7280")
-_INK, _SOFT, _GRID = "#1b1f24", "#5b6572", "#e2e6ea"
-_VARIABLES = {_INK: "--ink", _SOFT: "--soft", _GRID: "--line"} | {
+INK, SOFT, GRID = "#1b1f24", "#5b6572", "#e2e6ea"
+_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {
     colour: f"--c{i}" for i, colour in enumerate(COLOURS)
 }
-_STYLES = ("--", ":", "-.", (0, (1, 3)))
 LOOK: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
-    "text.color": _INK,
-    "axes.edgecolor": _SOFT,
-    "axes.labelcolor": _SOFT,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -37,67 +30,12 @@ LOOK: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "xtick.color": _SOFT,
-    "ytick.color": _SOFT,
+    "grid.color": GRID,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
     "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: sharp, small, selectable
 }
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One curve: its table, and how it looks."""
-
-    table: pd.DataFrame
-    clean: pd.DataFrame
-    label: str
-    colour: str
-    style: Any = "-"
-    width: float = 1.8
-    band: bool = True
-    alpha: float = 1.0
-
-
-@dataclass(frozen=True)
-class _Number:
-    """What a figure is about."""
-
-    column: str
-    of_row: str
-    scale: float
-    title: str
-    axis: str
-
-
-_NUMBERS = {
-    "acc": _Number("acc", "correct", 100, "Accuracy", "correct (%)"),
-    "loss": _Number("worst_loss", "loss", 1, "Worst loss found", "cross-entropy (nats)"),
-}
-
-
-_NO_TABLE = pd.DataFrame({name: [] for name in ("value", "acc", "worst_loss")})
-
-
-def curves(evaluations: Sequence[Evaluation]) -> dict[str, Figure]:
-    """Draws accuracy and loss against severity, two figures for every family and unit.
-
-    Bands are 95 % intervals. Of one model, colours are probes; of several, colours are models.
-
-    Args:
-        evaluations: of one model, or of several to lay side by side.
-
-    Returns:
-        Figures by file name; none where nothing has a severity.
-    """
-    found = {}
-    for unit, family in _axes(evaluations).items():
-        lines = list(_lines(evaluations, unit))
-        for name, about in _NUMBERS.items():
-            if any(line.table[about.column].notna().any() for line in lines):
-                figure = _figure(lines, about, unit, evaluations)
-                found[f"{family}_{unit_slug(unit)}_{name}"] = figure
-    return found
 
 
 def as_svg(figure: Figure, name: str) -> str:
@@ -118,127 +56,25 @@ def as_svg(figure: Figure, name: str) -> str:
     return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def save_png(figure: Figure, file: Path) -> None:
-    """Writes a figure for MLflow's artifact view."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
+    """Writes a figure on white, for MLflow's artifact view or into a page."""
+    if figure not in _PNG:  # the file and the page want the same one
+        with mpl.rc_context(LOOK):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+        _PNG[figure] = buffer.getvalue()
+    if isinstance(file, Path):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_PNG[figure])
+    else:
+        file.write(_PNG[figure])
+
+
+_PNG: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
+
+
+def drawn(width: float = 5.6, height: float = 3.5) -> tuple[Figure, Axes]:
+    """An empty figure in the look of the pages."""
     with mpl.rc_context(LOOK):
-        figure.savefig(file, dpi=150, facecolor="white")
-
-
-def _axes(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """Units with the family that has them, in the order of first mention."""
-    results = [result for one in evaluations for result in one.results if result.is_curve]
-    return {result.unit: result.family for result in results}
-
-
-def _lines(evaluations: Sequence[Evaluation], unit: str) -> Iterator[_Line]:
-    styles: dict[str, Any] = {}
-    for i, evaluation in enumerate(evaluations):
-        results = [one for one in evaluation.results if one.is_curve and one.unit == unit]
-        worst = next((one for one in evaluation.attacks if one.results[0].unit == unit), None)
-        if len(evaluations) == 1:
-            yield from _of_one_model(evaluation, results, worst)
-            continue
-        colour, name = COLOURS[i % len(COLOURS)], model_names(evaluations)[i]
-        if worst is not None:
-            yield _Line(worst.table, _clean(evaluation, results), name, colour, width=2.4)
-        for result in results:
-            style = styles.setdefault(result.title, _STYLES[len(styles) % len(_STYLES)])
-            if worst is None or len(worst.results) > 1:
-                clean = _clean(evaluation, [result])
-                yield _Line(result.table, clean, "", colour, style, 1.1, alpha=0.9, band=False)
-    for title, style in styles.items():  # of several models, only the legend names the attacks
-        yield _Line(_NO_TABLE, _NO_TABLE, title, _SOFT, style, 1.1)
-
-
-def _of_one_model(
-    evaluation: Evaluation, results: list[ProbeResult], worst: AttackSet | None
-) -> Iterator[_Line]:
-    if worst is not None and len(worst.results) > 1:
-        clean = _clean(evaluation, results)
-        label = "worst, image by image"
-        yield _Line(worst.table, clean, label, _INK, width=7, band=False, alpha=0.2)
-    for i, result in enumerate(results):
-        colour = COLOURS[i % len(COLOURS)]
-        yield _Line(result.table, _clean(evaluation, [result]), result.title, colour)
-
-
-def model_names(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Names to tell models by; equal ones are numbered."""
-    names = [str(one.model["name"]) for one in evaluations]
-    numbered = [f"{name} ({1 + names[:i].count(name)})" for i, name in enumerate(names)]
-    return [
-        many if names.count(one) > 1 else one for one, many in zip(names, numbered, strict=True)
-    ]
-
-
-def _clean(evaluation: Evaluation, results: Sequence[ProbeResult]) -> pd.DataFrame:
-    """The undisturbed answers on the samples that all of the probes measured."""
-    clean = evaluation.result("clean")
-    if clean is None:
-        return pd.DataFrame({"correct": [], "loss": []})
-    rows = clean.rows
-    for result in results:
-        rows = rows.loc[rows["index"].isin(result.rows["index"])]
-    return rows
-
-
-def _figure(
-    lines: Sequence[_Line], about: _Number, unit: str, evaluations: Sequence[Evaluation]
-) -> Figure:
-    with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(5.6, 3.5), layout="constrained")
-        axes = figure.subplots()
-        for line in lines:
-            _draw(axes, line, about)
-        sign = unit.rpartition("(")[2].rstrip(")")
-        axes.set(title=f"{about.title}, {sign}", xlabel=unit, ylabel=about.axis)
-        axes.margins(x=0.02)
-        axes.set_xlim(left=0)
-        if about.column == "acc":
-            axes.set_ylim(-2, 102)
-            _mark_chance(axes, evaluations[0])
-        _name_radii(axes, lines, unit)
-        axes.legend(fontsize=9)
-    return figure
-
-
-def _draw(axes: Axes, line: _Line, about: _Number) -> None:
-    """Draws one curve from the undisturbed number on the same samples, with its band."""
-    look: Any = {"color": line.colour, "linestyle": line.style, "linewidth": line.width}
-    table = line.table.dropna(subset=[about.column])
-    if table.empty:
-        axes.plot([], [], label=line.label, **look)
-        return
-    names = ("value", about.column, f"{about.column}_low", f"{about.column}_high")
-    value, middle, low, high = (list(table[name]) for name in names)
-    if len(line.clean) and value[0] > 0:
-        start = float(line.clean[about.of_row].mean())
-        value = [0.0, *value]
-        middle, low, high = [start, *middle], [start, *low], [start, *high]
-    middle, low, high = ([about.scale * y for y in ys] for ys in (middle, low, high))
-    marks: Any = {"marker": "o", "markersize": 3.5 if line.alpha == 1 else 0, "alpha": line.alpha}
-    axes.plot(value, middle, label=line.label or None, **look, **marks)
-    if line.band:
-        axes.fill_between(value, low, high, color=line.colour, alpha=0.16, linewidth=0)
-
-
-def _mark_chance(axes: Axes, evaluation: Evaluation) -> None:
-    chance = 100 / len(evaluation.model["classes"])
-    axes.axhline(chance, color=_SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
-    axes.annotate(
-        "chance", (0, chance), (4, 2), ("axes fraction", "data"), "offset points",
-        ha="left", va="bottom", fontsize=8, color=_SOFT,
-    )  # fmt: skip
-
-
-def _name_radii(axes: Axes, lines: Sequence[_Line], unit: str) -> None:
-    """Writes radii of whole grey levels as k/255, where the field thinks in them."""
-    values = sorted({value for line in lines for value in line.table["value"]})
-    names = [radius(value, unit) for value in values]
-    if names and all("/" in name for name in names):
-        apart = [0.0]
-        for value in values:
-            if value - apart[-1] > 0.08 * values[-1]:
-                apart.append(value)
-        axes.set_xticks(apart, ["0", *(radius(value, unit) for value in apart[1:])])
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()

@@ -1,93 +1,69 @@
-"""The summary in the terminal."""
+"""The terminal as every command writes to it, in one style."""
 
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.statistics import Interval
-from pipelines.evaluation import Evaluation
-from pipelines.report.verdict import verdict
-from pipelines.report.words import ends, number, radius, rate_with_ends
-from pipelines.results import ProbeResult, records
+from pipelines.report.result import Result
+from pipelines.report.sections import Sheet
 
-_COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "forwards/image")
+_PIPED = 200
+"""Columns where there is no terminal: wide enough that no number is cut."""
+_PROSE = 110
+"""Columns of a sentence at most."""
 
 
-def print_summary(evaluation: Evaluation) -> None:
-    """Prints one line a probe and setting, with intervals and what it cost, then the verdict."""
+def print_result(result: Result) -> None:
+    """Prints the sheets of a result that are for the terminal, what they mean, and its notes."""
     console = plain_console()
-    model, data = evaluation.model, evaluation.data
-    n = data["splits"]["test"]["samples"]
-    table = Table(
-        title=f"{model['name']} on {data['name']}, {n:,} test images",
-        caption="in brackets: 95 % interval over images",
-        title_justify="left",
-        caption_justify="left",
-        box=rich.box.SIMPLE_HEAD if console.is_terminal else rich.box.ASCII2,
-    )
-    for heading in _COLUMNS:
-        table.add_column(heading, justify="left" if heading == "probe" else "right", no_wrap=True)
-    for section in _sections(evaluation):
-        for line in section:
-            table.add_row(*line)
-        table.add_section()
-    console.print(table)
-    for result in evaluation.results:
-        for line in records(result.table) if result.reported else ():
-            console.print(f"{_own(line, result)}", highlight=False)
-    if evaluation.interrupted:
+    for section in result.sections():
+        for sheet in section.sheets:
+            if sheet.in_terminal:
+                console.print(as_table(sheet, console))
+    if result.about.interrupted:
         console.print("Interrupted: these are the rows so far.")
-    for sentence in verdict(evaluation):
-        console.print(sentence, highlight=False)
-    for note in evaluation.notes:
-        console.print(f"Note: {note}", highlight=False)
+    for sentence in result.sentences():
+        console.print(sentence, highlight=False, width=min(console.width, _PROSE))
+    for note in result.about.notes:
+        console.print(f"Note: {note}", highlight=False, width=min(console.width, _PROSE))
+
+
+def print_sheet(sheet: Sheet) -> None:
+    """Prints one sheet, such as a plan."""
+    console = plain_console()
+    console.print(as_table(sheet, console))
+
+
+def as_table(sheet: Sheet, console: Console) -> Table:
+    """Lays a sheet out; a narrow terminal wraps cells, and never cuts a number."""
+    table = Table(
+        title=sheet.title or None, caption=sheet.caption or None,
+        title_justify="left", caption_justify="left",
+        box=rich.box.SIMPLE_HEAD if console.is_terminal else rich.box.ASCII2,
+    )  # fmt: skip
+    drawn = [i for i, _ in enumerate(sheet.columns) if any(_is_drawn(x[i]) for x in sheet.cells)]
+    shown = [i for i, _ in enumerate(sheet.columns) if i not in drawn]
+    for i in shown:
+        table.add_column(sheet.columns[i], justify="right" if i else "left", overflow="fold")
+    for position, line in enumerate(sheet.cells):
+        if position in sheet.groups and position:
+            table.add_section()
+        table.add_row(*(str(line[i]) for i in shown))
+    return table
 
 
 def plain_console() -> Console:
-    """A console of the terminal's width; plain, and wide enough for the table, where there is none.
+    """A console of the terminal's width; plain, and wide enough for any table, where there is none.
 
     What the output's encoding lacks is replaced instead of ending the program after the work.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 110)
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED)
 
 
-def _own(line: dict[str, Any], result: ProbeResult) -> str:
-    """The numbers that only this probe has: `Random bit flips 10: sdc 0.12 [0.08, 0.15], ...`."""
-    at = f" {radius(line['value'], result.unit)}" if line["value"] else ""
-    said = [
-        f"{name} {number(line[name])} [{ends(line[f'{name}_low'], line[f'{name}_high'])}]"
-        for name in result.reported
-        if name in line
-    ]
-    return f"{result.title}{at}: {', '.join(said)}"
-
-
-def _sections(evaluation: Evaluation) -> Iterator[list[tuple[str, ...]]]:
-    for result in evaluation.results:
-        yield [
-            _line(line, result.title, result.unit, number(result.cost(line["severity"]), 1))
-            for line in records(result.table)
-        ]
-    for one in evaluation.attacks:
-        if len(one.results) > 1:
-            title, unit = f"Worst case ({one.sign})", one.results[0].unit
-            yield [_line(line, title, unit) for line in records(one.table)]
-
-
-def _line(line: dict[str, Any], title: str, unit: str, cost: str = "") -> tuple[str, ...]:
-    accuracy = Interval(line["acc"], line["acc_low"], line["acc_high"])
-    return (
-        title,
-        radius(line["value"], unit) if line["value"] else "",
-        f"{line['n']:,}",
-        rate_with_ends(accuracy),
-        number(line["worst_loss"]),
-        number(line["ece"]),
-        cost,
-    )
+def _is_drawn(cell: object) -> bool:
+    """A bar repeats what another column says in numbers."""
+    return getattr(cell, "bar", None) is not None or getattr(cell, "shift", None) is not None

@@ -1,5 +1,1 @@
-"""`assay transfer`: models × data sets × modes × seeds × fractions, predicted and measured."""
-
-from pipelines.transfer.command import main, transfer
-
-__all__ = ["main", "transfer"]
+"""`assay transfer`: models moved to other data sets, predicted and measured."""

@@ -1,95 +1,71 @@
 """`assay transfer`: which model, tuned how, for which data."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import lightning as L
-from rich.console import Console
+from typing_extensions import Unpack  # Python 3.10 has none
 
-from callbacks import PROBES
-from callbacks.shards import fingerprint
-from datamodules.errors import UserError, suggestion
+from datamodules.errors import UserError
 from datamodules.fractions import Fraction
 from lightning_modules import Tuning
 from pipelines.arguments import parse
-from pipelines.evaluate import opened, pipeline_run
-from pipelines.tracking import Tracking, TrackingError, started
-from pipelines.transfer.log import log_model_run, metrics_of, save_tables
-from pipelines.transfer.matrix import Matrix
-from pipelines.transfer.plan import cells_of, plan_table
+from pipelines.cli import COMMANDS
+from pipelines.report.about import About
+from pipelines.report.plan import plan_sheet
+from pipelines.report.terminal import print_sheet
+from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.transfer.cell import Outcome
+from pipelines.transfer.grid import Grid, PairFacts
+from pipelines.transfer.pair import Pair, make_pair
+from pipelines.transfer.plan import carried_out, planned, transfers_of
+from pipelines.transfer.predicted import predicted_scores
 from pipelines.transfer.recipe import Recipe, checked_modes
-from pipelines.transfer.summary import summary, written
-from pipelines.transfer.tasks import made_models, made_tasks
-from pipelines.transfer.work import Work, measured_cells
+from pipelines.transfer.result import Matrix
+from pipelines.transfer.source import make_source
+from pipelines.transfer.tasks import Model, open_models, open_tasks
 
 TRAINER: dict[str, Any] = {"max_epochs": 10}
-_LISTS = ("--models", "--data", "--modes", "--seeds", "--fractions", "--arch", "--sources")
+_ONE_DEVICE = (
+    "cells are small. Start one command a device, each with its own --models; what one has "
+    "measured the others know."
+)
 
 
 def main(words: list[str]) -> int:
     """Runs the command line; 1 where no cell succeeded."""
-    matrix = transfer(**parse(transfer, listed(words), TRAINER))
-    return int(matrix is not None and len(matrix.failed) == len(matrix.outcomes))
-
-
-def listed(words: Sequence[str]) -> list[str]:
-    """Joins the words after a flag that takes several: `--models A B` to `--models=["A", "B"]`."""
-    made: list[str] = []
-    flag, values = "", []
-
-    def close() -> None:
-        if flag:
-            numbers = flag == "--seeds" and all(v.isdecimal() for v in values)
-            made.append(f"{flag}={json.dumps([int(v) for v in values] if numbers else values)}")
-
-    for word in words:
-        if word.startswith("--"):
-            close()
-            flag, values = (word, []) if word in _LISTS else ("", [])
-            made += [] if flag else [word]
-        elif flag:
-            values.append(word)
-        else:
-            made.append(word)
-    close()
-    return made
+    matrix = transfer(**parse(transfer, words, TRAINER, COMMANDS["transfer"].example))
+    return int(matrix is not None and len(matrix.grid.failed) == len(matrix.grid.outcomes))
 
 
 def transfer(
-    models: list[str],
-    data: list[str],
+    models: ModelLike | list[ModelLike],
+    data: DataLike | list[DataLike],
     modes: list[str] = ["probe"],  # noqa: B006  (never changed)
     seeds: list[int] = [0],  # noqa: B006
     fractions: list[str] = ["all"],  # noqa: B006
     sources: list[str] | None = None,
-    arch: list[str] | None = None,
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     batch_size: int = 64,
     min_steps: int = 200,
     last_k: int = 1,
     alpha: float = 0.1,
-    probes: list[Any] | None = None,
+    probes: list[str] | None = None,
     limit: int | None = None,
     plan_only: bool = False,
-    fresh: bool = False,
-    trust_pickle: bool = False,
-    tracking: Tracking = Tracking(),  # noqa: B008  (frozen)
-    root: Path = Path(),
-    trainer: dict[str, Any] | None = None,
-    config: str = "",
+    **options: Unpack[Options],
 ) -> Matrix | None:
     """Moves models to data sets in several modes, and measures what is gained, lost and moved.
 
     Args:
-        models: where they come from, e.g. torchvision:resnet18 checkpoint:FILE.
-        data: names with an optional folder, e.g. MNIST CIFAR10:FOLDER ImageFolder:FOLDER.
+        models: where they come from, e.g. torchvision:resnet18 checkpoint:FILE. In Python also
+            networks.
+        data: names with an optional folder, e.g. MNIST CIFAR10:FOLDER ImageFolder:FOLDER; in YAML
+            and Python also data sets with options.
         modes: probe, last_k, staged, l2_sp, full; untouched is always measured.
         seeds: of heads, choices and orders.
         fractions: of the labelled images: 5/class, 1000, all; 20 % of them select.
         sources: data set each model was trained on, or none: for what it forgets.
-        arch: architecture of bare checkpoints: one for all, or one a model.
         tuning: the recipe of the modes that train the backbone.
         batch_size: images in a training step.
         min_steps: of a training; a few images are seen in as many epochs more.
@@ -98,12 +74,7 @@ def transfer(
         probes: names, see `assay list probes`: robustness of every finished model, e.g. fgsm.
         limit: test images of each data set; default: all.
         plan_only: print the plan and stop.
-        fresh: measure again what earlier runs of this folder have measured.
-        trust_pickle: load checkpoints that can execute code. Only for files of your own.
-        tracking: where runs are logged.
-        root: folder that holds `mlruns/`.
-        trainer: flags of Lightning's Trainer.
-        config: the parsed command line, kept with the runs.
+        **options: see `Options`.
 
     Returns:
         All cells and tables; None where only the plan was asked for.
@@ -111,71 +82,54 @@ def transfer(
     Raises:
         UserError: something the user can mend.
     """
-    L.seed_everything(seeds[0] if seeds else 0, verbose=False)
-    flags = {**TRAINER, **(trainer or {})}
-    epochs = int(flags.pop("max_epochs") or 10)
-    recipe = Recipe(
-        tuning, epochs, min_steps, batch_size, last_k, alpha, _probe_names(probes), flags
-    )
+    study = Study("transfer", "variability", options, TRAINER)
+    study.on_one_device(_ONE_DEVICE)
+    steps = (int(study.flags["max_epochs"]), min_steps, batch_size)
+    recipe = Recipe(tuning, *steps, last_k, alpha, tuple(probes or ()), study.flags)
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
-    if not (models and data and seeds and parts):
+    several = models if isinstance(models, list) else [models]
+    sets = data if isinstance(data, list) else [data]
+    if not (several and sets and seeds and parts):
         raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
-    tasks = made_tasks(data)
-    loaded = made_models(models, tasks, arch, sources, trust_pickle)
-    work = Work(loaded, tasks, parts, seeds, recipe, root.resolve(), limit, fresh)
-    console = Console(width=None if Console().is_terminal else 128)
-    cells = cells_of([m.name for m in loaded], [t.name for t in tasks], chosen, fractions, seeds)
-    plan = work.plan(cells)
-    for note in work.notes():
-        console.print(note, highlight=False)
-    console.print(plan_table(plan))
+
+    tasks = open_tasks(study, sets, limit)
+    loaded = open_models(study, several, tasks, sources)
+    pairs = {(m.name, t.name): make_pair(study, m, t, parts, seeds) for m in loaded for t in tasks}
+    names = [[one.name for one in group] for group in (loaded, tasks)]
+    transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
+    origins = {model.name: make_source(study, model) for model in loaded}
+    plan = planned(study, transfers, pairs, origins, recipe)
+    print_sheet(plan_sheet(("model", "mode"), plan))
     if plan_only:
         return None
-    key = fingerprint({"cells": [one.key for one in plan]})[:8]
-    name = f"{'-'.join(model.name for model in loaded)[:40]}-{key}"
-    folder = work.root / "mlruns" / "transfers" / name
-    store, problem = opened(tracking, root)
-    keep = work.root / "mlruns" / "resume" / "runs" / f"transfer-{name}.json"
-    tags = {"question": "variability", "data": " ".join(t.name for t in tasks)}
-    with pipeline_run(store, f"transfer-{name}", tags, None, keep, tracking.board(root)) as parent:
-        outcomes = measured_cells(work, plan, console)
-        matrix = work.matrix(outcomes)
-        save_tables(matrix, folder)
-        (folder / "config.yaml").write_text(config)
-        for model in loaded:
-            place = folder / model.name
-            page = written(matrix, model, work, place)
-            params = {"model.source": model.classifier.source, "data": tags["data"]}
-            about = {**tags, "model": model.name}
-            with started(store, f"variability-{model.name}", about, parent) as run:
-                log_model_run(run, matrix, model.name, place, params, recipe)
-            parent.log_batch(
-                [
-                    (f"summary/{model.name}_{key.removeprefix('summary/')}", value, step)
-                    for key, value, step in metrics_of(matrix, model.name)
-                    if key.startswith("summary/")
-                ]
-            )
-            console.print(f"passport {page}", highlight=False, soft_wrap=True)
-        for task in tasks:
-            parent.log_data(task.data.manifest(), task.data.manifest_digest(), "test")
-        parent.log_folder(folder / "tables")
-    console.print(summary(matrix))
-    for one in matrix.failed:
-        console.print(f"failed   {one.cell}: {one.error}", highlight=False, style="red")
-    if problem:
-        raise TrackingError(f"{problem} The results are in {str(folder)!r}.")
-    if store:
-        print(f"MLflow   {store.link}")
+
+    with study.running(study.name(*names[0]), {"cells": [cell.key for cell in plan]}):
+        outcomes = carried_out(study, plan, recipe)
+        study.notes += _notes(pairs, outcomes)
+        grid = Grid(
+            outcomes,
+            [PairFacts(*two, pair.own_head, predicted_scores(pair)) for two, pair in pairs.items()],
+            {task.name: task.data.classes for task in tasks},
+            {task.name: task.data.manifest_digest() for task in tasks},
+            {mode: recipe.facts(mode) for mode in chosen},
+        )
+        matrix = Matrix(_about(study, loaded), grid, recipe.parameters())
+        for model in loaded if len(loaded) > 1 else ():
+            passport = replace(matrix, about=_about(study, [model]), grid=grid.of(model.name))
+            study.log_stage(model.name, passport, model=model.classifier.source or model.name)
+        study.finish(matrix)
     return matrix
 
 
-def _probe_names(probes: Sequence[Any] | None) -> tuple[str, ...]:
-    for name in probes or ():
-        if not isinstance(name, str) or name not in PROBES:
-            hint = suggestion(str(name), PROBES)
-            raise UserError(f"There is no probe {str(name)!r} to name here.{hint}")
-    return tuple(probes or ())
+def _about(study: Study, models: Sequence[Model]) -> About:
+    """What a result of these models is about, under the names that tell them apart."""
+    about = study.about(*(model.classifier for model in models))
+    facts = zip(about.models, models, strict=True)
+    return replace(about, models=[{**known, "name": model.name} for known, model in facts])
 
 
-__all__ = ["main", "transfer"]
+def _notes(pairs: Mapping[tuple[str, str], Pair], outcomes: Sequence[Outcome]) -> list[str]:
+    """What was adapted, pair by pair, and which trainings went wrong."""
+    adapted = [(f"{m} on {t}", "; ".join(pair.notes()) + ".") for (m, t), pair in pairs.items()]
+    trained = [(str(o.transfer), note) for o in outcomes if not o.error for note in o.notes]
+    return [f"{about}: {note}" for about, note in (*adapted, *trained) if note != "."]

@@ -1,89 +1,114 @@
-"""Pictures of a passport: learning curves, and drift by layer."""
+"""Figures of a matrix, one a data set: accuracy, learning curves, and drift by layer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.report.figures import COLOURS, LOOK
-from pipelines.transfer.matrix import Key, Matrix
+from pipelines.report.figures import COLOURS, LOOK, drawn
+from pipelines.transfer.grid import Grid, Key
 from pipelines.transfer.recipe import MODES
 
-_COLUMNS = 3
+_ORDER = list(MODES)
 
 
-def passport_figures(matrix: Matrix, model: str) -> dict[str, Figure]:
-    """Figures of one model by file name; none where there is nothing to draw."""
-    found = {}
-    if len(matrix.fractions) > 1:
-        found["learning_curves"] = _panels(matrix, model, _curve, "labelled images", "correct (%)")
-    if any(one.similarity for one in matrix.outcomes if one.cell.model == model):
-        found["drift_by_layer"] = _panels(matrix, model, _drift, "", "linear CKA, before / after")
-    return found
+def accuracy_figures(grid: Grid) -> dict[str, Figure]:
+    """Accuracy with its interval, by mode; of several models, by model and mode."""
+    several = len(grid.models) > 1
+    figures = {}
+    for task in grid.tasks:
+        table = pd.DataFrame([line for line in grid.last("comparison") if line["data"] == task])
+        if len(table):
+            names = table["model"] + (", " + table["mode"] if several else "")
+            table = table.assign(name=names if several else table["mode"])
+            figures[f"accuracy_{task}"] = _accuracy(table.iloc[::-1], task)
+    return figures
 
 
-def _panels(matrix: Matrix, model: str, draw: Any, x: str, y: str) -> Figure:
-    """A small figure a data set, with one legend."""
-    tasks = matrix.tasks
-    columns = min(len(tasks), _COLUMNS)
-    rows = -(-len(tasks) // columns)
+def learning_figures(grid: Grid) -> dict[str, Figure]:
+    """Accuracy against labelled images, of one model and several fractions."""
+    if len(grid.fractions) < 2 or not len(grid.comparison):
+        return {}
+    figures = {}
+    for task in grid.tasks:
+        figure, axes = drawn()
+        with mpl.rc_context(LOOK):
+            _learning(axes, grid.comparison.loc[grid.comparison["data"] == task])
+            axes.set(title=task, xlabel="labelled images", ylabel="correct (%)", ylim=(-2, 102))
+            axes.legend(fontsize=9)
+        figures[f"learning_{task}"] = figure
+    return figures
+
+
+def drift_figures(grid: Grid) -> dict[str, Figure]:
+    """Similarity of each block to what it was, of one model at its last fraction."""
+    figures = {}
+    for task in grid.tasks:
+        keys = {mode: Key(grid.models[0], task, mode, grid.fractions[-1]) for mode in _ORDER}
+        cells = {mode: grid.cells_by_key.get(key, []) for mode, key in keys.items()}
+        tables = {
+            m: [o.similarity for o in outcomes if o.similarity] for m, outcomes in cells.items()
+        }
+        curves = {mode: pd.DataFrame(table).mean() for mode, table in tables.items() if table}
+        if curves:
+            figure, axes = drawn()
+            with mpl.rc_context(LOOK):
+                _drift(axes, curves)
+                axes.set(title=task, ylabel="linear CKA, before / after", ylim=(-0.05, 1.05))
+                axes.legend(fontsize=9)
+            figures[f"drift_{task}"] = figure
+    return figures
+
+
+def _accuracy(table: pd.DataFrame, task: str) -> Figure:
+    figure, axes = drawn(height=1.1 + 0.28 * len(table))
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(0.6 + 3.4 * columns, 0.6 + 2.7 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-        for axes, task in zip(panels, tasks, strict=False):
-            draw(axes, matrix, model, task)
-            axes.set(title=task, xlabel=x)
-            axes.title.set_fontsize(10)
-        for axes in panels[len(tasks) :]:
-            axes.set_visible(False)
-        for axes in panels[::columns]:
-            axes.set_ylabel(y)
-        lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
-        named = {name: line for name, line in lines.items() if not str(name).startswith("_")}
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=6, fontsize=9)
+        for place, (value, low, high, mode) in enumerate(
+            zip(*(table[name] for name in ("acc", "acc_low", "acc_high", "mode")), strict=True)
+        ):
+            colour = _colour(mode)
+            axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.8)
+            axes.plot([100 * value], [place], color=colour, marker="o", markersize=5)
+        axes.set_yticks(range(len(table)), list(table["name"]))
+        axes.set(title=task, xlabel="correct (%)", ylim=(-0.6, len(table) - 0.4))
     return figure
 
 
-def _curve(axes: Axes, matrix: Matrix, model: str, task: str) -> None:
-    table = matrix.comparison
-    table = table.loc[(table["model"] == model) & (table["data"] == task)]
-    for mode in MODES:
-        mine = table.loc[table["mode"] == mode].sort_values(by="samples")
-        look: Any = {"color": _colour(mode), "linewidth": 1.8}
-        if mode == "untouched" and len(mine):
-            axes.axhline(100 * mine["acc"].iloc[0], label=mode, linestyle="--", **look)
-        elif len(mine):
-            samples, low, high = mine["samples"], 100 * mine["acc_low"], 100 * mine["acc_high"]
-            axes.plot(samples, 100 * mine["acc"], label=mode, marker="o", markersize=3.5, **look)
+def _learning(axes: Axes, table: pd.DataFrame) -> None:
+    for mode in _ORDER:
+        lines = table.loc[table["mode"] == mode].sort_values(by="samples")
+        if mode == "untouched" and len(lines):
+            axes.axhline(100 * lines["acc"].iloc[0], **_look(mode))
+        elif len(lines):
+            samples, low, high = lines["samples"], 100 * lines["acc_low"], 100 * lines["acc_high"]
+            axes.plot(samples, 100 * lines["acc"], marker="o", **_look(mode))
             axes.fill_between(samples, low, high, color=_colour(mode), alpha=0.15, linewidth=0)
     axes.set_xscale("log")
     samples = sorted(set(table.loc[table["samples"] > 0, "samples"]))
     axes.set_xticks(samples, [f"{n:,.0f}" for n in samples])
     axes.minorticks_off()
-    axes.set_ylim(-2, 102)
 
 
-def _drift(axes: Axes, matrix: Matrix, model: str, task: str) -> None:
-    names: list[str] = []
-    for mode in MODES:
-        keys = [Key(model, task, mode, fraction) for fraction in matrix.fractions]
-        measured = [
-            one.similarity
-            for key in keys[-1:]
-            for one in matrix.groups.get(key, [])
-            if one.similarity
-        ]
-        if measured:
-            names = list(measured[0])
-            means = [np.nanmean([one[name] for one in measured]) for name in names]
-            axes.plot(range(len(names)), means, label=mode, color=_colour(mode), marker="o",
-                      markersize=3.5, linewidth=1.8)  # fmt: skip
+def _drift(axes: Axes, curves: Mapping[str, pd.Series]) -> None:
+    """Points a little beside each other, so that equal ones do not hide one another."""
+    names = [str(name) for name in next(iter(curves.values())).index]
+    for i, (mode, curve) in enumerate(curves.items()):
+        place = np.arange(len(names)) + 0.07 * (i - (len(curves) - 1) / 2)
+        axes.plot(place, curve, marker="o", **_look(mode))
     step = max(1, len(names) // 6)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=35, ha="right", fontsize=8)
-    axes.set_ylim(-0.05, 1.05)
+
+
+def _look(mode: str) -> dict[str, Any]:
+    """Of a line; the later ones are dashed, so that what lies under them is seen."""
+    style = {"untouched": "--", "staged": "-.", "full": (0, (4, 2))}.get(mode, "-")
+    look = {"color": _colour(mode), "linestyle": style, "linewidth": 1.8}
+    return {**look, "label": mode, "markersize": 3.5}
 
 
 def _colour(mode: str) -> str:
-    return COLOURS[(MODES.index(mode) - 1) % len(COLOURS)]
+    return COLOURS[(_ORDER.index(mode) - 1) % len(COLOURS)]

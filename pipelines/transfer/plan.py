@@ -1,15 +1,17 @@
 """The cells to measure, and how long that will take."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-import rich.box
-from rich.table import Table
-
-from pipelines.transfer.cell import Cell
+from callbacks.words import duration, percent
+from pipelines.report.plan import seconds_left
+from pipelines.study import Study
+from pipelines.transfer.cell import Outcome, Transfer, cell_facts, measured
+from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import Recipe
 from pipelines.transfer.source import Source
-from pipelines.transfer.subject import Subject
+from pipelines.transfer.training import seconds_an_image
 
 _BACKWARD = 2.0  # forwards that a backward costs
 # Seconds of the Trainer a step, an epoch and a training, measured on a CPU.
@@ -19,125 +21,99 @@ _DRIFT_IMAGES = 512
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCell:
     """A cell before it is measured.
 
     Args:
-        cell: which.
-        key: of its results on disk.
+        transfer: which.
+        pair: model and data.
+        source: for what is forgotten, where the source data is known.
+        key: of its result among the cells.
         seconds: predicted.
-        known: whether they are there.
+        known: whether its result is there.
     """
 
-    cell: Cell
+    transfer: Transfer
+    pair: Pair
+    source: Source | None
     key: str
     seconds: float
     known: bool
 
+    @property
+    def group(self) -> tuple[str, str]:
+        """A line of the plan: model and mode."""
+        return self.transfer.model, self.transfer.mode
 
-def cells_of(
-    models: Sequence[str],
-    tasks: Sequence[str],
-    modes: Sequence[str],
-    fractions: Sequence[str],
+
+def transfers_of(
+    models: Sequence[str], tasks: Sequence[str], modes: Sequence[str], fractions: Sequence[str],
     seeds: Sequence[int],
-) -> list[Cell]:
+) -> list[Transfer]:  # fmt: skip
     """All cells, pair by pair; untouched has neither fraction nor seed."""
+    moved = list(product([m for m in modes if m != "untouched"], fractions, seeds))
     return [
-        cell
-        for model in models
-        for task in tasks
-        for mode in modes
-        for cell in (
-            [Cell(model, task, mode)]
-            if mode == "untouched"
-            else [Cell(model, task, mode, f, seed) for f in fractions for seed in seeds]
-        )
+        transfer
+        for pair in product(models, tasks)
+        for transfer in (Transfer(*pair, "untouched"), *(Transfer(*pair, *rest) for rest in moved))
     ]
 
 
+def planned(
+    study: Study,
+    transfers: Sequence[Transfer],
+    pairs: Mapping[tuple[str, str], Pair],
+    sources: Mapping[str, Source | None],
+    recipe: Recipe,
+) -> list[PlannedCell]:
+    """Predicts every cell, with pairs by model and data, and sources by model."""
+    forward = {names: seconds_an_image(pair) for names, pair in pairs.items()}
+    plan = []
+    for transfer in transfers:
+        names, source = transfer[:2], sources.get(transfer.model)
+        pair = pairs[names]
+        key = study.cells.key(cell_facts(transfer, pair, source, recipe))
+        seconds = predicted_seconds(transfer, pair, source, recipe, forward[names])
+        plan.append(PlannedCell(transfer, pair, source, key, seconds, study.cells.known(key)))
+    return plan
+
+
 def predicted_seconds(
-    cell: Cell, samples: int, subject: Subject, source: Source | None, recipe: Recipe, one: float
+    transfer: Transfer, pair: Pair, source: Source | None, recipe: Recipe, forward: float
 ) -> float:
-    """How long a cell will take.
+    """How long a cell will take; a pair's feature pass is counted with its untouched cell.
 
     Args:
-        cell: which.
-        samples: it learns from.
-        subject: model and data; their feature pass is counted with the untouched cell.
+        transfer: which.
+        pair: model and data.
         source: for what is forgotten.
-        recipe: epochs, batch size, probes.
-        one: seconds of a forward of one image.
+        recipe: what all cells share.
+        forward: seconds for an image.
     """
-    test = len(subject.test)
-    robust = 30 * min(test, 512) * one * len(recipe.probes)
-    if cell.mode == "untouched":
-        return one * (test + len(subject.pool)) + (robust if subject.own_head else 0)
-    if cell.mode == "probe":
-        return _SOLVE * samples * subject.width * len(subject.classes) + 0.1 + robust
+    test = len(pair.test)
+    robust = 30 * min(test, 512) * forward * len(recipe.probes)
+    if transfer.mode == "untouched":
+        return forward * (test + len(pair.pool)) + (robust if pair.own_head else 0)
+    samples = len(pair.chosen[transfer.fraction, transfer.seed])
+    if transfer.mode == "probe":
+        return _SOLVE * samples * pair.width * len(pair.classes) + 0.1 + robust
     epochs = recipe.epochs_for(max(1, 4 * samples // 5))
     steps = epochs * max(1, samples // recipe.batch_size)
-    training = epochs * (samples * one * (1 + _BACKWARD) + _EPOCH) + steps * _STEP + _START
-    after = one * (test + 2 * min(_DRIFT_IMAGES, test))
+    training = epochs * (samples * forward * (1 + _BACKWARD) + _EPOCH) + steps * _STEP + _START
+    after = forward * (test + 2 * min(_DRIFT_IMAGES, test))
     if source:
-        after += one * (len(source.subject.pool) + len(source.subject.test)) + 0.3
+        after += forward * (len(source.pair.pool) + len(source.pair.test)) + 0.3
     return training + after + robust
 
 
-def planned(
-    cells: Sequence[Cell],
-    subjects: Mapping[tuple[str, str], Subject],
-    sources: Mapping[str, Source | None],
-    recipe: Recipe,
-    forward: Mapping[tuple[str, str], float],
-    key: Callable[[Cell], str],
-    known: Callable[[str], bool],
-    samples: Callable[[Cell], int],
-) -> list[Planned]:
-    """Predicts every cell.
-
-    Args:
-        cells: from `cells_of`.
-        subjects: by model and data.
-        sources: by model.
-        recipe: what they share.
-        forward: seconds of a forward of one image, by model and data.
-        key: of a cell's results.
-        known: whether a key has results.
-        samples: a cell learns from.
-    """
-    made = []
-    for cell in cells:
-        pair, name = (cell.model, cell.data), key(cell)
-        source = sources.get(cell.model)
-        seconds = predicted_seconds(
-            cell, samples(cell), subjects[pair], source, recipe, forward[pair]
-        )
-        made.append(Planned(cell, name, seconds, known(name)))
-    return made
-
-
-def plan_table(plan: Sequence[Planned]) -> Table:
-    """One line a model and mode: cells, those known already, and the predicted time of the rest."""
-    left = [one for one in plan if not one.known]
-    table = Table(
-        title=f"Plan: {len(plan)} cells, {len(plan) - len(left)} known, about "
-        f"{duration(sum(one.seconds for one in left))}",
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-    )
-    for name in ("model", "mode", "cells", "known", "time"):
-        table.add_column(name, justify="left" if name in ("model", "mode") else "right")
-    for model, mode in dict.fromkeys((one.cell.model, one.cell.mode) for one in plan):
-        mine = [one for one in plan if (one.cell.model, one.cell.mode) == (model, mode)]
-        time = sum(one.seconds for one in mine if not one.known)
-        known = sum(one.known for one in mine)
-        table.add_row(model, mode, str(len(mine)), str(known), duration(time))
-    return table
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def carried_out(study: Study, plan: Sequence[PlannedCell], recipe: Recipe) -> list[Outcome]:
+    """Measures cell by cell, each told in one line."""
+    outcomes = []
+    for i, cell in enumerate(plan, 1):
+        outcome = measured(study, cell.transfer, cell.pair, cell.source, recipe)
+        outcomes.append(outcome)
+        if not cell.known:
+            told = f"FAILED {outcome.error}" if outcome.error else f"{percent(outcome.accuracy)} %"
+            took = f"{outcome.seconds:.1f} s; {duration(seconds_left(plan[i:]))} left"
+            study.say(f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {took}")
+    return outcomes

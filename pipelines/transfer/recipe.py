@@ -1,20 +1,29 @@
-"""How a cell is measured: everything besides model, data, mode, seed and fraction."""
+"""How a cell is measured: everything besides model, data, mode, fraction and seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import Any
 
+from callbacks import probe_entries
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Tuning
 
-Mode = Literal["untouched", "probe", "last_k", "staged", "l2_sp", "full"]
-MODES: tuple[str, ...] = get_args(Mode)
+MODES: dict[str, str] = {
+    "untouched": "the model as it is",
+    "probe": "a new last layer, the rest frozen",
+    "last_k": "training the last blocks",
+    "staged": "training block after block, the last ones first",
+    "l2_sp": "training everything, held near where it started",
+    "full": "training everything",
+}
 """By growing cost, which decides between modes that are equally good."""
 TRAINED = ("last_k", "staged", "l2_sp", "full")
 """Modes that change the backbone."""
-VERSION = 1
+VERSION = 2
 """Raised whenever the same cell would give other rows: stored cells are then not reused."""
+# Flags of the Trainer that change no weight, or that are in the key by what came of them.
+_FREE = ("logger", "enable_progress_bar", "max_epochs", "accelerator", "devices", "callbacks")
 
 
 @dataclass(frozen=True)
@@ -25,11 +34,14 @@ class Recipe:
         tuning: optimizer, rates and regularisation of the modes that train the backbone.
         epochs: of those.
         min_steps: of those; a few images are seen in as many epochs more.
-        batch_size: images in a training step, and in every call of a feature pass.
+        batch_size: images in a training step.
         last_k: blocks that `last_k` trains besides the head.
-        alpha: spring of `l2_sp`.
+        alpha: pull of `l2_sp` to where the weights started.
         probes: names of probes measured on the finished model, for what became of its robustness.
         flags: of the Trainer.
+
+    Raises:
+        UserError: it would train nothing, names no probe, or says twice what learns.
     """
 
     tuning: Tuning = Tuning()  # noqa: RUF009  (frozen)
@@ -42,12 +54,19 @@ class Recipe:
     flags: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses what would train nothing."""
+        """Refuses what would train nothing or act on nothing."""
         for name in ("epochs", "min_steps", "batch_size", "last_k"):
-            if getattr(self, name) < 1:
-                raise UserError(
-                    f"Expected `{name}` to be at least 1, but got {getattr(self, name)}."
-                )
+            if (value := getattr(self, name)) < 1:
+                raise UserError(f"Expected `{name}` to be at least 1, but got {value}.")
+        known = probe_entries()
+        if unknown := [name for name in self.probes if name not in known]:
+            hint = suggestion(str(unknown[0]), known)
+            raise UserError(f"There is no probe {unknown[0]!r} to name here.{hint}")
+        if self.tuning.mode != "full":
+            raise UserError(
+                f"Expected no `tuning.mode` {self.tuning.mode}: `modes` says what learns; "
+                "say --modes probe."
+            )
 
     def epochs_for(self, samples: int) -> int:
         """Epochs of a training on so many images: those asked for, or more to reach `min_steps`."""
@@ -55,18 +74,27 @@ class Recipe:
 
     def facts(self, mode: str) -> dict[str, Any]:
         """What may change the rows of a mode."""
-        found: dict[str, Any] = {"version": VERSION, "probes": self.probes}
+        facts: dict[str, Any] = {"version": VERSION, "probes": list(self.probes)}
         if mode in TRAINED:
-            found |= {"tuning": asdict(self.tuning), "epochs": (self.epochs, self.min_steps)}
-            found |= {"batch_size": self.batch_size, "precision": self.flags.get("precision")}
+            facts |= {"tuning": asdict(self.tuning), "epochs": [self.epochs, self.min_steps]}
+            chosen = {k: repr(v) for k, v in sorted(self.flags.items()) if k not in _FREE}
+            kinds = [type(one).__qualname__ for one in self.flags.get("callbacks") or ()]
+            facts |= {"batch_size": self.batch_size, "flags": chosen, "callbacks": kinds}
         if mode == "last_k":
-            found["last_k"] = self.last_k
+            facts["last_k"] = self.last_k
         if mode == "l2_sp":
-            found["alpha"] = self.alpha
-        return found
+            facts["alpha"] = self.alpha
+        return facts
+
+    def parameters(self) -> dict[str, Any]:
+        """What runs are compared by, flat."""
+        names = ("epochs", "min_steps", "batch_size", "last_k", "alpha")
+        tuning = {f"tuning.{name}": value for name, value in asdict(self.tuning).items()}
+        probes = " ".join(self.probes) or "none"
+        return {name: getattr(self, name) for name in names} | {"probes": probes} | tuning
 
 
-def checked_modes(modes: list[str]) -> tuple[str, ...]:
+def checked_modes(modes: Sequence[str]) -> tuple[str, ...]:
     """The modes by growing cost, `untouched` always among them: it is what the others changed.
 
     Raises:

@@ -1,86 +1,134 @@
-"""What is told of a transfer: the table in the terminal, and each model's files."""
+"""What a matrix amounts to: the headline numbers, and sentences that need no background."""
 
-from datetime import datetime
-from pathlib import Path
+import math
+from collections.abc import Iterator
 
-import rich.box
-import torch
-from rich.table import Table
-
+from callbacks.family import Number
 from callbacks.statistics import Interval
-from pipelines.arguments import typed_command
-from pipelines.report.words import rate_with_ends
-from pipelines.transfer.log import save_figures, save_tables
-from pipelines.transfer.matrix import Matrix
-from pipelines.transfer.passport import write_passport
-from pipelines.transfer.tasks import Model
-from pipelines.transfer.work import Work
+from callbacks.words import NBSP, percent, with_interval
+from pipelines.transfer.grid import Grid, Key, key_of
+from pipelines.transfer.lines import Line, interval_of
+from pipelines.transfer.recipe import MODES
 
 
-def written(matrix: Matrix, model: Model, work: Work, folder: Path) -> Path:
-    """Writes tables, figures and passport of one model."""
-    save_tables(matrix, folder, model.name)
-    save_figures(matrix, model.name, folder)
-    classifier = model.classifier
-    parameters = sum(parameter.numel() for parameter in classifier.parameters())
-    facts = [
-        classifier.source or classifier.architecture,
-        f"{parameters:,} parameters",
-        f"trained on {model.source.name}" if model.source else "source data not given",
-        f"{datetime.now():%Y-%m-%d}",
-    ]
-    notes = [
-        f"{task}: {'; '.join(text.rstrip('.') for text in (*one.notes(), *one.data.notes))}."
-        for (name, task), one in work.subjects.items()
-        if name == model.name and (one.notes() or one.data.notes)
-    ]
-    mine = [one for one in matrix.outcomes if one.cell.model == model.name]
-    notes += [f"{one.cell}: {text}" for one in mine for text in one.notes if one.status == "ok"]
-    recipe = work.recipe
-    how = {
-        "modes that train": f"{recipe.epochs} epochs, at least {recipe.min_steps} steps, of "
-        f"{recipe.batch_size} images, {recipe.tuning.optimizer}, {recipe.tuning.schedule} "
-        "schedule; the best epoch is kept",
-        "selection": "20 % of the labelled images, at most 2,000; none with one image a class",
-        "all together": f"{sum(one.seconds for one in mine):,.0f} s for {len(mine)} cells",
-        "environment": f"torch {torch.__version__} on {next(iter(work.subjects.values())).device}",
-        "weights": next(s.model_digest for (n, _), s in work.subjects.items() if n == model.name)[
-            :16
-        ],
-    }
-    return write_passport(
-        matrix, model.name, folder / "passport.html", facts, notes, how, typed_command()
-    )
+def headline(grid: Grid) -> dict[str, Number]:
+    """Mean, worst case and spread of every mode, and what was forgotten most, model by model."""
+    several = len(grid.models) > 1
+    numbers: dict[str, Number] = {}
+    for model in grid.models:
+        lines = [line for line in grid.last("variability") if line["model"] == model]
+        moved = [line for line in lines if line["mode"] != "untouched"] or lines
+        best = max(moved, key=lambda line: line["average"], default=None)
+        of_model = [entry for x in lines for entry in _of_mode(grid, x, x is best)]
+        for name, number in [*of_model, *_forgotten(grid, model)]:
+            prefix, title = (f"{model}_", f"{model}: ") if several else ("", "")
+            numbers[prefix + name] = number._replace(title=title + number.title)
+    return numbers
 
 
-def summary(matrix: Matrix) -> Table:
-    """Before and after in the terminal."""
-    table = Table(
-        title="Accuracy % with 95 % interval, and its paired change",
-        title_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-    )
-    for name in ("model", "data", "mode", "labelled", "accuracy", "change", "against", "macro F1"):
-        side = "left" if name in ("model", "data", "mode") else "right"
-        table.add_column(name, justify=side, no_wrap=True)
-    last = None
-    for line in matrix.comparison.to_dict("records"):
-        pair = (line["model"], line["data"])
-        if last not in (None, pair):
-            table.add_section()
-        accuracy = Interval(line["acc"], line["acc_low"], line["acc_high"])
-        change, against = "", line.get("before")
-        if isinstance(against, str):
-            low, high = line["change_acc_low"], line["change_acc_high"]
-            change = f"{100 * line['change_acc']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-        table.add_row(
-            *(pair if pair != last else ("", "")),
-            line["mode"],
-            f"{line['samples']:,}" if line["samples"] else "",
-            rate_with_ends(accuracy),
-            change,
-            against if isinstance(against, str) else "",
-            f"{100 * line['f1']:.1f}",
+def sentences(grid: Grid) -> list[str]:
+    """What to do with the models, what that brings, and what it costs."""
+    told = [*(_best_models(grid) if len(grid.models) > 1 else _choice(grid)), *_changes(grid)]
+    told = told or ["No cell could be measured."]
+    if failed := len(grid.failed):
+        told.append(f"{failed} of {len(grid.outcomes)} cells failed; the same command tries again.")
+    return [sentence.replace(" %", f"{NBSP}%") for sentence in told]
+
+
+def _of_mode(grid: Grid, line: Line, card: bool) -> Iterator[tuple[str, Number]]:
+    """Mean, worst and spread over the data sets, of which one alone has no mean and no spread."""
+    mode, fraction = line["mode"], line["fraction"]
+    keys = {Key(line["model"], task, mode, fraction) for task in grid.tasks}
+    cells = [x for x in grid.lines("comparison") if key_of(x) in keys]
+    worst = next(x for x in cells if x["data"] == line["worst_task"])
+    how = MODES[mode] if mode == "untouched" else f"{MODES[mode]}, {_labelled(fraction)}"
+    asked_of = f"{fraction} {[(x['data'], x['seeds']) for x in cells]} {grid.asked.get(mode)}"
+    several = len(cells) > 1
+
+    def number(title: str, value: Interval, note: str, shown: bool) -> Number:
+        return Number(f"{title}, {mode}", value, "%", note, asked_of, card and shown)
+
+    least, alone = interval_of(worst, "acc"), len(grid.models) == 1
+    if several:
+        note = f"over {len(cells)} data sets, and so is the interval: {how}"
+        yield f"{mode}_mean_acc", number("Mean accuracy", interval_of(line, "average"), note, True)
+    else:
+        yield f"{mode}_mean_acc", number("Accuracy", least, f"on {worst['data']}: {how}", True)
+    yield f"{mode}_worst_acc", number("Worst data set", least, worst["data"], several and alone)
+    if several:
+        note = "standard deviation between the data sets, in points"
+        spread = Interval(line["spread"], math.nan, math.nan)
+        yield f"{mode}_spread", number("Spread", spread, note, alone)
+
+
+def _forgotten(grid: Grid, model: str) -> Iterator[tuple[str, Number]]:
+    """Of the cells that trained the backbone, the one that lost most of the source data."""
+    lines = [x for x in grid.lines("comparison") if x["model"] == model]
+    lines = [x for x in lines if math.isfinite(x.get("forgot_old_head_low", math.nan))]
+    if lines:
+        most = max(lines, key=lambda line: line["forgot_old_head"])
+        lost, of_cell = interval_of(most, "forgot_old_head"), f"{most['mode']} on {most['data']}"
+        note = f"of the source's test images, net, with the old last layer: {of_cell}"
+        card = lost.value > 0 and len(grid.models) == 1
+        yield "forgotten", Number("Most forgotten", lost, "%", note, of_cell, card)
+
+
+def _best_models(grid: Grid) -> Iterator[str]:
+    """For every data set the model and mode with the highest accuracy."""
+    for task in grid.tasks:
+        lines = [line for line in grid.last("comparison") if line["data"] == task]
+        if lines:
+            best = max(lines, key=lambda line: line["acc"])
+            share, how = interval_of(best, "acc"), _described(best["mode"])
+            yield (
+                f"On {task} {best['model']} gets most right: {percent(share.value)} % by {how}; "
+                f"{with_interval(share)}."
+            )
+
+
+def _choice(grid: Grid) -> Iterator[str]:
+    """The cheapest mode that no other surely beats, with the last of the fractions."""
+    by_mode: dict[str, list[Line]] = {}
+    for line in grid.lines("recommended"):
+        if line["fraction"] == grid.fractions[-1]:
+            by_mode.setdefault(line["mode"], []).append(line)
+    for mode, lines in by_mode.items():
+        where = ", ".join(x["data"] for x in lines) if len(lines) < 5 else f"{len(lines)} data sets"
+        mean = percent(sum(line["acc"] for line in lines) / len(lines))
+        yield (
+            f"For {where}, with {_labelled(grid.fractions[-1])}, {_described(mode)} is enough: "
+            f"{mean} % right{' on average' if len(lines) > 1 else ''}, and nothing that costs more "
+            "is surely better."
         )
-        last = pair
-    return table
+
+
+def _changes(grid: Grid) -> Iterator[str]:
+    """What full fine-tuning changes on the data, and on the data that a model came from."""
+    lines = [line for line in grid.last("comparison") if line["mode"] == "full"]
+    changes = [interval_of(line, "change_acc") for line in lines]
+    changes = sorted(100 * change.value for change in changes if math.isfinite(change.value))
+    if changes:
+        low, high = (f"{end:+.1f}" for end in (changes[0], changes[-1]))
+        by = f"{low} points" if len(changes) == 1 else f"{low} to {high} points"
+        yield f"Training everything changes accuracy by {by} against what was there before."
+    lost = [(n.interval, model) for model in grid.models for _, n in _forgotten(grid, model)]
+    if lost:
+        worst, model = max(lost)
+        change, *ends = (round(-100 * end, 1) + 0.0 for end in worst)  # no -0.0
+        yield (
+            f"On the data that {model} was trained on before, accuracy changes by {change:+.1f} "
+            f"points in the worst case (95 % interval {min(ends):+.1f} to {max(ends):+.1f})."
+        )
+
+
+def _labelled(fraction: str) -> str:
+    """`5/class` in words."""
+    if fraction == "all":
+        return "all labelled images"
+    each = fraction.removesuffix("/class")
+    return f"{each} labelled images" + (" a class" if each != fraction else "")
+
+
+def _described(mode: str) -> str:
+    """A mode with what it does: `a new last layer, the rest frozen (probe)`."""
+    return f"{MODES[mode]} ({mode})"

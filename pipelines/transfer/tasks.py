@@ -1,29 +1,37 @@
-"""Models and data sets by their names on the command line."""
+"""The models and data sets of a matrix, opened, with names that fit metric keys."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
-from datamodules import DATA, ImageDataModule
-from datamodules.errors import UserError, suggestion
-from lightning_modules import Classifier, load_classifier
-
-Thing = TypeVar("Thing")
+from datamodules import ImageDataModule, open_data
+from datamodules.errors import UserError
+from datamodules.fractions import with_images
+from datamodules.splits import limited
+from lightning_modules import Classifier
+from pipelines.report.about import model_facts
+from pipelines.study import DataLike, ModelLike, Study, unique
 
 
 @dataclass(frozen=True)
 class Task:
-    """A data set with a name that is unique among the tasks and fit for metric keys.
+    """A data set with a name that is unique among the tasks.
 
     Args:
         name: of the data, or of its folder.
-        data: as it came; see `Subject` for a model's view of it.
+        data: as it came; a `Pair` holds a model's view of it.
     """
 
     name: str
     data: ImageDataModule
+
+    def with_test(self, limit: int | None, seed: int) -> "Task":
+        """The same with at most so many test images, the same ones for every model."""
+        if limit is None:
+            return self
+        test = self.data.images("test")
+        few = test.subset(limited(test.label, limit, seed))
+        return replace(self, data=with_images(self.data, test=few))
 
 
 @dataclass(frozen=True)
@@ -41,81 +49,66 @@ class Model:
     source: Task | None = None
 
 
-def made_tasks(names: Sequence[str]) -> list[Task]:
-    """Makes data sets of `NAME` or `NAME:ROOT`, e.g. `MNIST:data` or `ImageFolder:photos`.
+def open_tasks(study: Study, data: Sequence[DataLike], limit: int | None) -> list[Task]:
+    """Opens data sets such as `MNIST:FOLDER` or `ImageFolder:photos`.
+
+    Args:
+        study: whose results will be about them.
+        data: names or data modules.
+        limit: test images of each; None takes all.
 
     Raises:
         UserError: there is no such data set.
     """
-    made = [_data(name) for name in names]
-    return [Task(name, data) for name, data in zip(_unique(map(_called, made)), made, strict=True)]
+    tasks = [task.with_test(limit, study.seed) for task in _named([open_data(one) for one in data])]
+    for task in tasks:
+        study.tell_data(task.data)
+        study.open_data(task.data)
+    return tasks
 
 
-def made_models(
-    models: Sequence[str],
+def open_models(
+    study: Study,
+    models: Sequence[ModelLike],
     tasks: Sequence[Task],
-    arch: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
-    trust_pickle: bool = False,
 ) -> list[Model]:
     """Loads the models.
 
     Args:
-        models: sources, as everywhere.
+        study: gives architectures of bare checkpoints: one for all, or one a model.
+        models: sources, as everywhere, or networks.
         tasks: the first one's preprocessing is taken where a model says nothing of its own.
-        arch: architectures of bare checkpoints: one for all, or one a model.
         sources: data sets the models were trained on, or `none`: one for all, or one a model.
-        trust_pickle: load checkpoints that can execute code.
 
     Raises:
         UserError: a model cannot be loaded, or numbers of options do not fit.
     """
-    archs = _each(arch, len(models), "arch")
-    known = {name: made_tasks([name])[0] for name in dict.fromkeys(sources or ()) if name != "none"}
-    origins = [known.get(name or "") for name in _each(sources, len(models), "sources")]
-    loaded = []
-    for model, one, origin in zip(models, archs, origins, strict=True):
-        data = (origin or tasks[0]).data
-        classes = data.classes if origin else None
-        loaded.append(
-            load_classifier(
-                model,
-                arch=None if one == "none" else one,
-                data_classes=classes,
-                preprocessing=data.preprocessing,
-                trust_pickle=trust_pickle,
-            )
-        )
-    names = _unique(one.architecture.rpartition(":")[2] for one in loaded)
-    return [
-        Model(*three) for three in zip(names, (one.eval() for one in loaded), origins, strict=True)
-    ]
+    archs = _each(study.archs, len(models), "arch")
+    names = dict.fromkeys(name for name in sources or () if name != "none")
+    known = {name: _named([open_data(name)])[0] for name in names}
+    origins = [known.get(name) for name in _each(sources, len(models), "sources")]
+    loaded = [
+        study.load_model(
+            model, (origin or tasks[0]).data, None if arch in ("", "none") else arch,
+            origin.data.classes if origin else None,
+        ).eval()
+        for model, arch, origin in zip(models, archs, origins, strict=True)
+    ]  # fmt: skip
+    called = unique([model_facts(classifier)["name"] for classifier in loaded])
+    return [Model(*parts) for parts in zip(called, loaded, origins, strict=True)]
 
 
-def _data(word: str) -> ImageDataModule:
-    name, _, root = word.partition(":")
-    if name not in DATA:
-        raise UserError(f"There is no data set {name!r}.{suggestion(name, DATA)}")
-    return DATA[name](root=Path(root)) if root else DATA[name]()
+def _named(data: Sequence[ImageDataModule]) -> list[Task]:
+    """Names data by what follows the kind: `photos` of `ImageFolder:photos`."""
+    names = [re.sub(r"[^A-Za-z0-9_.-]", "_", one.title.rpartition(":")[2]) for one in data]
+    return [Task(name, one) for name, one in zip(unique(names), data, strict=True)]
 
 
-def _called(data: ImageDataModule) -> str:
-    name = data.root.resolve().name if data.name == "ImageFolder" else data.name
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-
-
-def _unique(names: object) -> list[str]:
-    """Numbers those that occur again."""
-    found = list(names)  # type: ignore[call-overload]
-    return [
-        f"{name}-{1 + found[:i].count(name)}" if found.count(name) > 1 else name
-        for i, name in enumerate(found)
-    ]
-
-
-def _each(given: Sequence[str] | None, n: int, name: str) -> list[str | None]:
+def _each(given: Sequence[str] | None, n: int, name: str) -> list[str]:
+    """One for each of n models; empty texts where nothing was given."""
     if not given:
-        return [None] * n
+        return [""] * n
     if len(given) not in (1, n):
         raise UserError(
             f"Expected `{name}` once for all models or {n} times, one a model, but got "

@@ -2,39 +2,38 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules.errors import UserError
-from datamodules.fractions import Fraction, held_out, with_images
+from datamodules.fractions import held_out, with_images
 from lightning_modules import Classifier, DivergedError, FineTuning
 from lightning_modules.blocks import blocks
 from lightning_modules.l2_sp import L2SPTuning
 from lightning_modules.staged import StagedTuning, Unfreezing, unfrozen_by
-from pipelines.trainer import made_trainer, uninterrupted
-from pipelines.transfer.keep_best import KeepBest
+from pipelines.training import BestEpoch, train
+from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import Recipe
-from pipelines.transfer.subject import Subject
 
 _QUIET: dict[str, Any] = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
+    "logger": False, "enable_checkpointing": True, "enable_progress_bar": False,
+    "enable_model_summary": False, "num_sanity_val_steps": 0,
+}  # fmt: skip
 
 
-class Trained(NamedTuple):
-    """A finished training.
+class Tuned(NamedTuple):
+    """A model after its training.
 
     Args:
         classifier: with the best weights, in eval mode.
         samples: it learnt from, those it was selected by included.
         val_acc: of the selection; NaN where there was none.
-        notes: what a reader must know.
+        notes: how far its numbers can be trusted.
     """
 
     classifier: Classifier
@@ -43,54 +42,50 @@ class Trained(NamedTuple):
     notes: list[str]
 
 
-def train(subject: Subject, mode: str, fraction: Fraction, seed: int, recipe: Recipe) -> Trained:
-    """Trains on a fraction and keeps the best epoch.
-
-    A training that diverges ends with its last good checkpoint, the best epoch before.
+def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folder: Path) -> Tuned:
+    """Trains on a fraction and keeps the best epoch, also where the loss is no number later on.
 
     Args:
-        subject: model and data.
+        pair: model and data.
         mode: one of `TRAINED`.
         fraction: of the labelled images; 20 % of it select the epoch, unless it has but one image a
             class, where the last epoch is taken.
         seed: of the head, the choice, the order.
         recipe: everything else.
+        folder: holds checkpoints for as long as it takes.
 
     Raises:
         DivergedError: before any epoch was validated.
     """
     L.seed_everything(seed, verbose=False)
-    classifier = subject.copied(seed)
-    rows = subject.rows_of(fraction, seed)
-    learn, select = held_out(subject.pool.label[rows], seed)
+    classifier = pair.copied(seed)
+    rows = pair.chosen[fraction, seed]
+    learn, select = held_out(pair.pool.label[rows], seed)
     part = with_images(
-        subject.data,
-        train=subject.pool.subset(rows[learn]),
-        val=subject.pool.subset(rows[select if len(select) else learn]),
+        pair.data,
+        train=pair.pool.subset(rows[learn]),
+        val=pair.pool.subset(rows[select if len(select) else learn]),
     )
     part.batch_size, part.seed = recipe.batch_size, seed
     epochs = recipe.epochs_for(len(learn))
-    module = _module(classifier, mode, recipe, epochs)
-    best = KeepBest(classifier.model)
     flags = {**recipe.flags, **_QUIET, "max_epochs": epochs}
     if not len(select):
         flags["limit_val_batches"] = 0
-    trainer = made_trainer(flags, [best])
-    notes: list[str] = []
-    try:
-        if not uninterrupted(trainer, lambda: trainer.fit(module, part)):
-            raise KeyboardInterrupt
-    except DivergedError as error:
-        if best.epoch is None:
-            raise
-        notes.append(f"stopped at the last good checkpoint, epoch {best.epoch}: {error}")
-    best.restore()
-    return Trained(classifier.eval().cpu(), len(rows), best.accuracy, notes)
+    with TemporaryDirectory(dir=folder) as kept:
+        best = BestEpoch(Path(kept)) if len(select) else ModelCheckpoint(kept, save_top_k=0)
+        module = _module(classifier, mode, recipe, epochs)
+        outcome = train(module, part, Path(kept), flags, best)
+    notes = []
+    if outcome.diverged:
+        if not outcome.restored:
+            raise DivergedError(outcome.diverged)
+        notes = [f"it ends with the best epoch before it diverged: {outcome.diverged}"]
+    return Tuned(classifier.eval().cpu(), len(rows), outcome.score, notes)
 
 
 def _module(classifier: Classifier, mode: str, recipe: Recipe, epochs: int) -> FineTuning:
     """The module of a mode."""
-    tuning = replace(recipe.tuning, mode="full")
+    tuning = recipe.tuning
     if mode == "full":
         return FineTuning(classifier, tuning)
     if mode == "l2_sp":
@@ -106,13 +101,13 @@ def _module(classifier: Classifier, mode: str, recipe: Recipe, epochs: int) -> F
     return StagedTuning(classifier, tuning, Unfreezing(recipe.last_k + 1, 0))
 
 
-def seconds_an_image(subject: Subject) -> float:
+def seconds_an_image(pair: Pair) -> float:
     """Measures one forward of an image in a batch, for the predicted time."""
-    images = subject.test.__getitems__(list(range(min(64, len(subject.test)))))
-    batch = subject.data.on_after_batch_transfer(images, 0)
-    classifier = subject.model.classifier.to(subject.device)
+    images = pair.test.__getitems__(list(range(min(64, len(pair.test)))))
+    batch = pair.data.on_after_batch_transfer(images, 0)
+    classifier = pair.model.classifier.to(pair.study.device)
     with torch.inference_mode():
-        classifier(batch.image.to(subject.device))
+        classifier(batch.image.to(pair.study.device))
         start = time.perf_counter()
-        classifier(batch.image.to(subject.device)).cpu()
+        classifier(batch.image.to(pair.study.device)).cpu()
         return (time.perf_counter() - start) / len(batch.label)

@@ -95,7 +95,7 @@ def resnet20() -> nn.Module:
 
 def overhead(model: nn.Module, n: int, repeats: int) -> float:
     """`assay evaluate` with PGD-40 in a warm store, in units of the attack's own time."""
-    from pipelines.evaluate import evaluate
+    from pipelines.evaluate.command import evaluate
     from pipelines.tracking import Tracking
 
     data = type(data_module())(root=SHARED, limit=n, resize=28)

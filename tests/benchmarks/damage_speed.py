@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks.damage import BitFlip, DamageProbe, Selection, Zero
+from callbacks.digests import weights_digest
 from callbacks.measurement import Samples
 from callbacks.queries import Queries
-from callbacks.resume import weights_digest
 from datamodules import CIFAR10
 from lightning_modules import build
 

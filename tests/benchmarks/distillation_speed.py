@@ -83,14 +83,14 @@ def main(images: int = 12_000, repeats: int = 5) -> None:
     rows["rkd, cached"] = recipe, Teachers([teacher], temperature=4.0, layers=["head_input"])
     example = data.taken("train", 1).image
 
-    def taught(recipe: DistillationRecipe, teachers: Teachers) -> Callable[[], float]:
+    def training(recipe: DistillationRecipe, teachers: Teachers) -> Callable[[], float]:
         student = classifier("lenet", data)
         return lambda: epoch(Distillation(teachers, student, recipe, example=example), data)
 
     plain = classifier("lenet", data)
     print(f"{images:,} images of {data.name}, {ACCELERATOR}; epoch in units of one without teacher")
     for name, (chosen, teachers) in rows.items():
-        one = taught(chosen, teachers)
+        one = training(chosen, teachers)
         one(), epoch(FineTuning(plain), data)  # fills the cache
         ratios = [one() / epoch(FineTuning(plain), data) for _ in range(repeats)]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from callbacks.digests import weights_digest
 from callbacks.measurement import Setting
-from callbacks.resume import Resume, weights_digest
+from callbacks.resume import Resume
 from callbacks.shards import Shards
 
 A, B = Setting("pgd", 100, 0.1), Setting("pgd", 200, 0.2)

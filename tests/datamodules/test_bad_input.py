@@ -123,7 +123,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         "4 of 12 files in 'ROOT' cannot be read as images:\n"
         "  test/a/0.png: empty\n"
         "  test/a/1.png: corrupt (broken data stream when reading image file)\n"
-        "  test/b/2.png: not an image\n"
+        "  test/b/2.png: not an image that Pillow can read\n"
         "  test/c/3.png: missing\n"
         "Mend them, or leave them out with `--data.on_corrupt skip` (they are recorded).",
     ),
@@ -161,7 +161,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         nothing,
         {},
         "test",
-        "Expected a folder a class, at least two, in 'ROOT', but got none.",
+        "Expected a folder a class, at least two with images, in 'ROOT', but got none.",
     ),
     (
         "no class folders",
@@ -169,8 +169,8 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         lambda root: [picture(root / f"{n}.png") for n in range(3)],
         {},
         "test",
-        "Expected a folder a class, at least two, in 'ROOT', but got none, and 3 images outside of "
-        "class folders.",
+        "Expected a folder a class, at least two with images, in 'ROOT', but got 3 image(s) "
+        "outside of class folders.",
     ),
     (
         "one class",
@@ -178,7 +178,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         lambda root: folders(root, "train/cats test/cats"),
         {},
         "test",
-        "Expected a folder a class, at least two, in 'ROOT/train', but got cats.",
+        "Expected a folder a class, at least two with images, in 'ROOT/train', but got cats.",
     ),
     (
         "other classes in test",
@@ -186,8 +186,8 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         lambda root: folders(root, "train/a train/b test/a test/c"),
         {},
         "test",
-        "Expected the same class folders in 'train' and 'test' of 'ROOT', but there is no 'b' in "
-        "'test', no 'c' in 'train'.",
+        "Expected the same class folders in 'ROOT/train' and 'ROOT/test', but only 'train' has b, "
+        "only 'test' has c.",
     ),
     (
         "a class without images",
@@ -195,8 +195,8 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         lambda root: [folders(root, "test/a"), (root / "test" / "b").mkdir()],
         {},
         "test",
-        "Expected images (.jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff, .webp) in "
-        "'ROOT/test/b', but there are none: add some, or take the folder away.",
+        "Expected a folder a class, at least two with images, in 'ROOT/test', but got a, b (no "
+        "images).",
     ),
     (
         "only train",
@@ -409,7 +409,8 @@ def test_many_damaged_files_are_counted(tmp_path: Path) -> None:
     for number in range(9):
         (tmp_path / "test" / "b" / f"{number}.png").write_text("no image")
     with pytest.raises(
-        UserError, match=r"(?s)^9 of 24 files .*b/4.png: not an image\n  and 4 more\n"
+        UserError,
+        match=r"(?s)^9 of 24 files .*b/4.png: not an image that Pillow can read\n  and 4 more\n",
     ):
         ImageFolder(tmp_path).setup("test")
 

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms.functional import pil_to_tensor
+from torchvision.transforms.v2 import functional as TF
 
 from datamodules import Preprocessing, UserError
 from datamodules.preprocessing import converted, in_unit_range
@@ -51,13 +52,34 @@ def test_grey_and_colour_are_those_of_pillow() -> None:
     image = noise(30, 40)
     pil = Image.fromarray(image.permute(1, 2, 0).numpy())
     grey = converted(image, 1)
-    assert (grey.int() - pil_to_tensor(pil.convert("L")).int()).abs().max() <= 1
+    assert torch.equal(grey, pil_to_tensor(pil.convert("L")))
     assert torch.equal(converted(grey, 3), grey.repeat(3, 1, 1))
 
 
 def test_survives_json() -> None:
     kept = Preprocessing(resize=(40, 50), crop=32, interpolation="bicubic")
     assert Preprocessing.from_dict(json.loads(json.dumps(kept.as_dict()))) == kept
+
+
+SIZES = [(30, 40), (40, 30), (33, 77), (1, 7), (7, 1), (224, 333), (1, 1)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("resize", [2, 7, 32, (5, 9)])
+def test_the_resized_size_is_torchvisions(size: tuple[int, int], resize: int | tuple) -> None:
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    theirs = TF.resize(image, [resize] if isinstance(resize, int) else list(resize)).shape[1:]
+    preprocessing = Preprocessing(resize=resize)
+    assert preprocessing.resized_size(*size) == tuple(theirs)
+    assert preprocessing.apply(image).shape[1:] == theirs
+
+
+def test_a_strip_that_would_fill_the_memory_is_refused() -> None:
+    strip = torch.zeros(3, 1, 4000, dtype=torch.uint8)
+    assert Preprocessing(resize=32, crop=32).apply(strip).shape == (3, 32, 32)
+    message = r"at most 178,956,970 pixels, but one of 1x4000 .* comes to 256x1024000: take it away"
+    with pytest.raises(UserError, match=message):
+        Preprocessing(resize=256, crop=224).apply(strip)
 
 
 REFUSED = {

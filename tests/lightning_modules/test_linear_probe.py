@@ -118,6 +118,33 @@ def test_features_are_what_goes_into_the_head(classifier: Classifier, digits: Ba
     assert torch.equal(some.feature, found.feature[[7, 3]])
 
 
+def test_a_chunk_makes_answers_independent_of_the_batches(
+    classifier: Classifier, digits: Batch
+) -> None:
+    whole = extract(classifier, [digits], chunk=16)
+    for size in (7, 64):
+        parts = zip(*(column.split(size) for column in digits), strict=True)
+        again = extract(classifier, [Batch(*part) for part in parts], chunk=16)
+        assert torch.equal(again.logits, whole.logits)
+        assert torch.equal(again.feature, whole.feature)
+
+
+def test_tokens_in_front_of_a_head_are_averaged(digits: Batch) -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x[:, 0]).mean(1)  # rows as tokens
+
+    plain = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
+    made = Classifier(Pooled(), classes=10, preprocessing=plain, architecture="test")
+    found = extract(made, [digits])
+    with torch.no_grad():  # a linear head of the mean is the mean of the heads
+        torch.testing.assert_close(made.model.head(found.feature), found.logits)  # type: ignore[operator]
+
+
 def test_one_forward_an_image(classifier: Classifier, digits: Batch) -> None:
     calls = []
     classifier.model.register_forward_hook(lambda *_: calls.append(1))

@@ -10,11 +10,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from callbacks.results import ProbeResult
 from lightning_modules import build
 from pipelines.cli import main
-from pipelines.evaluation import Evaluation
-from pipelines.results import ProbeResult
-from pipelines.store import open_store
+from pipelines.evaluate.result import Evaluation
+from pipelines.report.about import About
+from pipelines.tracking.store import open_store
 
 
 @pytest.fixture(scope="session")
@@ -120,19 +121,20 @@ def made_evaluation() -> MakeEvaluation:
         for i, probe in enumerate(probes):
             results.append(probe_result(probe, epsilons, strength * (1 + i), n, classes))
         names = [f"class {i}" for i in range(classes)]
-        facts = {
-            "model": {
-                "name": name, "source": f"builtin:{name}", "architecture": f"builtin:{name}",
-                "parameters": 44426, "digest": "0123456789abcdef", "classes": names,
-            },
-            "data": {
-                "name": "Digits", "splits": {"test": {"samples": n, "digest": "d" * 64}},
-                "skipped": [], "notes": [],
-            },
+        model = {
+            "name": name, "source": f"builtin:{name}", "architecture": f"builtin:{name}",
+            "parameters": 44426, "digest": "0123456789abcdef", "classes": names,
+        }  # fmt: skip
+        data = {
+            "name": "Digits", "title": "Digits", "digest": "e" * 32, "skipped": [], "notes": [],
+            "splits": {"test": {"samples": n, "digest": "d" * 64}}, "preprocessing": {},
+        }  # fmt: skip
+        facts: dict[str, object] = {
             "environment": {"device": "cpu", "precision": "32-true", "torch": "2.15.0"},
             "command": f"assay evaluate --model {name} --data Digits",
             "seed": 0, "seconds": 1.5, "created": "2026-11-21T10:00:00+00:00",
         }  # fmt: skip
-        return Evaluation(**{**facts, "results": results, **more})
+        about = About(**{"models": [model], "data": [data], **facts, **more})  # type: ignore[arg-type]
+        return Evaluation(about, results)
 
     return make

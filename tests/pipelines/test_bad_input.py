@@ -99,7 +99,7 @@ CASES = {
     "malicious pickle inspected": ("inspect malicious.pt", "loading it could execute code"),
     "cut off": (f"evaluate {BARE}cut.pt", "is cut off or no checkpoint"),
     "nan weights": (f"evaluate {BARE}nan.pt", "1 of 10 numbers in 'fc3.bias'"),
-    "no checkpoint": (f"evaluate {BARE}nothing.pt", "There is no checkpoint 'nothing.pt'"),
+    "no checkpoint": (f"evaluate {BARE}nothing.pt", "There is no file 'nothing.pt'"),
     "wrong arch": (
         "evaluate --model checkpoint:lenet.pt --arch cifar_resnet20 --data Digits",
         "are not of 'cifar_resnet20'",
@@ -115,7 +115,7 @@ CASES = {
     ),
     "unwritable store": (f"evaluate {LENET} --root locked", "cannot be written"),
     "no such config": ("evaluate --config nothing.yaml", "nothing.yaml"),
-    "no report": ("report", "There is no evaluation below"),
+    "no report": ("report", "There is no result below"),
     "no such run": ("report nosuchrun", "There is no run 'nosuchrun'"),
     "no runs to show": ("ui --root nothing", "There are no runs yet"),
 }
@@ -147,7 +147,7 @@ def test_unreachable_server_costs_no_row(things: Path, assay: Assay) -> None:
     assert code == 2
     assert "does not answer" in err
     assert "accuracy %" in out, "measured all the same"
-    assert list((things / "mlruns" / "evaluations").glob("*/rows/clean.parquet"))
+    assert list((things / "mlruns" / "results").glob("*/rows/clean.parquet"))
     assert len([line for line in err.splitlines() if line.startswith("assay")]) == 1
 
 

@@ -1,9 +1,12 @@
 """The worked example of the reference, 4.3, and its table of sample sizes, 1.4."""
 
 import pytest
+import torch
+from torch import nn
 
+from callbacks.damage import SignFlip
 from callbacks.damage import assessment as a
-from callbacks.damage.injections import sample_size, until_known
+from callbacks.damage.injections import sample_size, silent_error_rate, until_known
 from datamodules.errors import UserError
 
 TIMES, ACC = [0, 1, 2, 3, 4, 5], [0.30, 0.70, 0.86, 0.84, 0.89, 0.91]
@@ -64,3 +67,16 @@ def test_injections_stop_when_the_rate_is_known() -> None:
     assert (interval.high - interval.low) / 2 <= 0.05
     assert until_known((False for _ in range(10)), 0.2, at_least=30)[1] == 10
     assert until_known((False for _ in range(100)), 0.2, at_least=30)[1] == 30
+
+
+@pytest.mark.parametrize(("severity", "expected"), [(0.0, 0.0), (1.0, 1.0)])
+def test_injections_into_a_model_that_is_all_or_nothing(severity: float, expected: float) -> None:
+    """With no sign turned every answer stays; with all the largest is the smallest."""
+    model = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(2))
+    before = model.weight.clone()
+    found = silent_error_rate(model, torch.rand(5, 2) + 0.1, SignFlip(), severity, 0.1)
+    assert (found["sdc"], found["injections"]) == (expected, 30)
+    assert found["needed"] == sample_size(4, 0.1)
+    assert torch.equal(model.weight, before)

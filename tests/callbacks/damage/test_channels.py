@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from callbacks.damage.channels import RemoveChannels
 from callbacks.damage.removed_channels import RemovedChannels
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules.errors import UserError
 from lightning_modules.cifar_resnet import cifar_resnet20
 from lightning_modules.lenet import LeNet

@@ -12,7 +12,7 @@ from torch import nn
 from callbacks.damage import DAMAGES, ActivationFault, BitFlipAttack, Noise, Record, Selection, Zero
 from callbacks.damage.bit_flip import BitError, BitFlip, StuckAt, binomial
 from callbacks.damage.selection import distinct
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules.errors import UserError
 
 EACH = pytest.mark.parametrize("name", list(DAMAGES))
@@ -55,9 +55,7 @@ def test_the_same_seed_is_the_same_damage_and_another_is_not(name: str) -> None:
         model = network()
         return weights_digest(made(name, model, seed).apply(model))
 
-    state = torch.get_rng_state()
     assert digest(1) == digest(1)
-    assert torch.equal(torch.get_rng_state(), state) or True  # `network` seeds the global one
     if name not in ("bit_flip_attack", "quantise"):  # the whole batch; nothing to draw
         assert digest(1) != digest(2)
 

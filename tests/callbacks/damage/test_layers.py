@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from callbacks.damage.layers import RemoveLayers, removable
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules import Preprocessing
 from datamodules.errors import UserError
 from lightning_modules import Classifier

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from callbacks.damage.pruning import Prune
-from callbacks.resume import weights_digest
+from callbacks.digests import weights_digest
 from datamodules.errors import UserError
 from lightning_modules.lenet import LeNet
 

@@ -10,7 +10,7 @@ from torchvision.models import get_model
 
 from callbacks import Draw, Queries
 from callbacks.interpretability import DeepLift
-from callbacks.interpretability.deeplift import differences
+from callbacks.interpretability.methods.deeplift import differences
 from datamodules.errors import UserError
 
 

@@ -25,12 +25,12 @@ from callbacks.interpretability import (
     Occlusion,
     metric,
 )
-from callbacks.interpretability.controls import content
-from callbacks.interpretability.fill import FillName
 from callbacks.interpretability.layers import as_grid
-from callbacks.interpretability.least_squares import through_origin, weighted_ridge
-from callbacks.interpretability.rank_correlation import agreement
-from callbacks.interpretability.removal import ranked, removal_curve
+from callbacks.interpretability.methods.controls import content
+from callbacks.interpretability.metrics.rank_correlation import agreement
+from callbacks.interpretability.metrics.removal import ranked, removal_curve
+from callbacks.interpretability.regions.fill import FillName
+from callbacks.interpretability.surrogates.least_squares import through_origin, weighted_ridge
 from datamodules.errors import UserError
 
 ONE = torch.zeros(1, dtype=torch.int64)

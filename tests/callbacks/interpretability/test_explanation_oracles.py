@@ -35,26 +35,29 @@ from callbacks.interpretability import (
     SmoothGrad,
     SymmetricRelevanceGain,
 )
-from callbacks.interpretability.complexity import entropy
-from callbacks.interpretability.controls import sobel
-from callbacks.interpretability.grad_cam import grad_cam
-from callbacks.interpretability.infidelity import infidelity
-from callbacks.interpretability.integrated_gradients import gauss_legendre
-from callbacks.interpretability.kernel_shap import (
+from callbacks.interpretability.methods.controls import sobel
+from callbacks.interpretability.methods.grad_cam import grad_cam
+from callbacks.interpretability.methods.integrated_gradients import gauss_legendre
+from callbacks.interpretability.methods.kernel_shap import (
     all_coalitions,
     drawn_coalitions,
     shapley_regression,
 )
-from callbacks.interpretability.least_squares import r2, weighted_ridge
-from callbacks.interpretability.lime import lime_kernel
-from callbacks.interpretability.parameter_randomisation import randomised
-from callbacks.interpretability.permutation_importance import patch_importance
-from callbacks.interpretability.rank_correlation import agreement, pearson, ranks, spearman
-from callbacks.interpretability.ranking_stability import gains_over_settings, ranking_stability
-from callbacks.interpretability.removal import area, ranked
-from callbacks.interpretability.rise import enlarging
-from callbacks.interpretability.segments import grid_segments, spread, sum_by_segment
-from callbacks.interpretability.sparseness import gini
+from callbacks.interpretability.methods.lime import lime_kernel
+from callbacks.interpretability.methods.permutation_importance import patch_importance
+from callbacks.interpretability.methods.rise import enlarging
+from callbacks.interpretability.metrics.complexity import entropy
+from callbacks.interpretability.metrics.infidelity import infidelity
+from callbacks.interpretability.metrics.parameter_randomisation import randomised
+from callbacks.interpretability.metrics.rank_correlation import agreement, pearson, ranks, spearman
+from callbacks.interpretability.metrics.ranking_stability import (
+    gains_over_settings,
+    ranking_stability,
+)
+from callbacks.interpretability.metrics.removal import area, ranked
+from callbacks.interpretability.metrics.sparseness import gini
+from callbacks.interpretability.regions.segments import grid_segments, spread, sum_by_segment
+from callbacks.interpretability.surrogates.least_squares import r2, weighted_ridge
 
 EXACT = 1e-6  # gradients are float64 here
 SINGLE = 1e-4  # queries answer float32 logits; differences of about ten of them are summed

@@ -21,11 +21,11 @@ from callbacks.interpretability import (
     KernelShap,
     Occlusion,
 )
-from callbacks.interpretability.deeplift import differences
-from callbacks.interpretability.fill import filled
-from callbacks.interpretability.infidelity import infidelity
-from callbacks.interpretability.segments import grid_segments
-from callbacks.interpretability.subsets import subset_drops
+from callbacks.interpretability.methods.deeplift import differences
+from callbacks.interpretability.metrics.infidelity import infidelity
+from callbacks.interpretability.metrics.subsets import subset_drops
+from callbacks.interpretability.regions.fill import filled
+from callbacks.interpretability.regions.segments import grid_segments
 from datamodules.errors import UserError
 
 WITHIN = 1e-4  # float32, sums over 28x28 pixels

@@ -15,8 +15,8 @@ from torchvision.transforms.v2.functional import resize
 
 from callbacks import Draw, Queries
 from callbacks.interpretability import KernelShap, Lime, PermutationImportance
-from callbacks.interpretability.kernel_shap import all_coalitions, shapley_regression
-from callbacks.interpretability.segments import (
+from callbacks.interpretability.methods.kernel_shap import all_coalitions, shapley_regression
+from callbacks.interpretability.regions.segments import (
     areas,
     grid_segments,
     segmented,
@@ -24,7 +24,7 @@ from callbacks.interpretability.segments import (
     sum_by_segment,
     switched,
 )
-from callbacks.interpretability.superpixels import (
+from callbacks.interpretability.regions.superpixels import (
     lightness_and_colour,
     start_grid,
     superpixels,

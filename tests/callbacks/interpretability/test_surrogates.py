@@ -9,7 +9,7 @@ from torch import nn
 
 from callbacks import Draw, Queries
 from callbacks.interpretability import Lime, LocalLinearity
-from callbacks.interpretability.tree import patch_means, tree_surrogates
+from callbacks.interpretability.surrogates.tree import patch_means, tree_surrogates
 from datamodules.errors import UserError
 
 

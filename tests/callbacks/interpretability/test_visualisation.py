@@ -7,8 +7,12 @@ from torch import nn
 
 from callbacks import Draw, Queries
 from callbacks.interpretability import ActivationMaximisation, TopImages
-from callbacks.interpretability.feature_maps import channel_activations, feature_maps
-from callbacks.interpretability.fourier_image import fourier_image, fourier_start, moved
+from callbacks.interpretability.visualisation.feature_maps import channel_activations, feature_maps
+from callbacks.interpretability.visualisation.fourier_image import (
+    fourier_image,
+    fourier_start,
+    moved,
+)
 from datamodules.errors import UserError
 
 PICTURE = torch.rand(9, 1, 28, 28, generator=torch.Generator().manual_seed(0))

@@ -6,12 +6,12 @@ from torch.nn.utils import prune
 from datamodules import UserError
 from lightning_modules import build
 from lightning_modules.distillation.compression import (
+    count_pruned,
     hold_pruned,
     lamp,
     positions,
     pruning_masks,
     rounded,
-    settle_pruned,
 )
 
 IMAGE = torch.rand(1, 1, 28, 28)
@@ -52,14 +52,41 @@ def test_the_work_left_is_what_was_asked_for(macs: int) -> None:
     kept = sum(int(mask.sum()) * LENET[name] for name, mask in masks.items())
     assert macs - 576 <= kept <= macs  # the next weight costs at most 576
     assert all(bool(mask.any()) for mask in masks.values()), "a layer is cut off"
-    hold_pruned(model, masks)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    model(IMAGE).sum().backward()
-    optimizer.step()
-    made = settle_pruned(model, IMAGE)
+    with hold_pruned(model, masks):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        model(IMAGE).sum().backward()
+        optimizer.step()
+    made = count_pruned(model, IMAGE)
     assert made.macs <= macs, "training has kept the zeros"
     assert set(model.state_dict()) == set(lenet().state_dict()), "no masks are left"
     assert made.parameters == sum(int(p.count_nonzero()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
+def test_training_keeps_zeros_like_torchs_own_pruning(
+    optimizer: type[torch.optim.Optimizer],
+) -> None:
+    """The weights that are left move bit for bit as with torch's re-parametrisation."""
+    own, theirs, image = lenet(), lenet(), torch.rand(8, 1, 28, 28)
+    masks = pruning_masks(own, IMAGE, 100_000)
+    for name, mask in masks.items():
+        prune.custom_from_mask(theirs.get_submodule(name), "weight", mask)
+
+    def steps(model: nn.Module) -> None:
+        optimizing = optimizer(model.parameters(), lr=0.01, weight_decay=0.1)  # type: ignore[call-arg]
+        for _ in range(3):
+            optimizing.zero_grad()
+            model(image).square().mean().backward()
+            optimizing.step()
+
+    with hold_pruned(own, masks):
+        steps(own)
+    steps(theirs)
+    for name in masks:
+        expected = theirs.get_submodule(name).weight_orig * masks[name]  # type: ignore[operator]
+        assert torch.equal(own.get_submodule(name).weight, expected)
+    own(image).sum().backward()
+    assert bool((own.conv1.weight.grad != 0).all()), "gradients are let go again"  # type: ignore[union-attr]
 
 
 def test_rounding_is_torchs_quantisation() -> None:

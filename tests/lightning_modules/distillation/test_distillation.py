@@ -19,7 +19,7 @@ from lightning_modules.distillation import (
     Answers,
     Distillation,
     DistillationRecipe,
-    Lesson,
+    LossInputs,
     Teachers,
     initialise_from,
 )
@@ -103,9 +103,9 @@ def test_contract_of_every_loss(loss: str, digits: Digits) -> None:
     assert not any("teacher" in name for name in module.state_dict())
 
 
-def lesson(classes: int = 5) -> Lesson:
+def inputs(classes: int = 5) -> LossInputs:
     student, clean, teacher = torch.randn(3, 8, classes, generator=torch.Generator().manual_seed(0))
-    return Lesson(Answers(student), Answers(clean), Answers(teacher), torch.arange(8) % classes)
+    return LossInputs(Answers(student), Answers(clean), Answers(teacher), torch.arange(8) % classes)
 
 
 def module_for(chosen: DistillationRecipe, **more: Any) -> Distillation:
@@ -113,7 +113,7 @@ def module_for(chosen: DistillationRecipe, **more: Any) -> Distillation:
     return Distillation(classifier(8), classifier(4), chosen, None, perturb, **more)
 
 
-TOTALS: dict[str, tuple[dict[str, Any], Callable[[Lesson], Tensor]]] = {
+TOTALS: dict[str, tuple[dict[str, Any], Callable[[LossInputs], Tensor]]] = {
     "kd": (
         {"loss": "kd"},
         lambda one: (
@@ -147,7 +147,7 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 def test_the_total_is_the_published_one(case: str) -> None:
     facts, expected = TOTALS[case]
     torch.testing.assert_close(
-        module_for(DistillationRecipe(**facts)).loss_of(lesson(10)), expected(lesson(10))
+        module_for(DistillationRecipe(**facts)).loss_of(inputs(10)), expected(inputs(10))
     )
 
 
@@ -155,20 +155,20 @@ def test_images_without_labels_teach_through_the_teacher_alone(digits: Digits) -
     batch = digits.taken("train", 8)
     chosen = DistillationRecipe(hard_weight=0.5, soft_weight=0.5)
     module = module_for(chosen, labelled=batch.index[:2]).eval()
-    made = module._lesson(batch)
+    made = module._loss_inputs(batch)
     assert (made.label[2:] == -1).all()
     assert torch.equal(made.label[:2], batch.label[:2])
     hard = F.cross_entropy(made.student.logits[:2], batch.label[:2], reduction="sum") / 8
     expected = 0.5 * hard + 0.5 * divergence(made.student.logits, made.teacher.logits, 4.0)
     torch.testing.assert_close(module.loss_of(made), expected)
     nothing = module_for(chosen, labelled=torch.tensor([10_000])).eval()
-    assert torch.isfinite(nothing.loss_of(nothing._lesson(batch)))
+    assert torch.isfinite(nothing.loss_of(nothing._loss_inputs(batch)))
 
 
 def test_the_teachers_labels_replace_those_of_the_data(digits: Digits) -> None:
     batch = digits.taken("train", 8)
     module = module_for(DistillationRecipe(labels="teacher")).eval()
-    made = module._lesson(batch)
+    made = module._loss_inputs(batch)
     assert torch.equal(made.label, made.teacher.logits.argmax(1))
 
 
@@ -191,7 +191,7 @@ def test_a_cached_teacher_trains_the_same_student(digits: Digits) -> None:
 def test_cached_features_are_those_of_the_sample(digits: Digits) -> None:
     teachers = Teachers([classifier(8)], layers=["0", "head_input"], chunk=16)
     batch = digits.taken("train", 40)
-    teachers.taught("train", batch.image[:30], batch.index[:30])
+    teachers.cached("train", batch.image[:30], batch.index[:30])
     order = torch.tensor([7, 3, 29])
     found = teachers.caches["train"].get(batch.index[order])
     assert found is not None
@@ -329,9 +329,9 @@ def test_noise_disturbs_the_student_only(digits: Digits) -> None:
     ).eval()
     batch = digits.taken("train", 8)
     torch.testing.assert_close(
-        module._lesson(batch).teacher.logits, module.teachers(batch.image).logits
+        module._loss_inputs(batch).teacher.logits, module.teachers(batch.image).logits
     )
-    assert not torch.equal(module._lesson(batch).student.logits, module(batch.image))
+    assert not torch.equal(module._loss_inputs(batch).student.logits, module(batch.image))
 
 
 def test_stops_when_the_loss_is_no_number(digits: Digits) -> None:

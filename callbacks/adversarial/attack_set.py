@@ -1,0 +1,94 @@
+"""The attacks of one threat model together: the worst of them, image by image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from callbacks.reductions import by_setting, worst_case
+from callbacks.results import ProbeResult, headline_step, unit_sign, unit_slug
+
+
+@dataclass(frozen=True)
+class AttackSet:
+    """The attacks of one threat model.
+
+    Args:
+        norm: as in metric keys: `linf`, `l2`.
+        sign: as in tables and plots: `L∞`, `L2`.
+        results: at least one, of the adversarial family.
+        clean: the undisturbed images, a point of every ball.
+    """
+
+    norm: str
+    sign: str
+    results: Sequence[ProbeResult]
+    clean: ProbeResult | None = None
+
+    @property
+    def values(self) -> dict[int, float]:
+        """The radius of every step that an attack measured, ascending."""
+        values: dict[int, float] = {}
+        for result in self.results:
+            values |= result.values
+        return dict(sorted(values.items()))
+
+    @property
+    def radius(self) -> float:
+        """The radius of the headline numbers."""
+        return self.values[self.step]
+
+    @property
+    def step(self) -> int:
+        """The step of the headline numbers; see `headline_step`."""
+        usual = [result.headline for result in self.results if result.headline is not None]
+        return headline_step(self.values, usual[0] if usual else None)
+
+    def measured(self, severity: int) -> list[ProbeResult]:
+        """The attacks that were run with this radius."""
+        return [result for result in self.results if severity in result.values]
+
+    def worst(self, severity: int) -> pd.DataFrame:
+        """Point-wise worst rows over attacks with this radius or less, and the image as it is.
+
+        A ball holds every smaller one and its centre, so what broke an image there breaks it here.
+        """
+        tables = [
+            result.at(step) for result in self.results for step in result.values if step <= severity
+        ]
+        if self.clean is not None and len(self.clean.rows):
+            rows = self.clean.rows
+            tables.append(rows.assign(worst_loss=rows["loss"]))
+        return worst_case(tables).assign(
+            setting=f"worst_{self.norm}", severity=severity, value=self.values[severity]
+        )
+
+    @property
+    def at_headline(self) -> pd.DataFrame:
+        """Point-wise worst rows at the headline radius."""
+        return self.worst(self.step)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One line a radius, of the point-wise worst rows."""
+        return by_setting(pd.concat([self.worst(severity) for severity in self.values]))
+
+
+def attack_sets(
+    results: Sequence[ProbeResult], clean: ProbeResult | None = None
+) -> list[AttackSet]:
+    """Groups the results of adversarial probes by threat model, in the order of first mention.
+
+    Args:
+        results: of the adversarial family.
+        clean: the undisturbed images, if they were measured.
+    """
+    groups: dict[str, list[ProbeResult]] = {}
+    for result in results:
+        if result.is_curve:
+            groups.setdefault(result.unit, []).append(result)
+    return [
+        AttackSet(unit_slug(unit), unit_sign(unit), members, clean)
+        for unit, members in groups.items()
+    ]

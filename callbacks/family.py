@@ -1,0 +1,147 @@
+"""What a family of probes is: its probes by name, and how its results are read.
+
+A new family is a folder whose `__init__` makes a `Family`, and a line in `FAMILIES`
+(`callbacks/__init__.py`). The pipelines loop over families and know none of them by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from callbacks.budget import Budget
+from callbacks.probe import Probe
+from callbacks.results import ProbeResult
+from callbacks.statistics import Interval
+
+
+class Entry:
+    """A line in a family's table of probes: the class, and the options that make it this probe.
+
+    Args:
+        probe: the class, made by its `within`.
+        **options: of `within`, e.g. `attack=PGD, norm="l2"`.
+    """
+
+    def __init__(self, probe: type[Probe], **options: Any) -> None:
+        self.probe, self.options = probe, options
+
+    def __call__(self, budget: Budget) -> Probe:
+        """Makes the probe with a preset's budget."""
+        return self.probe.within(budget, **self.options)
+
+    @property
+    def description(self) -> str:
+        """One line: the first of the docstring of what it does, and the options that differ."""
+        classes = [value for value in self.options.values() if isinstance(value, type)]
+        told = {name: v for name, v in self.options.items() if not isinstance(v, type)}
+        options = ", ".join(f"{name} {value}" for name, value in told.items())
+        doc = ([*classes, self.probe][0].__doc__ or "").strip().partition("\n")[0]
+        return f"{doc} ({options})" if options else doc
+
+
+Entries = dict[str, Entry]
+"""A family's probes by name."""
+
+
+def each(table: Mapping[str, Any], probe: type[Probe], option: str, prefix: str = "") -> Entries:
+    """Makes an entry of every algorithm of a table, such as a probe for every damage.
+
+    Args:
+        table: algorithms by name.
+        probe: the class of all entries.
+        option: of `probe.within`, which takes the algorithm.
+        prefix: before the names.
+    """
+    return {f"{prefix}{name}": Entry(probe, **{option: kind}) for name, kind in table.items()}
+
+
+class Number(NamedTuple):
+    """A number that stands for many rows: a card of the page, a `summary/` metric.
+
+    Args:
+        title: over it.
+        interval: the value with its ends.
+        unit: "%" shows a share in per cent.
+        note: what it is of, in a few words.
+        conditions: what was asked; two models' numbers stand side by side where this is equal.
+        card: shown at the top of the page, not only logged.
+    """
+
+    title: str
+    interval: Interval
+    unit: str = ""
+    note: str = ""
+    conditions: str = ""
+    card: bool = True
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure over severity.
+
+    Args:
+        label: in the legend.
+        unit: of the severity.
+        table: columns `value acc acc_low acc_high worst_loss ...`, one line a severity.
+        start: mean `correct` and `loss` at severity 0 on the same samples, where it is known.
+        aggregate: drawn behind the others, because it is made of them.
+    """
+
+    label: str
+    unit: str
+    table: pd.DataFrame = field(repr=False)
+    start: Mapping[str, float] = field(default_factory=dict)
+    aggregate: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the results of a family amount to.
+
+    Args:
+        numbers: by the name of their `summary/` metric.
+        sentences: that need no background.
+        curves: besides one for each probe.
+        tables: lines for the table of all numbers, by title, as `by_setting` makes them.
+        figures: besides the curves, by name.
+    """
+
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+    sentences: Sequence[str] = ()
+    curves: Sequence[Curve] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+Summarise = Callable[[Sequence[ProbeResult], ProbeResult | None], Summary]
+"""From the results of a family, and the clean images if they were measured."""
+
+
+def _nothing_more(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summary:
+    return Summary()
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of probes.
+
+    Args:
+        name: of its folder, and prefix of its metric keys.
+        title: over its section of the page.
+        text: under the title: what its curves and numbers are.
+        probes: by name.
+        summarise: makes headline numbers, sentences and further curves of results.
+        terms: what a reader may not know, by the name of a column.
+        presets: names of its probes that belong to `quick`, `regular` and `full`.
+    """
+
+    name: str
+    title: str
+    text: str
+    probes: Entries
+    summarise: Summarise = _nothing_more
+    terms: Mapping[str, str] = field(default_factory=dict)
+    presets: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""How far an explanation can be believed: one measure a file, named in `METRICS`."""

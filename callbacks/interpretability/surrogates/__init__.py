@@ -1,0 +1,1 @@
+"""Simpler models in the place of the network: trees and linear functions."""

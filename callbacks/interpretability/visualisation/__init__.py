@@ -1,0 +1,1 @@
+"""What layers and units see: feature maps, top images, maximised images."""

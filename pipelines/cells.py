@@ -1,0 +1,125 @@
+"""Finished pieces of work on disk: key → rows and facts, there whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from callbacks.shards import fingerprint
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one piece of work came to.
+
+    Args:
+        facts: JSON-able; what is not a finite number comes back as it was.
+        rows: a table, empty where there is none.
+        folder: of further files, such as weights; None before it is stored.
+        measured: ISO time at which it was.
+    """
+
+    facts: Mapping[str, Any]
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    folder: Path | None = None
+    measured: str = ""
+
+
+Work = Callable[[Path], Cell]
+"""Does the work; further files go into the folder that it is given."""
+
+
+class Cells:
+    """The cells below one folder, shared by all commands and processes that use it.
+
+    Args:
+        folder: `mlruns/cells`.
+        fresh: do the work again, and replace what is stored.
+    """
+
+    def __init__(self, folder: Path, fresh: bool = False) -> None:
+        self.folder, self.fresh = folder, fresh
+        self.reused: list[str] = []
+        """When each cell was measured that was there already."""
+        self._mine: set[str] = set()
+
+    @staticmethod
+    def key(facts: Mapping[str, Any]) -> str:
+        """The key of a cell.
+
+        Args:
+            facts: everything that may change its rows.
+        """
+        return fingerprint(dict(facts))
+
+    def known(self, key: str) -> bool:
+        """Whether a cell would be read instead of measured."""
+        return (self._place(key) / "cell.json").is_file() and not self._renewed(key)
+
+    def get(self, key: str) -> Cell | None:
+        """The stored cell; None where there is none, or it is spoiled."""
+        if not self.known(key):
+            return None
+        place = self._place(key)
+        try:
+            stored = json.loads((place / "cell.json").read_text())
+            rows = pd.read_parquet(place / "rows.parquet")
+            return Cell(stored["facts"], rows, place, stored["measured"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def measured(self, facts: Mapping[str, Any], work: Work) -> Cell:
+        """The stored cell of some facts, else what `work` makes, stored.
+
+        Args:
+            facts: everything that may change the rows.
+            work: is done if there is no such cell.
+        """
+        key = self.key(facts)
+        stored = self.get(key)
+        if stored is not None:
+            if key not in self._mine:
+                self.reused.append(stored.measured)
+            return stored
+        return self._stored(key, facts, work)
+
+    def _stored(self, key: str, facts: Mapping[str, Any], work: Work) -> Cell:
+        """Does the work in a folder of its own, which takes its place at once."""
+        unfinished = self.folder / f"{key}.{os.getpid()}-{uuid4().hex[:8]}.part"
+        unfinished.mkdir(parents=True)
+        try:
+            cell = work(unfinished)
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            about = {"of": facts, "facts": dict(cell.facts), "measured": now}
+            cell.rows.to_parquet(unfinished / "rows.parquet", index=False)
+            (unfinished / "cell.json").write_text(json.dumps(about, indent=1, default=str))
+            self._take_place(key, unfinished)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        self._mine.add(key)
+        return Cell(cell.facts, cell.rows, self._place(key), now)
+
+    def _take_place(self, key: str, finished: Path) -> None:
+        """Renames a finished cell; of two processes that did the same work one wins."""
+        place = self._place(key)
+        if self._renewed(key) or not (place / "cell.json").is_file():
+            shutil.rmtree(place, ignore_errors=True)
+        try:
+            finished.rename(place)
+        except OSError:
+            if not (place / "cell.json").is_file():
+                raise
+
+    def _renewed(self, key: str) -> bool:
+        """Whether a stored cell is to be replaced; what this process has measured is not."""
+        return self.fresh and key not in self._mine
+
+    def _place(self, key: str) -> Path:
+        return self.folder / key

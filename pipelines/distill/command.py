@@ -1,0 +1,146 @@
+"""`assay distill`: teach a student what its teacher says, keep it, and measure what it kept."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+from typing_extensions import Unpack  # Python 3.10 has none
+
+from datamodules.errors import UserError, suggestion
+from lightning_modules import Perturb, Tuning
+from lightning_modules.distillation import DistillationRecipe
+from pipelines.arguments import parse
+from pipelines.cli import COMMANDS
+from pipelines.distill.cell import measure_models, train_models
+from pipelines.distill.controls import CONTROLS
+from pipelines.distill.model import TrainedModel
+from pipelines.distill.plan import Plan, adopted, make_plan
+from pipelines.distill.result import DistillationResult
+from pipelines.report.about import About
+from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.training import TRAINER
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line."""
+    distill(**parse(distill, words, TRAINER, COMMANDS["distill"].example))
+    return 0
+
+
+def distill(
+    teacher: ModelLike | Sequence[ModelLike],
+    student: ModelLike,
+    data: DataLike,
+    distillation: DistillationRecipe = DistillationRecipe(),  # noqa: B008  (frozen)
+    tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
+    perturb: Perturb | None = None,
+    seeds: list[int] = [0],  # noqa: B006  (never changed)
+    controls: list[Literal["label_only", "random_teacher", "pruned", "int8"]] = [],  # noqa: B006
+    labelled: int | None = None,
+    evaluation: Literal["quick", "regular", "full", "none"] = "quick",
+    student_arch: str | None = None,
+    **options: Unpack[Options],
+) -> DistillationResult:
+    """Teaches a student what its teacher says, keeps the best epoch, and measures what it kept.
+
+    Args:
+        teacher: one or several, e.g. checkpoint:FILE, torchvision:resnet18. In Python also
+            networks.
+        student: where it starts, e.g. lenet, torchvision:resnet18, or self: the teacher's own
+            architecture with fresh weights. In Python also a network.
+        data: what it is taught, validated and tested on.
+        distillation: what is learnt from the teacher.
+        tuning: optimizer and schedule.
+        perturb: disturbs the student's images; default for ard and rslad: the published attack at
+            the data set's usual radius.
+        seeds: a student for each; the first is measured under probes too.
+        controls: what to compare with; label_only for every seed, others for the first.
+        labelled: keep the labels of so many training images; of the rest only the teacher speaks.
+        evaluation: preset that students, teacher and controls are measured with, or none.
+        student_arch: architecture of the student's bare checkpoint.
+        **options: see `Options`; `arch` is that of the teacher's bare checkpoint.
+
+    Returns:
+        All models on the same test images.
+
+    Raises:
+        UserError: something the user can mend, such as class spaces that differ.
+        DivergedError: no student could be trained.
+    """
+    _check(seeds, controls)
+    study = Study("distill", "distillation", options, TRAINER)
+    opened = study.open_data(data)
+    with adopted(opened, opened.preprocessing):
+        plan = make_plan(
+            study, teacher, student, opened, distillation, tuning, perturb, labelled,
+            student_arch, seeds[0],
+        )  # fmt: skip
+        settings = _settings(plan, seeds, controls, labelled, evaluation)
+        # The Trainer's flags decide how long is trained, so they belong to the run's key.
+        with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
+            models, failed = train_models(study, plan, seeds, controls)
+            measured = measure_models(study, plan, models, evaluation)
+            study.notes += _notes(models, failed, distillation, labelled)
+            result = DistillationResult(_about(study, models), measured, settings, failed)
+            study.finish(result)
+    return result
+
+
+def _check(seeds: list[int], controls: Sequence[str]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"Expected different `seeds` of at least 0, but got {seeds}.")
+    for name in controls:
+        if name not in CONTROLS:
+            raise UserError(f"There is no control {name!r}.{suggestion(name, CONTROLS)}")
+
+
+def _settings(
+    plan: Plan, seeds: list[int], controls: Sequence[str], labelled: int | None, evaluation: str
+) -> dict[str, Any]:
+    """The run's parameters, which also tell its folder from those of other settings."""
+    parts = {"distillation": asdict(plan.recipe.filled()), "tuning": asdict(plan.tuning)}
+    return {
+        **{
+            f"{part}.{name}": [*value] if isinstance(value, tuple) else value
+            for part, values in parts.items()
+            for name, value in values.items()
+        },
+        "perturb": repr(plan.perturb),
+        "seeds": seeds,
+        "controls": [*controls],
+        "labelled": labelled,
+        "evaluation": evaluation,
+    }
+
+
+def _about(study: Study, models: Sequence[TrainedModel]) -> About:
+    """The first student as it was trained and the teachers, told apart where both are a lenet."""
+    about = study.about(*models[1].classifiers, *models[0].classifiers)
+    roles = ["student", *["teacher"] * len(models[0].classifiers)]
+    pairs = zip(roles, about.models, strict=True)
+    return replace(about, models=[{**m, "name": f"{role} {m['name']}"} for role, m in pairs])
+
+
+def _notes(
+    models: Sequence[TrainedModel],
+    failed: dict[str, str],
+    recipe: DistillationRecipe,
+    labelled: int | None,
+) -> Iterator[str]:
+    """What limits the comparison."""
+    teacher, student = models[0], models[1]
+    if len(teacher.classifiers) > 1:
+        yield "Attacks and robust accuracy are of single models only, not of several teachers."
+    yield from dict.fromkeys(model.note for model in models if model.note)
+    own, its = (
+        sum(p.numel() for part in model.classifiers for p in part.parameters())
+        for model in (student, teacher)
+    )
+    if own > its:
+        yield f"The student is larger than its teacher: {own:,} against {its:,} parameters."
+    if labelled is not None:
+        yield f"Labels of {labelled:,} training images were used; the teacher spoke of the rest."
+    if recipe.is_robust:
+        yield "The student was trained against one attack; stronger ones may leave it less."
+    for title, problem in failed.items():
+        yield f"{title} failed and is left out: {problem}"

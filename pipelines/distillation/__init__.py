@@ -1,1 +1,0 @@
-"""Distillation: how a student is trained, what it is compared with, and its audit."""

@@ -1,0 +1,1 @@
+"""`assay evaluate`: one pass over the test data with any probes."""

@@ -1,0 +1,141 @@
+"""What the model answers, class by class, and how far its confidence can be believed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from callbacks.reductions import per_class
+from callbacks.results import ProbeResult
+from callbacks.words import percent, radius
+from pipelines.report.figures import COLOURS, GRID, INK, SOFT, drawn
+from pipelines.report.sections import Cell, Section, Sheet
+
+_MANY_CLASSES = 24
+"""Of more classes only the worst are shown; the table in MLflow has all."""
+_BINS = 15
+
+
+def by_class(results: Sequence[ProbeResult], classes: Sequence[str], number: str) -> pd.DataFrame:
+    """One line a class, one column a probe at its headline severity.
+
+    Args:
+        results: of any probes.
+        classes: names.
+        number: `acc`, `acc_low` or `acc_high`.
+    """
+    columns = {}
+    for result in results:
+        rows = result.at_headline
+        if len(rows):
+            value, table = rows["value"].iloc[0], per_class(rows, classes).set_index("class")
+            name = f"{result.name} {value:.4g}" if value else result.name
+            columns[name] = table[number]
+    table = pd.DataFrame(columns).rename_axis("class")
+    return table.reindex([name for name in classes if name in table.index]).reset_index()
+
+
+def answer_sections(
+    clean: ProbeResult | None, results: Sequence[ProbeResult], classes: Sequence[str]
+) -> list[Section]:
+    """Accuracy by class, confusion of the undisturbed images, and reliability.
+
+    Args:
+        clean: the undisturbed images, if they were measured.
+        results: of all probes.
+        classes: names.
+    """
+    figures: dict[str, Figure] = {}
+    if clean is not None and len(clean.rows):
+        figures["reliability"] = reliability_figure(clean.rows)
+        if len(classes) <= _MANY_CLASSES:
+            figures["confusion"] = confusion_figure(clean.rows, classes)
+    sheet = _class_sheet(results, classes)
+    if not (figures or sheet.lines):
+        return []
+    text = "Accuracy in per cent by true class, of curves at their headline severity."
+    return [Section("By class", text, figures, sheets=[sheet])]
+
+
+def confusion_figure(rows: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """How often each class is taken for which, in per cent of the true class."""
+    counts = np.zeros((len(classes), len(classes)))
+    np.add.at(counts, (rows["label"].to_numpy(int), rows["prediction"].to_numpy(int)), 1)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = 2.2 + 0.28 * len(classes)
+    figure, axes = drawn(max(size, 3.6), max(size - 0.4, 3.2))
+    axes.grid(False)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (i, j), value in np.ndenumerate(share):
+        if value >= 0.5:
+            colour = "white" if value > 60 else INK
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(classes)), list(classes), rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(len(classes)), list(classes), fontsize=8)
+    axes.set(title="Undisturbed: taken for (%)", xlabel="answer", ylabel="true class")
+    return figure
+
+
+def reliability_figure(rows: pd.DataFrame) -> Figure:
+    """Accuracy against confidence in equal bins, with how many answers each holds."""
+    confidence, correct = rows["confidence"].to_numpy(), rows["correct"].to_numpy(float)
+    edges = np.linspace(0, 1, _BINS + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
+    size = np.bincount(place, minlength=_BINS)
+    full = size > 0
+    share = np.bincount(place, correct, minlength=_BINS)[full] / size[full]
+    mean = np.bincount(place, confidence, minlength=_BINS)[full] / size[full]
+    figure, axes = drawn(4.6, 3.6)
+    axes.plot([0, 100], [0, 100], color=SOFT, linewidth=0.8, linestyle="--", label="perfect")
+    middle = (edges[:-1] + edges[1:]) / 2
+    axes.bar(
+        100 * middle,
+        100 * size / size.sum(),
+        width=90 / _BINS,
+        color=GRID,
+        label="share of answers",
+    )
+    axes.plot(100 * mean, 100 * share, color=COLOURS[0], marker="o", markersize=4, label="answers")
+    axes.set(
+        title="Reliability, undisturbed", xlabel="confidence (%)", ylabel="correct (%)",
+        xlim=(0, 101), ylim=(0, 102),
+    )  # fmt: skip
+    axes.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def _class_sheet(results: Sequence[ProbeResult], classes: Sequence[str]) -> Sheet:
+    table = by_class(results, classes, "acc")
+    columns = list(table.columns[1:])
+    if len(table) > _MANY_CLASSES:  # those that are low beyond doubt, not those with one image
+        surely = by_class(results, classes, "acc_high")[columns].min(axis=1)
+        table = table.loc[surely.sort_values(kind="stable").index]
+    images = _images(results, classes)
+    lines = [
+        [str(name), f"{images[name]:,}", *(Cell(percent(v), heat=v) for v in values)]
+        for name, *values in table.head(_MANY_CLASSES).itertuples(index=False)
+    ]
+    left = len(table) - len(lines)
+    caption = (
+        f"The {len(lines)} classes with the lowest accuracy; {left} more are in "
+        "tables/by_class.json."
+    )
+    titles = [_titled(result) for result in results if len(result.rows)]
+    return Sheet(["class", "images", *titles], lines, caption=caption if left else "")
+
+
+def _images(results: Sequence[ProbeResult], classes: Sequence[str]) -> dict[str, int]:
+    """How many images of each class the probe with most of them has; draws do not count."""
+    counts = [result.rows.groupby("label")["index"].nunique() for result in results]
+    most = pd.concat(counts, axis=1).max(axis=1)
+    return {
+        str(classes[label]): int(count)
+        for label, count in zip(most.index.to_numpy(int), most, strict=True)
+    }
+
+
+def _titled(result: ProbeResult) -> str:
+    """`PGD (L∞) 8/255`."""
+    value = float(result.at_headline["value"].iloc[0])
+    return f"{result.title} {radius(value, result.unit)}" if value else result.title

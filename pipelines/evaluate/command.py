@@ -1,0 +1,55 @@
+"""`assay evaluate`: one pass over the test data with any probes, into MLflow and a page."""
+
+from typing import Literal
+
+from typing_extensions import Unpack  # Python 3.10 has none
+
+from callbacks import Probe
+from pipelines.arguments import parse
+from pipelines.cli import COMMANDS
+from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
+from pipelines.evaluate.result import Evaluation
+from pipelines.study import DataLike, ModelLike, Options, Study
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line."""
+    evaluate(**parse(evaluate, words, TRAINER, COMMANDS["evaluate"].example))
+    return 0
+
+
+def evaluate(
+    model: ModelLike,
+    data: DataLike,
+    probes: list[Probe | str] | None = None,
+    preset: Literal["quick", "regular", "full"] = "quick",
+    **options: Unpack[Options],
+) -> Evaluation:
+    """Measures a model in one pass over test data and logs every number with its interval.
+
+    Args:
+        model: where it comes from, e.g. torchvision:resnet18, checkpoint:FILE, mlflow:runs:/ID; see
+            `assay list models`. In Python also a network.
+        data: what it is tested on; see `assay list data`. In Python also a loader or a data set.
+        probes: names (see `assay list probes`), or objects in YAML; default: those of the preset.
+        preset: samples, budgets and default probes; see `assay list presets`.
+        **options: see `Options`.
+
+    Returns:
+        The evaluation: rows of every probe and what they were measured with.
+
+    Raises:
+        UserError: something the user can mend.
+        KeyboardInterrupt: after the rows so far are logged.
+    """
+    study = Study("evaluate", "robustness", options, TRAINER)
+    opened = study.open_data(data)
+    classifier = study.open_model(model, opened).eval()
+    chosen = make_probes(probes, preset, study)
+    settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
+    with study.running(study.name(), settings):
+        evaluation = measure(study, classifier, opened, chosen)
+        study.finish(evaluation, classifier)
+        if evaluation.about.interrupted:
+            raise KeyboardInterrupt
+    return evaluation

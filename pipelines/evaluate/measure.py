@@ -1,0 +1,139 @@
+"""The one pass over the test data with any probes, as every question uses it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from callbacks import Budget, EvaluationProgress, Probe, preset_probes, probe_entries
+from callbacks.results import ProbeResult, check_settings
+from datamodules import ImageDataModule
+from datamodules.errors import UserError, suggestion
+from lightning_modules import Classifier
+from pipelines.evaluate.presets import PRESETS
+from pipelines.evaluate.result import Evaluation
+from pipelines.study import Study
+from pipelines.trainer import uninterrupted
+
+TRAINER = {
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,  # ours names probe and setting
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,  # the data module's own sampler does not pad
+}
+_EXAMPLES = 8
+
+
+def make_probes(probes: Sequence[Probe | str] | None, preset: str, study: Study) -> list[Probe]:
+    """Makes probes of names with the preset's budget; the clean images are always measured first.
+
+    Args:
+        probes: names and probes; None takes the preset's.
+        preset: a key of `PRESETS`.
+        study: gives chunk and seed.
+
+    Raises:
+        UserError: there is no probe of a name, or two have the same.
+    """
+    known, budget = probe_entries(), budget_of(preset, study)
+    names: list[Probe | str] = [*preset_probes(preset)] if probes is None else [*probes]
+    if unknown := [name for name in names if isinstance(name, str) and name not in known]:
+        raise UserError(f"There is no probe {unknown[0]!r}.{suggestion(unknown[0], known)}")
+    chosen = [known[name](budget) if isinstance(name, str) else name for name in names]
+    if not any(probe.name == "clean" for probe in chosen):
+        chosen.insert(0, known["clean"](budget))
+    seen: set[str] = set()
+    for probe in chosen:
+        if probe.name in seen:
+            raise UserError(f"Two probes are named {probe.name!r}: give one of them a `label`.")
+        seen.add(probe.name)
+    return chosen
+
+
+def budget_of(preset: str, study: Study) -> Budget:
+    """What a probe made by name may spend."""
+    plan = PRESETS[preset]
+    spent = (plan.limit, plan.steps, plan.restarts, plan.objective, plan.curve)
+    return Budget(*spent, chunk=study.chunk, seed=study.seed)
+
+
+def prepare_probes(
+    probes: Sequence[Probe], classifier: Classifier, data: ImageDataModule, study: Study
+) -> list[tuple[str, object, object]]:
+    """Adapts probes to model and data, so that mistakes are told before anything runs.
+
+    Returns:
+        What they will do, for the key of the result.
+    """
+    for probe in probes:
+        probe.resume_folder = study.root / "mlruns" / "resume"
+        probe.fresh = study.fresh
+        probe.prepare(classifier, data)
+        settings = [(point.name, point.severity, point.value) for point in probe.settings()]
+        check_settings(probe.name, settings)
+    return [(probe.algorithm, probe.settings(), probe.limit) for probe in probes]
+
+
+def measure(
+    study: Study, classifier: Classifier, data: ImageDataModule, probes: Sequence[Probe]
+) -> Evaluation:
+    """Runs the pass; rows that are on disk already are not measured again.
+
+    Args:
+        study: device, seed, what is said about the result.
+        classifier: in evaluation mode.
+        data: whose test split is served.
+        probes: from `make_probes`, prepared.
+
+    Returns:
+        The evaluation; interrupted, it holds the rows so far and says so.
+    """
+    progress = EvaluationProgress(enabled=bool(study.config))
+    trainer = study.trainer([progress, *probes], **TRAINER)
+    done = uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False))
+    results = [_result(probe, partial=not done) for probe in probes]
+    about = study.about(classifier, interrupted=not done)
+    notes = [*about.notes, *_notes(data, probes, results)]
+    return Evaluation(about.with_notes(notes), results, _examples(data))
+
+
+def _result(probe: Probe, partial: bool) -> ProbeResult:
+    return ProbeResult(
+        name=probe.name,
+        family=probe.family,
+        title=probe.title,
+        unit=probe.unit,
+        algorithm=probe.algorithm,
+        headline=getattr(probe, "headline", None),
+        reported=tuple(probe.reported),
+        rows=probe.rows_so_far() if partial else probe.rows,
+    )
+
+
+def _notes(
+    data: ImageDataModule, probes: Sequence[Probe], results: Sequence[ProbeResult]
+) -> list[str]:
+    """What was left out, what is not finite, what came from an earlier run."""
+    notes = [probe.note for probe in probes if probe.note]
+    notes += [f"{probe.title}: {probe.reused}." for probe in probes if probe.reused]
+    if data.skipped:
+        notes.append(f"{len(data.skipped)} files that are no images were left out.")
+    n = len(data.test_index)
+    parts: dict[int, list[str]] = {}
+    for result in results:
+        parts.setdefault(result.rows["index"].nunique(), []).append(result.title)
+        if strange := int((~np.isfinite(result.rows["loss"])).sum()):
+            notes.append(
+                f"{result.title}: {strange:,} answers are not finite; they count as wrong, and "
+                "mean losses leave them out."
+            )
+    return notes + [
+        f"{', '.join(titles)}: measured on {measured:,} of {n:,} samples."
+        for measured, titles in parts.items()
+        if measured < n
+    ]
+
+
+def _examples(data: ImageDataModule) -> np.ndarray:
+    """`(n, H, W, C)` uint8 of the first test images."""
+    image = data.taken("test", _EXAMPLES).image
+    return (255 * image.movedim(1, -1)).round().byte().numpy()

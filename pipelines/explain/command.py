@@ -1,0 +1,100 @@
+"""`assay explain`: explain a model, watch it, and say how far either can be believed."""
+
+from dataclasses import asdict
+from typing import Literal
+
+from typing_extensions import Unpack  # Python 3.10 has none
+
+from callbacks import Probe
+from pipelines.arguments import parse
+from pipelines.cli import COMMANDS
+from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
+from pipelines.explain.changes import compared_models
+from pipelines.explain.inputs import Inputs
+from pipelines.explain.outliers import as_shown
+from pipelines.explain.plan import PROBES, Plan, check_devices
+from pipelines.explain.result import Explanation
+from pipelines.explain.score import check_budget
+from pipelines.explain.stages import measure_stages
+from pipelines.study import DataLike, ModelLike, Options, Study
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line."""
+    explain(**parse(explain, words, TRAINER, COMMANDS["explain"].example))
+    return 0
+
+
+def explain(
+    model: ModelLike,
+    data: DataLike,
+    outliers: DataLike | None = None,
+    probes: list[str | Probe] | None = None,
+    preset: Literal["quick", "regular", "full"] = "quick",
+    forwards: int = 500,
+    limit: int = 1000,
+    train_limit: int = 5000,
+    window: int = 64,
+    false_alarms: float = 0.01,
+    compare: dict[str, str] | None = None,
+    **options: Unpack[Options],
+) -> Explanation:
+    """Explains and watches a model, and scores how far either can be believed.
+
+    Args:
+        model: where it comes from, e.g. torchvision:resnet18, checkpoint:FILE, mlflow:runs:/ID. In
+            Python also a network.
+        data: what it was trained on; its train split is used for fits, its test split for numbers.
+        outliers: another data set of which nothing should look familiar; noise always is one.
+        probes: of the pass over the test data, whose rows tell how failures are detected; default:
+            the clean images and some explanation probes, by the preset.
+        preset: samples and budgets of the probes.
+        forwards: budget of the monitorability score for an image: 57, 500, 5000 or any other.
+        limit: how many test images are explained and scored, at most.
+        train_limit: how many training images outlier scores, monitor and tree learn from, at most.
+        window: images that are tested for drift together.
+        false_alarms: share of clean windows that may raise an alarm.
+        compare: models that it became or came from, whose explanations of the same images are
+            compared: --compare.distilled checkpoint:FOLDER --compare.fine_tuned mlflow:runs:/ID.
+        **options: see `Options`.
+
+    Returns:
+        The explanation: score, tables and figures.
+
+    Raises:
+        UserError: something the user can mend.
+        KeyboardInterrupt: in the pass over the test data, after its rows so far are logged.
+    """
+    study = Study("explain", "monitorability", options, TRAINER)
+    check_devices(study)
+    opened = study.open_data(data)
+    classifier = study.open_model(model, opened).eval()
+    others = study.open_data(outliers) if outliers is not None else None
+    plan = Plan(forwards, limit, train_limit, window, false_alarms, others.title if others else "")
+    plan.check(classifier, opened, others)
+    check_budget(Inputs(classifier, opened, plan, study.seed))
+    if others is not None:
+        others.adopt(as_shown(classifier, opened))
+    compared = compared_models(study, compare, opened)
+    chosen = make_probes(PROBES[preset] if probes is None else probes, preset, study)
+    settings = {
+        **asdict(plan),
+        "compared": list(compared),
+        "probes": prepare_probes(chosen, classifier, opened, study),
+    }
+    with study.running(study.name(), settings):
+        evaluation = measure(study, classifier, opened, chosen)
+        stages = {}
+        if not evaluation.about.interrupted:
+            clean = evaluation.result("clean")
+            assert clean is not None, "every pass measures it"
+            classifier.to(study.device).eval()
+            inputs = Inputs(classifier, opened, plan, study.seed, clean.rows)
+            stages = measure_stages(study, inputs, others, compared)
+        about = study.about(interrupted=evaluation.about.interrupted)
+        notes = [*evaluation.about.notes, *(n for stage in stages.values() for n in stage.notes)]
+        explanation = Explanation(about.with_notes(notes), evaluation, stages, plan)
+        study.finish(explanation, classifier)
+        if explanation.about.interrupted:
+            raise KeyboardInterrupt
+    return explanation

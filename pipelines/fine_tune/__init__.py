@@ -1,0 +1,1 @@
+"""`assay fine-tune`: training on your images, then an evaluation."""

@@ -1,0 +1,75 @@
+"""`assay fine-tune`: train a classifier on your images, keep it, and evaluate it."""
+
+from typing import Literal
+
+from typing_extensions import Unpack  # Python 3.10 has none
+
+from lightning_modules import Classifier, FineTuning, Perturb, Tuning
+from pipelines.arguments import parse
+from pipelines.cli import COMMANDS
+from pipelines.evaluate.measure import make_probes, measure, prepare_probes
+from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.trainer import device_flags
+from pipelines.training import TRAINER, trained_weights
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line."""
+    fine_tune(**parse(fine_tune, words, TRAINER, COMMANDS["fine-tune"].example))
+    return 0
+
+
+def fine_tune(
+    model: ModelLike,
+    data: DataLike,
+    tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
+    perturb: Perturb | None = None,
+    evaluation: Literal["quick", "regular", "full", "none"] = "quick",
+    **options: Unpack[Options],
+) -> Classifier:
+    """Trains a classifier on labelled images, keeps the best epoch, and evaluates it.
+
+    Args:
+        model: where it starts, e.g. lenet, torchvision:resnet18, checkpoint:FILE; a head for other
+            classes is replaced. In Python also a network.
+        data: what it is trained, validated and tested on.
+        tuning: the recipe.
+        perturb: disturbs training images: noise, or an attack for adversarial training.
+        evaluation: preset of the evaluation afterwards, or none.
+        **options: see `Options`.
+
+    Returns:
+        The trained classifier, with the weights of the best validation accuracy.
+
+    Raises:
+        UserError: something the user can mend.
+        DivergedError: the loss is no number.
+    """
+    study = Study("fine-tune", "training", options, TRAINER)
+    opened = study.open_data(data)
+    classifier = study.open_model(model, opened, new_head=True).train()
+    module, name = FineTuning(classifier, tuning, perturb), study.name()
+    settings = {"tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation}
+    with study.running(name, settings) as run:
+        folder = trained_weights(study, module, opened, name, run)
+        classifier.source = f"checkpoint:{folder}"
+        study.say(f"weights  {folder}")
+        if evaluation != "none":
+            _evaluate(study, classifier.eval(), evaluation)
+    study.say(
+        "\nYour own model:  assay evaluate --model checkpoint:FILE --arch torchvision:resnet18 "
+        "--data ImageFolder:FOLDER"
+    )
+    return classifier
+
+
+def _evaluate(study: Study, classifier: Classifier, preset: str) -> None:
+    """Measures what was trained, in the same run."""
+    study.flags = device_flags(study.flags)
+    probes = make_probes(None, preset, study)
+    (data,) = study.data
+    prepare_probes(probes, classifier, data, study)
+    evaluation = measure(study, classifier, data, probes)
+    study.finish(evaluation, classifier)
+    if evaluation.about.interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,197 @@
+"""Carries out a plan on one model; every piece of work is a cell that is there whole or not."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from callbacks import Probe
+from callbacks.damage.injections import silent_error_rate
+from callbacks.digests import classes_in, source_digest
+from datamodules import ImageDataModule
+from lightning_modules import Classifier, Tuning, save_classifier
+from lightning_modules.recovery import Recovery
+from pipelines.cells import Cell
+from pipelines.evaluate.measure import make_probes, measure, prepare_probes
+from pipelines.recover.damages import CONTROLS, Damaged, control, damaged_by
+from pipelines.recover.original import Original
+from pipelines.recover.plan import Plan, Task
+from pipelines.recover.row import OutOfMemoryError, repaired
+from pipelines.report.result import load_result, save_result
+from pipelines.study import Study
+from pipelines.training import load_weights, shuffled, train_steps
+
+VERSION = 1
+"""Of what a row says; cells of other versions are measured again."""
+
+
+class Experiment:
+    """A plan, carried out on one model.
+
+    Args:
+        study: gives cells, seed and flags, and takes the stages.
+        original: the undamaged model.
+        plan: what is done to it.
+        probes: of the evaluations before and after, which become stages; None makes none.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        original: Original,
+        plan: Plan,
+        probes: Sequence[str | Probe] | None = None,
+    ) -> None:
+        self.study, self.original, self.plan, self.probes = study, original, plan, probes
+        self._latest: tuple[tuple[Any, ...], Damaged] | None = None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields the row of every repair; what is on disk already is not measured again."""
+        begun, tasks = time.perf_counter(), list(self.plan.tasks(self.study.seed))
+        if self.probes is not None:
+            self._staged("original", {}, lambda: (self.original.classifier, {}))
+        for done, task in enumerate(tasks, 1):
+            row = self._row(task)
+            left = (time.perf_counter() - begun) / done * (len(tasks) - done)
+            later = f"   about {left / 60:.0f} min left" if left > 90 else ""
+            self.study.say(f"{done}/{len(tasks)}  {_outcome(row)}{later}")
+            yield row
+
+    def silent_errors(self, error: float) -> pd.DataFrame:
+        """How often one injection silently changes one answer, to half an interval of `error`."""
+        lines, seed, shown = (
+            [],
+            self.study.seed,
+            (self.original.classifier, self.original.test.image),
+        )
+        for name, severity in self.plan.grid():
+            damage = self.plan.damage(name)
+            asked = (*shown, damage, severity, error, seed)
+            facts = {"injected": severity, "error": error, "seed": seed, **_described(damage)}
+            cell = self._cell(facts, lambda _, asked=asked: Cell(silent_error_rate(*asked)))
+            lines.append({"subject": self.original.label, "damage": name, **cell.facts})
+        return pd.DataFrame(lines)
+
+    @cached_property
+    def stage_settings(self) -> Any:
+        """What the evaluations will measure; mistakes in the probes are told here."""
+        if self.probes is None:
+            return None
+        probes = make_probes(self.probes, "quick", self.study)
+        return prepare_probes(probes, self.original.classifier, self.original.data, self.study)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Everything besides the task that may change a row."""
+        study = self.study
+        return {
+            "room": study.room, "version": VERSION, **self.original.facts, "flags": study.flags,
+            "device": study.device.type, "precision": study.precision,
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+        }  # fmt: skip
+
+    def _row(self, task: Task) -> dict[str, Any]:
+        """A repair's row; one that does not fit into memory is tried again the next time."""
+        repair = task.strategy, task.effort, task.training_seed
+        damage = None if task.damage in CONTROLS else self.plan.damage(task.damage)
+        facts = {"task": repr(task[:-1]), **_described(damage)}
+
+        def work() -> tuple[Classifier, dict[str, Any]]:
+            with seeded(task.training_seed):  # dropout, too, must not depend on earlier cells
+                return repaired(self._damaged(task), *repair, self.study.flags)
+
+        try:
+            if self.probes is not None and task.is_first:
+                is_idle = task.strategy == "nothing"
+                stage = f"damaged {task}" if is_idle else f"repaired {task} {task.strategy}"
+                return self._staged(stage, facts, work)
+            return dict(self._cell(facts, lambda _: Cell(work()[1])).facts)
+        except OutOfMemoryError as problem:
+            return problem.row
+
+    def _staged(
+        self,
+        name: str,
+        facts: Mapping[str, Any],
+        work: Callable[[], tuple[Classifier, dict[str, Any]]],
+    ) -> dict[str, Any]:
+        """A row whose model is evaluated too, which is logged to a run of its own."""
+        study, data = self.study, self.original.data
+
+        def evaluated(folder: Path) -> Cell:
+            classifier, row = work()
+            if row.get("status", "ok") == "ok":
+                probes = make_probes(self.probes, "quick", study)
+                prepare_probes(probes, classifier, data, study)
+                evaluation = measure(study, classifier, data, probes)
+                if evaluation.about.interrupted:  # half an evaluation is no cell
+                    raise KeyboardInterrupt
+                save_result(evaluation, folder / "evaluation")
+            return Cell(row)
+
+        # A cell with an evaluation is another one than the same row without, as in an atlas.
+        asked = {**facts, "stage": name, "probes": self.stage_settings, "seed": study.seed}
+        cell = self._cell(asked, evaluated)
+        if cell.folder is not None and (cell.folder / "evaluation").is_dir():
+            points = json.loads(cell.facts.get("curve", "[]"))
+            curve = [("recovery/acc", point["acc"], int(point["step"])) for point in points]
+            study.log_stage(name, load_result(cell.folder / "evaluation"), metrics=curve)
+        return dict(cell.facts)
+
+    def _cell(self, facts: Mapping[str, Any], work: Callable[[Path], Cell]) -> Cell:
+        return self.study.cells.measured({**self.facts, **facts}, work)
+
+    def _damaged(self, task: Task) -> Damaged:
+        """The damaged model; made once for the strategies that follow each other."""
+        name, severity, seed = key = task[:3]
+        if self._latest is None or self._latest[0] != key:
+            if name in CONTROLS:
+                damaged = control(self.original, name, seed)
+            else:
+                damage, train = self.plan.damage(name), self._trained_on
+                damaged = damaged_by(self.original, damage, name, severity, seed, train)
+            self._latest = key, damaged
+        return self._latest[1]
+
+    def _trained_on(
+        self, classifier: Classifier, data: ImageDataModule, steps: int, seed: int
+    ) -> None:
+        """Trains on spoiled data, as someone would who had not noticed."""
+        served = shuffled(data, seed)
+
+        def work(folder: Path) -> Cell:
+            with seeded(seed):
+                train_steps(Recovery(classifier, Tuning()), served, steps, self.study.flags)
+            save_classifier(classifier, folder)
+            return Cell({})
+
+        # A cell of its own: many strategies begin here, and it takes as long as all of them.
+        facts = {"trained on": served.training_digest(), "steps": steps, "seed": seed}
+        folder = self._cell(facts, work).folder
+        assert folder is not None
+        load_weights(classifier, folder)
+
+
+def _described(damage: Any) -> dict[str, str]:
+    """A damage and the source of its algorithm, for a key."""
+    return {"damage": repr(damage), "source": source_digest(*classes_in(damage))}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers that depend on the piece of work alone, not on what came before it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    before, after = 100 * row["acc_damaged"], 100 * row["acc_repaired"]
+    outcome = f"{before:.1f} -> {after:.1f} %" if row["status"] == "ok" else row["status"]
+    return f"{row['damage']} {row['severity']:g}  {row['strategy']}: {outcome}"

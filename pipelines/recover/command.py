@@ -1,0 +1,135 @@
+"""`assay recover`: evaluate, damage, evaluate, repair, evaluate; what came back, at what cost."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from typing_extensions import Unpack  # Python 3.10 has none
+
+from callbacks import Probe
+from datamodules.errors import UserError
+from pipelines.arguments import parse
+from pipelines.cli import COMMANDS
+from pipelines.recover.atlas import ATLASES, open_atlas
+from pipelines.recover.cell import Experiment
+from pipelines.recover.original import Original
+from pipelines.recover.plan import Plan
+from pipelines.recover.repair import Effort
+from pipelines.recover.result import Recoverability
+from pipelines.recover.strategies import checked_strategies
+from pipelines.report.about import model_facts
+from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.trainer import device_flags
+
+TRAINER = {"enable_model_summary": False}
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line."""
+    recover(**parse(recover, words, TRAINER, COMMANDS["recover"].example))
+    return 0
+
+
+def recover(
+    model: ModelLike | None = None,
+    data: DataLike | None = None,
+    damage: str = "zero",
+    severities: list[float] | None = None,
+    strategies: list[str] | None = None,
+    draws: int = 3,
+    effort: Effort = Effort(),  # noqa: B008  (frozen)
+    stored_in: Literal["float32", "float16", "bfloat16", "int8", "int4"] = "float32",
+    layers: list[str] | None = None,
+    recipes: list[str] | None = None,
+    trainings: int = 1,
+    inject_until: float | None = None,
+    limit: int = 2000,
+    atlas: Literal["none", "quick", "small"] = "none",
+    atlas_root: Path | None = None,
+    probes: list[str | Probe] | None = None,
+    **options: Unpack[Options],
+) -> Recoverability:
+    """Damages a model, repairs it in several ways, and measures what came back at what cost.
+
+    Args:
+        model: where it comes from; see `assay list models`. In Python also a network. The atlas has
+            models of its own.
+        data: what it is repaired with and tested on; see `assay list data`.
+        damage: see `assay list damages structure training_data`.
+        severities: in the unit of the damage; default: its usual ones.
+        strategies: see `assay list strategies`; default: all that apply to the damage.
+        draws: random variants of each damage, each with a training seed of its own.
+        effort: steps, images and recipe that a repair may spend.
+        stored_in: number format of the weights; the model is rounded to it first.
+        layers: damage only these modules.
+        recipes: optimizers with learning rates, e.g. adamw:0.003 sgd:0.03; default: effort's.
+        trainings: training seeds of every draw.
+        inject_until: also tell the rate of silent errors, to this half-width, e.g. 0.05.
+        limit: test images at most in the table of repairs; the evaluations use all of them.
+        atlas: instead: many damages, repairs and severities on MNIST's LeNet and CIFAR's ResNet-20.
+        atlas_root: folder with MNIST, cifar10 and weights/resnet20-12fca82f.th; default: the cache.
+        probes: of the evaluations before and after; default: clean images.
+        **options: see `Options`.
+
+    Returns:
+        The rows of all repairs, controls included, and what they amount to.
+
+    Raises:
+        UserError: something the user can mend.
+        KeyboardInterrupt: after the rows so far are logged.
+    """
+    study = Study("recover", "recoverability", options, TRAINER)
+    study.flags = device_flags(study.flags)  # how long a repair trains is its effort's matter
+    if atlas != "none":
+        planned = list(open_atlas(study, ATLASES[atlas], model, data, atlas_root))
+        stages, name = None, study.name(f"atlas-{atlas}")
+    else:
+        if model is None or data is None:
+            raise UserError("Expected --model and --data (or --atlas quick): what is damaged?")
+        efforts = [effort.by(recipe) for recipe in recipes] if recipes else [effort]
+        plan = Plan(
+            {damage: severities or ()}, checked_strategies(strategies), efforts, draws, limit,
+            trainings, stored_in, layers or (),
+        )  # fmt: skip
+        opened = study.open_data(data)
+        classifier = study.open_model(model, opened)
+        planned = [(Original.of(classifier, opened, stored_in, limit), plan)]
+        stages, name = probes or ["clean"], study.name(model_facts(classifier)["name"], damage)
+    for original, plan in planned:
+        plan.check(original, inject_until)
+    experiments = [Experiment(study, original, plan, stages) for original, plan in planned]
+    asked = {e.original.label: (e.plan.parameters(), e.stage_settings) for e in experiments}
+    with study.running(name, {**asked, "atlas": atlas, "inject_until": inject_until}):
+        result = _measured(study, experiments, inject_until, "" if atlas == "none" else atlas)
+        if len(experiments) > 1 and not result.about.interrupted:  # a run for each model
+            for subject in result.subjects:
+                study.log_stage(subject, result.of(subject))
+        study.finish(result)
+        if result.about.interrupted:
+            raise KeyboardInterrupt
+    return result
+
+
+def _measured(
+    study: Study, experiments: list[Experiment], inject_until: float | None, atlas: str
+) -> Recoverability:
+    """Carries the plans out; after Ctrl-C with the rows so far."""
+    rows: list[dict[str, Any]] = []
+    injected, interrupted = [pd.DataFrame()], False
+    try:
+        for experiment in experiments:
+            if inject_until is not None:
+                injected.append(experiment.silent_errors(inject_until))
+            for row in experiment.rows():
+                rows.append(row)  # noqa: PERF402  (what is there is kept)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        interrupted = True
+    if reused := study.cells.reused:
+        study.notes.append(f"{len(reused)} results are of earlier runs, up to {max(reused)}.")
+    if any(row["status"].startswith("out of memory") for row in rows):
+        study.notes.append("Some repairs ran out of memory; the same command tries them again.")
+    settings = {e.original.label: e.plan.parameters() for e in experiments}
+    about, table = study.about(interrupted=interrupted), pd.DataFrame(rows)
+    return Recoverability(about, table, settings, pd.concat(injected), atlas)

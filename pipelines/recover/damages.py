@@ -1,0 +1,212 @@
+"""What can be done to a model: damage of weights, of structure, or of its next training data."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from callbacks.damage import (
+    DAMAGES,
+    STRUCTURE,
+    Damage,
+    Pruned,
+    Record,
+    RemovedLayers,
+    Selection,
+    StuckAt,
+    Zero,
+)
+from datamodules import ImageDataModule
+from datamodules.errors import UserError, suggestion
+from datamodules.input_noise import InputNoise
+from datamodules.label_noise import AsymmetricLabelNoise, SymmetricLabelNoise
+from datamodules.poisoning import BadNets
+from datamodules.removal import DropClasses, DropSamples
+from datamodules.spoiled import DataDamage, spoiled
+from lightning_modules import Classifier
+from pipelines.recover.original import Original, answers, redrawn
+
+_AIMED_AT = 512
+"""Training images that damage which is aimed may see."""
+_LABELS = "share of labels", (0.2, 0.4, 0.6)
+CONTROLS = ("none", "scratch")
+"""Controls, which stand with the damages in tables: an undamaged and a fresh model."""
+Train = Callable[[Classifier, ImageDataModule, int, int], None]
+"""Trains a classifier in place on training data, for so many steps, with a seed."""
+
+
+@dataclass(frozen=True)
+class TrainingDamage:
+    """A damage of training data, by which a copy of the model is trained on.
+
+    Args:
+        kind: of damage.
+        title: for tables and figures.
+        unit: of the severity.
+        severities: usual ones.
+        by: the argument that the severity is.
+        steps: of the training.
+    """
+
+    kind: Callable[..., DataDamage]
+    title: str
+    unit: str
+    severities: tuple[float, ...]
+    by: str = "rate"
+    steps: int = 300
+
+    def make(self, severity: float) -> DataDamage:
+        """Makes the damage; of classes, the severity is how many of the first ones are gone."""
+        value = tuple(range(int(severity))) if self.by == "classes" else severity
+        return self.kind(**{self.by: value})
+
+
+DATA_DAMAGES: dict[str, TrainingDamage] = {
+    "drop_samples": TrainingDamage(DropSamples, "Images lost", "share of images", (0.5, 0.9, 0.99)),
+    "drop_classes": TrainingDamage(DropClasses, "Classes lost", "classes", (1, 2, 5), "classes"),
+    "input_noise": TrainingDamage(
+        InputNoise, "Noise in images", "standard deviation", (0.2, 0.5, 1.0), "std"
+    ),
+    "label_noise": TrainingDamage(SymmetricLabelNoise, "Wrong labels", *_LABELS),
+    "asymmetric_label_noise": TrainingDamage(AsymmetricLabelNoise, "Confused labels", *_LABELS),
+    "bad_nets": TrainingDamage(BadNets, "Backdoor in images", "share of images", (0.01, 0.05, 0.1)),
+}
+"""Damage of training data by name."""
+
+
+def known_damages() -> dict[str, Any]:
+    """All damages by name, with their usual options."""
+    plain = {name: kind() for name, kind in {**DAMAGES, **STRUCTURE}.items()}
+    variants = {"zero_largest": Zero(Selection(order="largest")), "stuck_at_one": StuckAt(to=1)}
+    return {**plain, **DATA_DAMAGES, **variants}
+
+
+def make_damage(
+    name: str, stored_in: str = "float32", layers: Sequence[str] = ()
+) -> Damage | TrainingDamage:
+    """Makes a damage by name.
+
+    Args:
+        name: of `known_damages`.
+        stored_in: number format, for damage of bits.
+        layers: modules it is confined to.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    known = known_damages()
+    if name not in known:
+        raise UserError(f"There is no damage {name!r}.{suggestion(name, known)}")
+    damage, options = known[name], {}
+    if layers and name in DATA_DAMAGES:
+        raise UserError(f"Got `layers`, but {name!r} damages training data: leave them out.")
+    if layers and hasattr(damage, "selection"):
+        options["selection"] = replace(damage.selection, layers=tuple(layers))
+    elif layers:
+        options["layers"] = tuple(layers)
+    if hasattr(damage, "format"):
+        options["format"] = stored_in
+    return replace(damage, **options)
+
+
+def title_of(name: str) -> str:
+    """What a damage is called in tables and figures; one that is not known here by its name."""
+    return getattr(known_damages().get(name), "title", name)
+
+
+def unit_of(name: str) -> str:
+    """What the severity of a damage is counted in."""
+    return getattr(known_damages().get(name), "unit", "severity")
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A damaged classifier and where it is damaged.
+
+    Args:
+        original: before the damage.
+        classifier: damaged.
+        kind: name of the damage, or of a control.
+        severity: of it.
+        seed: of the draw.
+        hit: masks of damaged elements, by parameter.
+        layers: damaged modules, the worst first.
+        held: connections that stay removed.
+        data: spoiled training data, if that is the damage.
+        trigger: of a backdoor.
+    """
+
+    original: Original
+    classifier: Classifier
+    kind: str
+    severity: float
+    seed: int
+    hit: dict[str, Tensor] = field(default_factory=dict)
+    layers: list[str] = field(default_factory=list)
+    held: dict[str, Tensor] = field(default_factory=dict)
+    data: ImageDataModule | None = None
+    trigger: BadNets | None = None
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """`(N,)` which test images it answers correctly; asked once, for all strategies."""
+        return answers(self.classifier, self.original.test)[1]
+
+
+def control(original: Original, kind: str, seed: int) -> Damaged:
+    """What is trained as long as the repairs: "none" the undamaged model, "scratch" a fresh one."""
+    scratch = kind == "scratch"
+    classifier = redrawn(original.classifier, seed) if scratch else original.classifier
+    return Damaged(original, classifier, kind, 0.0, seed)
+
+
+def recorded(original: Original, damage: Damage, severity: float, seed: int) -> Any:
+    """The record of a damage; what is aimed sees training images.
+
+    Raises:
+        UserError: a severity or layers that make no sense.
+    """
+    # Training images: an attack on those that judge would flatter every repair.
+    classifier, batch = original.classifier, original.data.taken("train", _AIMED_AT)
+    device = classifier.device
+    return damage(classifier, severity, seed, batch.image.to(device), batch.label.to(device))
+
+
+def damaged_by(
+    original: Original,
+    damage: Damage | TrainingDamage,
+    name: str,
+    severity: float,
+    seed: int,
+    train: Train,
+) -> Damaged:
+    """Damages a copy of the original: its weights, its structure, or what it is trained on next.
+
+    Args:
+        original: model and data.
+        damage: from `make_damage`.
+        name: of it.
+        severity: in its unit.
+        seed: of the draw.
+        train: what follows damage of training data.
+    """
+    classifier, about = copy.deepcopy(original.classifier), (name, severity, seed)
+    if isinstance(damage, TrainingDamage):
+        spoiling = damage.make(severity)
+        data, _ = spoiled(original.data, spoiling, seed)
+        train(classifier, data, damage.steps, seed)  # on, as if nobody had noticed
+        trigger = spoiling if isinstance(spoiling, BadNets) else None
+        return Damaged(original, classifier.eval(), *about, data=data, trigger=trigger)
+    record = recorded(original, damage, severity, seed)
+    record.apply(classifier)
+    if isinstance(record, Record):
+        hit = record.hit(original.classifier.state_dict())
+        worst = sorted(hit, key=lambda weight: -float(hit[weight].float().mean()))
+        layers = list(dict.fromkeys(weight.rpartition(".")[0] for weight in worst))
+        return Damaged(original, classifier, *about, hit, layers)
+    layers = list(record.shortcuts) if isinstance(record, RemovedLayers) else []
+    held = record.keep if isinstance(record, Pruned) else {}
+    return Damaged(original, classifier, *about, layers=layers, held=held)

@@ -1,0 +1,127 @@
+"""A model before any damage: its data, and what was stored of it beforehand."""
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from callbacks.damage import Selection, stored_as
+from callbacks.damage.signatures import Signatures
+from callbacks.digests import answers_digest, model_digest
+from callbacks.shards import fingerprint
+from datamodules import Batch, ImageDataModule
+from lightning_modules import Classifier, in_chunks
+from lightning_modules.recovery import Ranges
+from pipelines.recover.cost import UnitCost
+from pipelines.report.about import model_facts
+
+_GROUP = {"float32": 256, "float16": 512, "bfloat16": 512, "int8": 1024, "int4": 2048}
+"""Weights in a signed group: the signatures stay below half a per cent of the weights."""
+_PROFILED = 512
+"""Training images that tell the ranges of the activations."""
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Original:
+    """An undamaged model, its data, and what repairs may have stored of it.
+
+    Args:
+        classifier: rounded to its number format, in evaluation mode.
+        data: to repair with.
+        test: images that decide, never trained on.
+        signatures: checksums of its stored weights.
+        ranges: of its activations.
+        cost: of one image.
+        label: for tables.
+    """
+
+    classifier: Classifier
+    data: ImageDataModule
+    test: Batch
+    signatures: Signatures
+    ranges: Ranges
+    cost: UnitCost
+    label: str
+
+    @classmethod
+    def of(
+        cls,
+        classifier: Classifier,
+        data: ImageDataModule,
+        stored_in: str = "float32",
+        limit: int = 2000,
+        label: str = "",
+    ) -> "Original":
+        """Rounds a copy of a classifier to its number format and stores what repairs may ask for.
+
+        Args:
+            classifier: undamaged, left as it is.
+            data: to repair with and to test on.
+            stored_in: number format of the weights.
+            limit: test images at most.
+            label: for tables; default: model and data.
+        """
+        own = copy.deepcopy(classifier).eval()  # a user's network keeps its weights and mode
+        names = Selection().names(own)
+        own.load_state_dict(stored_as(own.state_dict(), names, stored_in))
+        weights = {name: own.state_dict()[name] for name in names}
+        test, profiled = data.taken("test", limit), data.taken("train", _PROFILED).image
+        return cls(
+            own,
+            data,
+            test,
+            Signatures.of(weights, stored_in, _GROUP[stored_in]),
+            Ranges.measured(own, profiled.to(own.device).split(128)),
+            UnitCost.of(own, test.image[:128], test.label[:128]),
+            label or f"{model_facts(own)['name']}/{data.title}",
+        )
+
+    @cached_property
+    def answers(self) -> tuple[Tensor, Tensor]:
+        """Predictions, and which are right."""
+        return answers(self.classifier, self.test)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Everything about model and data that may change a row."""
+        data, model = self.data, self.classifier
+        with torch.no_grad():  # of a network whose source has changed the weights tell nothing
+            example = in_chunks(model, self.test.image[:8].to(model.device), model.chunk)
+        return {
+            "label": self.label, "model": model_digest(model), "answers": answers_digest(example),
+            "architecture": model.architecture, "chunk": model.chunk,
+            "signatures": self.signatures.format, "train": data.training_digest(),
+            "test": [data.manifest_digest(), fingerprint({"index": self.test.index.tolist()})],
+            "loader": [data.batch_size, data.augment, data.seed, repr(data.preprocessing)],
+        }  # fmt: skip
+
+
+@torch.no_grad()
+def answers(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Predictions `(N,)`, and which of them are right; one of logits that are not finite is wrong.
+
+    Args:
+        classifier: asked in evaluation mode and in chunks of one shape.
+        batch: images and labels.
+    """
+    training = classifier.training
+    image = batch.image.to(classifier.device)
+    logits = in_chunks(classifier.eval(), image, classifier.chunk).cpu()
+    classifier.train(training)
+    prediction = logits.argmax(1)
+    return prediction, (prediction == batch.label.cpu()) & logits.isfinite().all(1)
+
+
+def redrawn(module: Module, seed: int) -> Module:
+    """A copy whose parts draw their weights anew; the architecture is all that it takes over."""
+    fresh = copy.deepcopy(module)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for part in fresh.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()  # type: ignore[operator]
+    return fresh

@@ -1,0 +1,121 @@
+"""One damaged model, repaired by one strategy and measured against the original, as a row."""
+
+import json
+import math
+import time
+from dataclasses import asdict
+from typing import Any
+
+from datamodules import Batch
+from datamodules.poisoning import attack_success_rate
+from lightning_modules import Classifier, DivergedError
+from lightning_modules.recovery.batch_norm import NotApplicableError
+from pipelines.recover.damages import Damaged
+from pipelines.recover.original import Original, answers
+from pipelines.recover.repair import Effort, Repair
+from pipelines.recover.strategies import STRATEGIES
+
+
+class OutOfMemoryError(RuntimeError):
+    """A repair does not fit into memory, also with half the batch; `row` says so."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        super().__init__(row["status"])
+        self.row = row
+
+
+def repaired(
+    damaged: Damaged,
+    strategy: str,
+    effort: Effort,
+    seed: int = 0,
+    flags: dict[str, Any] | None = None,
+) -> tuple[Classifier, dict[str, Any]]:
+    """Repairs a copy of a damaged classifier; returns it with one row.
+
+    A repair that diverges or does not apply is a row too: `status` says so.
+
+    Args:
+        damaged: with its original.
+        strategy: a key of `STRATEGIES`.
+        effort: what may be spent.
+        seed: of the training.
+        flags: of Lightning's Trainer.
+
+    Raises:
+        OutOfMemoryError: it does not fit; another time it may.
+    """
+    start, status, knows = time.perf_counter(), "", STRATEGIES[strategy].knows
+    for share in (1, 2):  # of batch and chunk
+        repair = Repair(damaged, knows, effort, seed, flags, share)
+        try:
+            status = _applied(strategy, repair)
+        except (RuntimeError, MemoryError) as problem:
+            if not _is_out_of_memory(problem):
+                raise
+            status = f"({repair.data.batch_size}): use a smaller --data.batch_size. {problem}"
+            continue
+        seconds = repair.curve[-1]["seconds"] if repair.curve else time.perf_counter() - start
+        return repair.classifier, _row(damaged, strategy, repair, status, seconds)
+    status = f"out of memory: also with half the batch {status.splitlines()[0]}"
+    untouched = Repair(damaged, knows, effort, seed)  # what was half repaired is of no use
+    raise OutOfMemoryError(_row(damaged, strategy, untouched, status, 0.0))
+
+
+def _applied(strategy: str, repair: Repair) -> str:
+    """Runs a repair and says what became of it."""
+    try:
+        STRATEGIES[strategy].apply(repair)
+    except NotApplicableError as reason:
+        return f"not applicable: {reason}"
+    except DivergedError as reason:
+        return f"diverged: {reason}"
+    return "ok"
+
+
+def _is_out_of_memory(problem: BaseException) -> bool:
+    """A GPU says so by type, a CPU only in words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(problem, MemoryError) or any(word in str(problem) for word in words)
+
+
+def _row(
+    damaged: Damaged, strategy: str, repair: Repair, status: str, seconds: float
+) -> dict[str, Any]:
+    """Names, costs, and what became of single answers, all on the same images."""
+    original, spent = damaged.original, repair.spent
+    before, was_correct = original.answers  # asked once for all rows
+    after, is_correct = answers(repair.classifier, original.test)
+    drop = was_correct.double() - damaged.correct.double()
+    return {
+        "subject": original.label, "damage": damaged.kind, "severity": damaged.severity,
+        "seed": damaged.seed, "strategy": strategy, "training_seed": repair.seed,
+        "optimizer": repair.effort.recipe if STRATEGIES[strategy].trains else "",
+        "status": status, "seconds": seconds, **asdict(spent),
+        "flops": original.cost.training * spent.samples + original.cost.forward * spent.forwards,
+        "memory": _memory(original, repair), "curve": json.dumps(repair.curve),
+        "n": float(len(was_correct)), "classes": float(repair.classifier.num_classes),
+        "acc_original": float(was_correct.double().mean()),
+        "acc_damaged": float(damaged.correct.double().mean()),
+        "acc_repaired": float(is_correct.double().mean()),
+        "drop_error": float(drop.std() / len(drop) ** 0.5),  # paired
+        "negative_flips": float((was_correct & ~is_correct).double().mean()),
+        "agreement": float((before == after).double().mean()),
+        "asr_damaged": _attack_success(damaged.classifier, damaged),
+        "asr_repaired": _attack_success(repair.classifier, damaged),
+    }  # fmt: skip
+
+
+def _memory(original: Original, repair: Repair) -> float:
+    if repair.spent.steps:
+        return original.cost.training_memory
+    return original.cost.forward_memory if repair.spent.forwards else 0.0
+
+
+def _attack_success(classifier: Classifier, damaged: Damaged) -> float:
+    """Share of triggered images of other classes that are taken for the backdoor's target."""
+    if damaged.trigger is None:
+        return math.nan
+    test = damaged.original.test
+    shown = Batch(damaged.trigger.trigger(test.image), test.label, test.index)
+    return attack_success_rate(answers(classifier, shown)[0], test.label, damaged.trigger.target)

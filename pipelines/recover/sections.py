@@ -1,0 +1,195 @@
+"""The parts of a recovery's page and terminal: of rows, their lines and the advice on them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from callbacks.results import records
+from callbacks.statistics import Interval
+from callbacks.words import amount, ends, number, percent
+from pipelines.recover.damages import CONTROLS, title_of, unit_of
+from pipelines.recover.figures import maps, severity_curves, strategy_title, training_curves
+from pipelines.recover.strategies import strategy_named
+from pipelines.recover.table import damages_of, groups
+from pipelines.report.sections import Cell, Section, Sheet, change_cell, rate_cell
+from pipelines.study import slug
+
+Line = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Line], Cell | str]]
+"""What a sheet shows of each line, by the heading."""
+_TERMS = {
+    "came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
+    "below 0 the repair did harm. In the noise: the damage is smaller than two standard errors, so "
+    "there is nothing to divide by.",
+    "to 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's; a dash "
+    "where it never does.",
+    "area": "Between the original accuracy and the curve of the training, as a share of what it "
+    "would be without recovery: 0 is at once, 1 never.",
+    "negative flips": "Images that were right before the damage and are wrong after the repair.",
+    "net": "Points of accuracy above the undamaged model after the same training.",
+    "knows": "What a repair is allowed to know; everything else is refused.",
+    "FLOPs, memory": "Work of the repair, and bytes of tensors that a step of it holds at once.",
+    "stored": "Bits that were put aside before the damage for this repair.",
+}
+
+
+def brief_sheets(lines: pd.DataFrame) -> Iterator[Sheet]:
+    """What the terminal prints of each model: one line a damage, severity and repair."""
+    caption = (
+        "in brackets: 95 % interval over draws of the damage, each with a training of its own; of "
+        "one draw, or where all agree, over images"
+    )
+    for key, part in groups(lines, ["subject"]):
+        title = f"{key['subject']}: {percent(part['acc_original'].iloc[0])} % before any damage"
+        yield _sheet(_BRIEF, records(part), title, caption, on_page=False, in_terminal=True)
+
+
+def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
+    """The repair to take for each damage, and maps of all."""
+    figures = {
+        name: figure
+        for key, part in groups(lines, ["subject"])
+        for name, figure in maps(part, slug(key["subject"])).items()
+    }
+    text = (
+        "For each damage the repair that asks for least among those within a point of the best; "
+        "restoring everything from a copy is left out."
+    )
+    sheet = _sheet(_ADVICE, advice, in_terminal=True)
+    return Section("What to do", text, figures, sheets=[sheet])
+
+
+def damage_sections(
+    rows: pd.DataFrame, lines: pd.DataFrame, advice: Sequence[Line]
+) -> Iterator[Section]:
+    """Curves of each damage, what came back of it, and what its repairs took."""
+    best = {(line["subject"], line["damage"]): line["strategy"] for line in advice}
+    for key, part in groups(damages_of(lines), ["subject", "damage"]):
+        subject, damage = key["subject"], key["damage"]
+        own = pd.DataFrame(rows[(rows["subject"] == subject) & (rows["damage"] == damage)])
+        name, classes = f"{slug(subject)}_{damage}", int(own["classes"].iloc[0])
+        figures = severity_curves(part, best[subject, damage], classes, name)
+        failed = records(pd.DataFrame(part[part["status"] != "ok"]))
+        reasons = " ".join(dict.fromkeys(f"{strategy_title(x)}: {x['status']}" for x in failed))
+        sheets = [
+            _sheet(_OUTCOME, records(part), "What came back", reasons),
+            _sheet(_COST, records(part), "What it took"),
+        ]
+        text = f"Severity: {unit_of(damage)}. The way back is that of the first draw."
+        of = f" ({subject})" if lines["subject"].nunique() > 1 else ""
+        figures |= training_curves(own, name)
+        yield Section(f"{title_of(damage)}{of}", text, figures, sheets=sheets)
+
+
+def control_section(lines: pd.DataFrame) -> Section:
+    """What the same training does without any damage, and from scratch."""
+    text = (
+        "Trained exactly as the repairs, without any damage and from scratch. The third control, "
+        "to do nothing, stands with every damage."
+    )
+    controls = records(pd.DataFrame(lines[lines["damage"].isin(CONTROLS)]))
+    return Section("Controls", text, sheets=[_sheet(_CONTROL, controls)], terms=_TERMS)
+
+
+def silent_error_section(table: pd.DataFrame) -> Section:
+    """How often one injection silently changes one answer."""
+    text = (
+        "How often one damage, drawn anew each time, changes the answer to one image without any "
+        "sign of it, injected until the interval is narrow enough; a fixed sample would take more "
+        "(Leveugle et al. 2009)."
+    )
+    sheet = _sheet(_SILENT_ERRORS, records(table), in_terminal=True)
+    return Section("Silent errors", text, sheets=[sheet])
+
+
+def comparison_section(differences: pd.DataFrame, notes: Sequence[str]) -> Section:
+    """Two models after the same repairs; the notes say what was left out."""
+    sheets = [_sheet(_DIFFERENCE, records(differences), in_terminal=True)]
+    text = (
+        "Accuracy after the same repair of the first and of the second, and the "
+        "difference with its interval over draws."
+    )
+    if differences.empty:
+        sheets, text = [], ""
+    return Section("Repair by repair", text, sheets=sheets, notes=notes)
+
+
+def _sheet(
+    columns: Columns, lines: Sequence[Line], title: str = "", caption: str = "", **options: Any
+) -> Sheet:
+    """Lays lines out; of a failed repair only names and what became of it are shown."""
+    table = [[show(line) for show in columns.values()] for line in lines]
+    for cells, line in zip(table, lines, strict=True):
+        if line.get("status", "ok") != "ok":
+            cells[2:] = [line["status"].partition(":")[0], *[""] * (len(columns) - 3)]
+    marks = {i for i, cells in enumerate(table) if i and cells[0] != table[i - 1][0]}
+    return Sheet([*columns], table, title, caption, groups=frozenset(marks), **options)
+
+
+def _damage(line: Line) -> str:
+    name = {"none": "undamaged", "scratch": "from scratch"}.get(line["damage"])
+    return name or f"{line['damage']} {line['severity']:g}"
+
+
+def _accuracy(line: Line) -> Cell:
+    return rate_cell(line["acc"], line["acc_low"], line["acc_high"])
+
+
+def _ratio(line: Line) -> Cell:
+    if line["in_noise"] or line["damage"] in CONTROLS:
+        return Cell("" if line["damage"] in CONTROLS else "in the noise")
+    return Cell(number(line["ratio"], 2), ends(line["ratio_low"], line["ratio_high"], 1, 2))
+
+
+def _steps(*levels: int) -> Callable[[Line], str]:
+    """Steps to some shares of the original accuracy; nothing where nothing was trained."""
+    return lambda x: " / ".join(number(x[f"steps_{q}"], 0) for q in levels) if x["steps"] else ""
+
+
+def _flips(line: Line) -> Cell:
+    success = line["asr_repaired"]
+    backdoor = f"backdoor {percent(success)} %" if success == success else ""
+    return Cell(percent(line["negative_flips"]), backdoor)
+
+
+def _amount(name: str) -> Callable[[Line], str]:
+    return lambda x: amount(x[name])
+
+
+_REPAIR: Columns = {"damage": _damage, "repair": strategy_title}
+_SEVERITY: Columns = {
+    "severity": lambda x: f"{x['severity']:g}",
+    "repair": lambda x: Cell(strategy_named(x["strategy"]).title, x["optimizer"]),
+}
+_CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
+_SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
+_BRIEF: Columns = {**_REPAIR, **_CAME_BACK, "to 99 %": _steps(99), **_SECONDS}
+_ADVICE: Columns = {
+    "model": lambda x: x["subject"], **_REPAIR, **_CAME_BACK, "why": lambda x: x["why"],
+}  # fmt: skip
+_OUTCOME: Columns = {
+    **_SEVERITY, **_CAME_BACK, "steps to 90 / 95 / 99 %": _steps(90, 95, 99),
+    "area": lambda x: number(x["area"], 2), "negative flips %": _flips,
+    "net": lambda x: number(100 * x["net"], 1),
+}  # fmt: skip
+_COST: Columns = {
+    **_SEVERITY, "knows": lambda x: ", ".join(sorted(strategy_named(x["strategy"]).knows)),
+    **_SECONDS, "steps": _amount("steps"), "labels": _amount("labels"),
+    "images": _amount("images"), "FLOPs": _amount("flops"), "memory": _amount("memory"),
+    "stored": _amount("storage_bits"),
+}  # fmt: skip
+_CONTROL: Columns = {
+    "model": lambda x: x["subject"], "control": _damage, "recipe": lambda x: x["optimizer"],
+    "before %": lambda x: percent(x["acc_damaged"]), "after %": _accuracy,
+    "steps": _amount("steps"),
+}  # fmt: skip
+_DIFFERENCE: Columns = {
+    **_REPAIR, "first %": lambda x: percent(x["first"]), "second %": lambda x: percent(x["second"]),
+    "points": lambda x: change_cell(Interval(x["difference"], x["low"], x["high"])),
+}  # fmt: skip
+_SILENT_ERRORS: Columns = {
+    "damage": _damage,
+    "silent errors %": lambda x: rate_cell(x["sdc"], x["sdc_low"], x["sdc_high"]),
+    "injections": lambda x: f"{x['injections']:,}", "fixed sample": lambda x: f"{x['needed']:,}",
+}  # fmt: skip

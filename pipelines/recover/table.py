@@ -1,0 +1,240 @@
+"""Rows of many repairs reduced to one line each, with intervals over damage and training seeds."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from callbacks.damage.assessment import (
+    over_seeds,
+    recovery_ratio,
+    resilience_loss,
+    sustained_time,
+)
+from callbacks.results import records
+from callbacks.statistics import NOTHING, Interval, rate, student
+from pipelines.recover.damages import CONTROLS
+from pipelines.recover.strategies import strategy_named
+
+KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]
+_DRAW = [*KEYS, "seed", "training_seed"]
+_LEVELS = (0.90, 0.95, 0.99)
+_MEANS = (
+    "acc_original", "acc_damaged", "retained", "negative_flips", "agreement", "area", "steps",
+    "samples", "labels", "images", "flops", "memory", "storage_bits", "steps_90", "steps_95",
+    "steps_99", "asr_damaged",
+)  # fmt: skip
+_PRICES = {"original": 4.0, "clean data": 4.0, "labels": 2.0, "location": 1.5, "images": 1.0}
+"""How dear knowledge is; what is stored beforehand costs a half."""
+
+
+def assessed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Adds to every row what it says about the recovery.
+
+    Args:
+        rows: as `repaired` makes them.
+
+    Returns:
+        The rows with `ratio` (NaN where the damage is inside the noise), `in_noise`, `retained`,
+        `area` (resilience loss, normalised) and `steps_90`, `steps_95`, `steps_99`: optimizer steps
+        after which the accuracy stays at that share of the original's; NaN where it never does.
+    """
+    numbers = pd.DataFrame([_of_row(row) for row in records(rows)], index=rows.index)
+    return pd.concat([rows, numbers], axis=1)
+
+
+def summarised(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line a subject, damage, severity, strategy and optimizer.
+
+    Args:
+        rows: as `repaired` makes them; several seeds each.
+
+    Returns:
+        `KEYS`, `draws`, `failed`, `status` (the first that is not ok), `acc` and `ratio` with
+        intervals over the draws (`acc_low acc_high`), `net` (accuracy above the undamaged model
+        after the same training), and means of everything else.
+    """
+    lines = pd.DataFrame([_line(key, part) for key, part in groups(assessed(rows), KEYS)])
+    return lines.assign(net=list(_net(lines)))
+
+
+def groups(table: pd.DataFrame, keys: list[str]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """The parts of a table that share some columns, with those columns, in order of appearance."""
+    parts = [part for _, part in table.groupby(keys, sort=False)]
+    return [(records(part[keys].head(1))[0], part) for part in parts]
+
+
+def damages_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows or lines that are no controls."""
+    return pd.DataFrame(table[~table["damage"].isin(CONTROLS)])
+
+
+def recommended(lines: pd.DataFrame) -> list[dict[str, Any]]:
+    """The repair to take for each damage: what needs least among those that are not worse.
+
+    Args:
+        lines: of `summarised`.
+
+    Returns:
+        Of each subject, damage and severity the line of a repair, and `why`. A repair is not worse
+        if its mean accuracy is within one point of the best.
+    """
+    parts = groups(damages_of(lines), ["subject", "damage", "severity"])
+    return [_recommended(records(part)) for _, part in parts]
+
+
+def _recommended(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    hidden = any(line["asr_damaged"] > 0.5 for line in lines)  # accuracy does not show a backdoor
+    if all(line["in_noise"] for line in lines) and not hidden:
+        nothing = next((line for line in lines if line["strategy"] == "nothing"), lines[0])
+        return {**nothing, "why": "damage inside the noise"}
+    repairs = [line for line in lines if line["status"] == "ok"]
+    repairs = [line for line in repairs if line["strategy"] != "restore_all"]
+    most = max(map(_merit, repairs))
+    close = [line for line in repairs if _merit(line) >= most - 0.01]  # less is within the noise
+    best = min(close, key=lambda line: (_price(line["strategy"]), -line["acc"], line["flops"]))
+    knows = ", ".join(sorted(strategy_named(best["strategy"]).knows)) or "nothing"
+    return {**best, "why": f"knows {knows}"}
+
+
+def _merit(line: dict[str, Any]) -> float:
+    """Accuracy, less how often a backdoor still works."""
+    success = line["asr_repaired"]
+    return line["acc"] - (0.0 if math.isnan(success) else success)
+
+
+def _price(strategy: str) -> float:
+    """How much a strategy asks for; a copy of the original and clean data are the dearest."""
+    return sum(_PRICES.get(known, 0.5) for known in strategy_named(strategy).knows)
+
+
+def _of_row(row: dict[str, Any]) -> dict[str, Any]:
+    original, damaged, after = row["acc_original"], row["acc_damaged"], row["acc_repaired"]
+    ratio = recovery_ratio(original, damaged, after, row["drop_error"])
+    curve = json.loads(row["curve"]) or [{"step": 0.0, "acc": after}]
+    steps, acc = [point["step"] for point in curve], [point["acc"] for point in curve]
+    is_ok = row["status"] == "ok"
+    has_area = is_ok and len(steps) > 1
+    return {
+        "ratio": ratio if is_ok and ratio is not None else math.nan,
+        "in_noise": ratio is None,
+        "retained": after / original if original else math.nan,
+        "area": resilience_loss(steps, acc, original, damaged) if has_area else math.nan,
+        **{f"steps_{100 * q:.0f}": _sustained(steps, acc, q * original) for q in _LEVELS},
+    }
+
+
+def _sustained(steps: list[float], acc: list[float], level: float) -> float:
+    time = sustained_time(steps, acc, level)
+    return math.nan if time is None else time
+
+
+def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
+    failures = part.loc[part["status"] != "ok", "status"]
+    all_failed = len(failures) == len(part)
+    kept = part if all_failed else pd.DataFrame(part[part["status"] == "ok"])
+    acc, ratio = (NOTHING, NOTHING) if all_failed else (_accuracy(kept), _ratio(kept))
+    return {
+        **key, "draws": len(part), "failed": len(failures),
+        "status": str(failures.iloc[0]) if all_failed else "ok",
+        **acc.columns("acc"), **ratio.columns("ratio"),
+        **bounded(_over_seeds(kept, "seconds"), 0, math.inf).columns("seconds"),
+        **bounded(_over_seeds(kept, "asr_repaired"), 0, 1).columns("asr_repaired"),
+        "in_noise": bool(part["in_noise"].mean() > 0.5),
+        **{name: float(kept[name].mean()) for name in _MEANS},
+    }  # fmt: skip
+
+
+def _accuracy(rows: pd.DataFrame) -> Interval:
+    """Over draws, cut at 0 and 1; of one draw, or of draws that agree, over the test images."""
+    over_draws = bounded(_over_seeds(rows, "acc_repaired"), 0.0, 1.0)
+    if math.isfinite(over_draws.low):
+        return over_draws
+    n = int(rows["n"].iloc[0])
+    return rate(round(n * over_draws.value), n)._replace(value=over_draws.value)
+
+
+def _ratio(rows: pd.DataFrame) -> Interval:
+    """Over draws, cut at what no and every correct answer would be."""
+    measured = rows[np.isfinite(rows["ratio"])]
+    damaged, drop = measured["acc_damaged"], measured["acc_original"] - measured["acc_damaged"]
+    low, high = float((-damaged / drop).mean()), float(((1 - damaged) / drop).mean())
+    return bounded(_over_seeds(rows, "ratio"), low, high)
+
+
+def bounded(interval: Interval, low: float, high: float) -> Interval:
+    """The same value with ends that are possible; an interval without ends stays without."""
+    if not math.isfinite(interval.low):
+        return interval
+    return Interval(interval.value, max(interval.low, low), min(interval.high, high))
+
+
+def _over_seeds(rows: pd.DataFrame, number: str) -> Interval:
+    """Over damage seeds; where each has several trainings, these are nested in them."""
+    nested = [list(part[number]) for _, part in groups(rows, ["seed"])]
+    several = max(map(len, nested), default=0) > 1
+    interval = over_seeds(nested) if several else student(rows[number])
+    if interval.low == interval.high:  # values that happen to agree say nothing of their spread
+        return interval._replace(low=math.nan, high=math.nan)
+    return interval
+
+
+def _net(lines: pd.DataFrame) -> Iterator[float]:
+    """Accuracy above that of the undamaged model after the same training."""
+    control = {
+        (line["subject"], line["optimizer"]): line["acc"]
+        for line in records(lines)
+        if line["damage"] == "none"
+    }
+    for line in records(lines):
+        trained = control.get((line["subject"], line["optimizer"]), math.nan)
+        yield line["acc"] - trained if strategy_named(line["strategy"]).trains else math.nan
+
+
+def shared_rows(
+    first: pd.DataFrame, second: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The rows of the draws that both have, and which repairs only one of them has."""
+    keys = [pd.MultiIndex.from_frame(_paired(rows).filter(_DRAW)) for rows in (first, second)]
+    mine, its = (
+        pd.DataFrame(first[keys[0].isin(keys[1])]),
+        pd.DataFrame(second[keys[1].isin(keys[0])]),
+    )
+    known = [key for key, _ in groups(_paired(mine), KEYS)]
+    lost = [
+        f"{key['damage']} {key['severity']:g} {key['strategy']}"
+        for rows in (first, second)
+        for key, _ in groups(_paired(rows), KEYS)
+        if key not in known
+    ]
+    names = ", ".join(dict.fromkeys(lost))
+    return mine, its, [f"Left out, as only one has it: {names}."] if names else []
+
+
+def differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy after the same repair of the same draws, second minus first.
+
+    Args:
+        first: from `shared_rows`.
+        second: the same draws of another model.
+
+    Returns:
+        `KEYS`, `first second` and `difference low high`, a line a repair; draws that failed in
+        either are left out.
+    """
+    both = _paired(damages_of(first)).merge(_paired(damages_of(second)), on=_DRAW)
+    both = pd.DataFrame(both[(both["status_x"] == "ok") & (both["status_y"] == "ok")])
+    lines = []
+    for key, part in groups(both, KEYS):
+        mine, its = part["acc_repaired_x"], part["acc_repaired_y"]
+        change = dict(zip(("difference", "low", "high"), student(its - mine), strict=True))
+        lines.append({**key, "first": mine.mean(), "second": its.mean(), **change})
+    return pd.DataFrame(lines)
+
+
+def _paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a single model pair with those of any other."""
+    return rows if rows["subject"].nunique() > 1 else rows.assign(subject="")

@@ -1,0 +1,93 @@
+"""One training on the way back, with the accuracy measured as it goes."""
+
+import time
+from typing import Any
+
+import lightning as L
+
+from datamodules import Batch, ImageDataModule
+from lightning_modules import Classifier
+from lightning_modules.recovery import Recovery, Trainable
+from pipelines.recover.original import answers
+from pipelines.recover.repair import Repair
+from pipelines.training import shuffled, train_steps
+
+
+class AccuracyCurve(L.Callback):
+    """Measures the accuracy after steps that grow geometrically; its own time does not count.
+
+    Args:
+        batch: images and labels that are not trained on.
+        steps: of the whole training.
+        points: how many measurements.
+    """
+
+    def __init__(self, batch: Batch, steps: int, points: int) -> None:
+        self.batch, self.wanted = batch, set(grid(steps, points))
+        self.points: list[dict[str, float]] = []
+        self.steps = 0
+        self._measuring = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measures where it begins."""
+        self._begin = time.perf_counter()
+        self._measure(pl_module, 0)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any
+    ) -> None:
+        """Measures where it has come to."""
+        self.steps = trainer.global_step
+        if trainer.global_step in self.wanted:
+            self._measure(pl_module, trainer.global_step)
+
+    def _measure(self, module: L.LightningModule, step: int) -> None:
+        start = time.perf_counter()
+        assert isinstance(module, Recovery)
+        accuracy = float(answers(module.classifier, self.batch)[1].float().mean())
+        module.train()
+        seconds = start - self._begin - self._measuring
+        self.points.append({"step": float(step), "seconds": seconds, "acc": accuracy})
+        self._measuring += time.perf_counter() - start
+
+
+def train(
+    repair: Repair,
+    trainable: Trainable | None = None,
+    teacher: Classifier | None = None,
+    data: ImageDataModule | None = None,
+) -> None:
+    """Trains the repair's classifier for the steps of its effort.
+
+    Args:
+        repair: must be allowed labels, or images where a teacher answers for them.
+        trainable: what may change; None for everything.
+        teacher: learn from its answers instead of labels.
+        data: other training data than the repair's.
+
+    Raises:
+        DivergedError: the loss is no number.
+    """
+    repair.check("labels" if teacher is None else "images")
+    effort, served = repair.effort, shuffled(data or repair.data, repair.seed)
+    module = Recovery(repair.classifier, effort.tuning, trainable, teacher, repair.held)
+    curve = AccuracyCurve(repair.curve_test, effort.steps, effort.points)
+    try:
+        train_steps(module, served, effort.steps, repair.flags, [curve])
+    finally:
+        repair.curve = curve.points
+        available = len(served.images("train"))
+        samples = curve.steps * min(served.batch_size, available)
+        distinct = min(samples, available)
+        repair.spent.steps += curve.steps
+        repair.spent.samples += samples
+        repair.spent.labels += distinct if teacher is None else 0
+        repair.spent.images += distinct
+        repair.spent.forwards += 0 if teacher is None else samples
+        repair.classifier.eval().requires_grad_(True)
+
+
+def grid(steps: int, points: int) -> list[int]:
+    """Steps at which to measure: growing geometrically, the last one included."""
+    ratio = steps ** (1 / max(points - 1, 1))
+    return sorted({max(1, round(ratio**i)) for i in range(points)} | {steps})

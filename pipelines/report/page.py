@@ -1,0 +1,207 @@
+"""The page of any result, or of several side by side: one HTML file, nothing beside it."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from callbacks.family import Number
+from callbacks.statistics import Interval
+from callbacks.words import DASH, ends, number, percent
+from pipelines.report.figures import as_svg, save_png
+from pipelines.report.result import Result
+from pipelines.report.sections import Cell, Section, Sheet
+
+_HERE = Path(__file__).parent
+_PURPOSES = "what a classifier is made of"
+_TERMS = {
+    "Accuracy": "Share of images classified correctly, with Wilson's interval.",
+    "ECE": "Expected calibration error: how far confidence is from accuracy, over 15 bins. "
+    "0 is perfect.",
+    "Brier": "Squared distance of the probabilities from the truth, 0 to 2; 0 is perfect.",
+    "Error AUROC": "Probability that an error is less confident than a correct answer. 0.5 is "
+    "chance; below, errors are the confident ones.",
+    "p": "McNemar's exact test that two models err equally often on the same images, corrected by "
+    "Holm over the lines of a table.",
+}
+
+
+def write_page(results: Sequence[Result], file: Path) -> Path:
+    """Writes the page of one result, or of several side by side, and returns the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(as_html(results), encoding="utf-8")
+    return file
+
+
+def as_html(results: Sequence[Result]) -> str:
+    """Renders the page; styles, figures and numbers are inside it."""
+    asked, comparison = restricted(results)
+    names = model_names(asked)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("base.html.jinja").render(
+        results=asked,
+        names=names,
+        several=len(asked) > 1,
+        heading=" against ".join(names) if len(asked) > 1 else asked[0].title,
+        purpose=_PURPOSES,
+        glance=glance(asked),
+        comparison=comparison,
+        terms=_TERMS,
+        style=(_HERE / "style.css").read_text(encoding="utf-8"),
+        facts=_facts,
+        repeat=_repeat,
+        shown=_shown,
+        interval=_interval,
+        bar=bar,
+        shift=shift,
+        svg=lambda figure, name: Markup(
+            as_svg(figure, name)
+        ),  # our own text, escaped by matplotlib
+        png=_png,
+    )
+
+
+def restricted(results: Sequence[Result]) -> tuple[list[Result], list[Section]]:
+    """Leaves of several results of one question what all were asked, and compares them.
+
+    Results of different questions stand side by side as they are.
+    """
+    first, *others = results
+    sections: list[Section] = []
+    kept = [first]
+    for other in others:
+        if other.room == first.room:
+            kept[0], other, compared = kept[0].beside(other)
+            sections += compared
+        kept.append(other)
+    if len(others) > 1:  # what a later one lacks goes from the earlier ones too
+        kept[1:] = [
+            other.beside(kept[0])[0] if other.room == first.room else other for other in kept[1:]
+        ]
+    return kept, sections
+
+
+def model_names(results: Sequence[Result]) -> list[str]:
+    """Names to tell results by; equal ones are numbered."""
+    names = [" and ".join(str(model["name"]) for model in one.about.models) for one in results]
+    numbered = [f"{name} ({1 + names[:i].count(name)})" for i, name in enumerate(names)]
+    return [
+        many if names.count(name) > 1 else name for name, many in zip(names, numbered, strict=True)
+    ]
+
+
+def glance(results: Sequence[Result]) -> Sheet:
+    """The headline numbers of several results: a line a number, a column a result.
+
+    Numbers of other conditions do not stand side by side: the line says that they were asked
+    something else.
+    """
+    headlines = [result.headline() for result in results]
+    names = list(dict.fromkeys(name for headline in headlines for name in headline))
+    lines = [line for name in names if (line := _glance_line(name, headlines))]
+    return Sheet(["", *model_names(results)], lines, "At a glance")
+
+
+def bar(rate: Interval) -> Markup:
+    """A rate with its interval drawn on a line from 0 to 100 %."""
+    low, high = (100 * min(max(end, 0.0), 1.0) for end in (rate.low, rate.high))
+    if low != low:
+        low = high = 100 * rate.value
+    said = f"{percent(rate.value)} %, 95 % interval {ends(rate.low, rate.high, 100, 1)}"
+    return Markup(
+        '<span class="bar" role="img" aria-label="{}"><i style="left:{}%;width:{}%"></i>'
+        '<b style="left:{}%"></b></span>'
+    ).format(said, f"{low:.2f}", f"{max(high - low, 0.6):.2f}", f"{100 * rate.value:.2f}")
+
+
+def shift(change: Interval, widest: float) -> Markup:
+    """A difference with its interval drawn on a line with nothing in the middle."""
+    dot, left, right = (50 + 50 * end / (widest or 1.0) for end in change)
+    said = f"{100 * change.value:+.1f}, {100 * change.low:+.1f} to {100 * change.high:+.1f} points"
+    return Markup(
+        '<span class="bar shift" role="img" aria-label="{}"><i style="left:{}%;width:{}%"></i>'
+        '<b style="left:{}%"></b></span>'
+    ).format(said, f"{left:.2f}", f"{max(right - left, 0.6):.2f}", f"{dot:.2f}")
+
+
+def _glance_line(name: str, headlines: Sequence[Mapping[str, Number]]) -> list[Cell | str]:
+    numbers = [headline.get(name) for headline in headlines]
+    present = [found for found in numbers if found is not None]
+    alike = len({found.conditions for found in present}) == 1
+    cells: list[Cell | str] = [present[0].title]
+    for found in numbers:
+        text = DASH if found is None else f"{_shown(found)} {found.unit}".strip()
+        small = "" if found is None else _interval(found) if alike else "asked otherwise"
+        cells.append(Cell(text if alike or found is None else DASH, small))
+    return cells
+
+
+def _shown(found: Number) -> str:
+    value = found.interval.value
+    return percent(value) if found.unit == "%" else number(value)
+
+
+def _interval(found: Number) -> str:
+    scale, digits = (100, 1) if found.unit == "%" else (1, 3)
+    return ends(found.interval.low, found.interval.high, scale, digits)
+
+
+def _facts(result: Result) -> Iterator[str]:
+    """Lines under the heading: each model, then each data set."""
+    about = result.about
+    for model in about.models:
+        parts = [
+            str(model.get("source") or model["architecture"]),
+            f"{model['parameters']:,} parameters",
+            f"{len(model['classes'])} classes",
+        ]
+        yield " · ".join([f"{model['name']}: {parts[0]}", *parts[1:]])
+        if model.get("input_told"):
+            yield f"{model['name']} sees {model['input_told']}"
+    for data in about.data:
+        splits = data["splits"]
+        counts = [f"{splits[name]['samples']:,} {name} images" for name in splits]
+        yield " · ".join([str(data.get("title", data["name"])), *counts, about.created[:10]])
+
+
+def _repeat(result: Result) -> Iterator[tuple[str, str]]:
+    """Names and texts at the end of the page."""
+    about = result.about
+    yield "took", f"{about.seconds:,.1f} s, seed {about.seed}, {about.created}"
+    if about.environment:
+        yield "environment", " · ".join(f"{k} {v}" for k, v in about.environment.items())
+    for model in about.models:
+        yield f"weights of {model['name']}", str(model["digest"])
+    for data in about.data:
+        for name, split in data["splits"].items():
+            yield f"{data.get('title', data['name'])}, {name}", str(split["digest"])[:16]
+    for name, text in result.parameters().items():
+        yield name.replace(".", " "), str(text)
+    if about.run_id:
+        yield "MLflow run", about.run_id
+
+
+def _png(figure: Figure, name: str) -> Markup:
+    buffer = io.BytesIO()
+    save_png(figure, buffer)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    label = name.replace("_", " ")
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(label, data)
+
+
+__all__: list[str] = [
+    "as_html",
+    "bar",
+    "glance",
+    "model_names",
+    "restricted",
+    "shift",
+    "write_page",
+]

@@ -1,0 +1,220 @@
+"""A pipeline's runs in MLflow: a parent, its children, and how they end."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from pipelines.tracking.run import Run
+from pipelines.tracking.store import (
+    Store,
+    TrackingError,
+    store_errors,
+)
+from pipelines.tracking.tensorboard import TensorBoard, folder_name, require_tensorboard
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are logged.
+
+    Args:
+        uri: of an MLflow store or server; default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db.
+        experiment: name of the experiment.
+        enabled: False keeps results on disk only.
+        tensorboard: also write event files below mlruns/tensorboard.
+    """
+
+    uri: str | None = None
+    experiment: str = "assay"
+    enabled: bool = True
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tensorboard:
+            require_tensorboard()
+
+    def board(self, root: Path) -> Path | None:
+        """Returns the folder that TensorBoard looks into, if it is asked for and on rank 0."""
+        if not self.tensorboard or getattr(rank_zero_only, "rank", 0):
+            return None
+        return root.resolve() / "mlruns" / "tensorboard"
+
+
+@contextmanager
+def started(
+    store: Store | None,
+    name: str,
+    tags: dict[str, str],
+    parent: Run | None = None,
+    keep: Path | None = None,
+    board: Path | None = None,
+) -> Iterator[Run]:
+    """Opens a run and ends it as FINISHED, FAILED or KILLED, whatever happens inside.
+
+    Args:
+        store: None gives a run that logs nothing to MLflow.
+        name: shown in the runs table.
+        tags: of the run.
+        parent: this run becomes its child.
+        keep: file that remembers the run until the study is finished, so that it can be reopened;
+            `KEY.json`, and of a child `KEY.NAME.json`.
+        board: folder that TensorBoard looks into; a child writes where its parent does.
+
+    Raises:
+        TrackingError: the store takes no run.
+        UserError: TensorBoard's folder cannot be written.
+    """
+    run = _opened(store, name, tags, parent, keep)
+    status = "FAILED"
+    try:
+        run.board = _board(run, name, tags, parent, keep, board)
+        with terminable():
+            yield run
+        status = "FINISHED"
+        if parent is None:
+            _forget(keep, run)
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        _end(run, status)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Makes SIGTERM interrupt like Ctrl-C, where signals can be caught."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _opened(
+    store: Store | None, name: str, tags: dict[str, str], parent: Run | None, keep: Path | None
+) -> Run:
+    """Makes a run, which its parent knows by name."""
+    if parent is not None:
+        tags = {**tags, "mlflow.parentRunId": str(parent.run_id)}
+    run = Run() if store is None else _stored(store, name, tags, keep)
+    if parent is not None:
+        parent.children[name] = run
+    return run
+
+
+def _stored(store: Store, name: str, tags: dict[str, str], keep: Path | None) -> Run:
+    """Reopens the run that `keep` remembers, else makes a new one and remembers it."""
+    with store_errors(f"The store {store.uri!r} takes no run"):
+        found = _remembered(store, keep)
+        if found is not None:
+            store.client.update_run(found.info.run_id, "RUNNING")
+            return Run(store, found.info.run_id, reopened=True)
+        made = store.client.create_run(
+            store.experiment_id, run_name=name, tags={**_default_tags(), **tags}
+        )
+    _keep(keep, made.info.run_id, store.uri)
+    return Run(store, made.info.run_id)
+
+
+def _remembered(store: Store, keep: Path | None) -> "MlflowRun | None":
+    """Returns the unfinished run that a file names, if the store still has it."""
+    from mlflow.exceptions import MlflowException
+
+    known = _kept(keep)
+    try:
+        run = store.client.get_run(known["run_id"])
+    except (MlflowException, KeyError):
+        return None
+    here = known.get("uri") == store.uri and run.info.experiment_id == store.experiment_id
+    return run if here and run.info.lifecycle_stage == "active" else None
+
+
+def _board(
+    run: Run,
+    name: str,
+    tags: dict[str, str],
+    parent: Run | None,
+    keep: Path | None,
+    folder: Path | None,
+) -> TensorBoard | None:
+    """Gives a run its folder, below its parent's; the same again if the run is resumed."""
+    if parent is not None and parent.board is not None:
+        folder = parent.board.folder
+    if folder is None:
+        return None
+    key = run.run_id or _kept(keep).get("run_id")
+    if key is None:  # no store names the run
+        key = uuid4().hex
+        _keep(keep, key, None)
+    return TensorBoard(folder / folder_name(name, key), tags)
+
+
+def _keep(file: Path | None, run_id: str, uri: str | None) -> None:
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"run_id": run_id, "uri": uri}))
+
+
+def _forget(file: Path | None, run: Run) -> None:
+    """Drops the memory of a finished run and its children; one MLflow has begun waits for MLflow.
+
+    Children are remembered until then: a command that goes on after a kill passes by those that
+    are finished, and must not make them a second time.
+    """
+    own = run.store is not None or (run.board is not None and _kept(file).get("uri") is None)
+    if file is not None and own:
+        for one in (file, *file.parent.glob(f"{file.stem}.*.json")):
+            one.unlink(missing_ok=True)
+
+
+def _kept(file: Path | None) -> dict[str, Any]:
+    """What a file remembers of a run; nothing if it is spoiled."""
+    try:
+        found = json.loads(file.read_text()) if file is not None and file.is_file() else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _end(run: Run, status: str) -> None:
+    try:
+        run.end(status)
+    except TrackingError as error:
+        # The store is gone: whatever went wrong before matters more than a status.
+        print(f"assay: run {run.run_id} could not be marked {status}: {error}", file=sys.stderr)
+
+
+def _default_tags() -> dict[str, str]:
+    """User, program, and the commit of the folder it was started in."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    tags = resolve_tags()
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git
+        return tags
+    if answer.returncode == 0:
+        tags["mlflow.source.git.commit"] = answer.stdout.strip()
+    return tags

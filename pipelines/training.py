@@ -1,0 +1,236 @@
+"""One training: the best epoch is kept, also where it ends in numbers that are none."""
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+import pandas as pd
+import safetensors.torch
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from callbacks.digests import model_digest
+from datamodules import ImageDataModule
+from lightning_modules import (
+    Classifier,
+    DivergedError,
+    FineTuning,
+    save_classifier,
+    weight_average,
+)
+from pipelines.cells import Cell
+from pipelines.study import Study
+from pipelines.tracking import Run, TrackingError
+from pipelines.tracking.logger import RunLogger
+from pipelines.trainer import made_trainer, uninterrupted
+
+TRAINER: dict[str, Any] = {
+    "max_epochs": 5,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+
+class BestEpoch(ModelCheckpoint):
+    """Keeps the epoch of the best validation accuracy; of equal ones that of the lower loss.
+
+    Where a few images select, equal accuracies are the rule, and the first of them is often an
+    epoch that has hardly begun to learn.
+
+    Args:
+        folder: of `best.ckpt`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder, "best", monitor="val/acc", mode="max", enable_version_counter=False
+        )
+        self.loss = float("inf")
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        """Whether the epoch just validated is to be kept."""
+        loss = float(trainer.callback_metrics.get("val/loss", float("inf")))
+        equal = current is not None and current == self.best_model_score
+        kept = (equal and loss < self.loss) or super().check_monitor_top_k(trainer, current)
+        if kept:
+            self.loss = loss
+        return bool(kept)
+
+
+class Trained(NamedTuple):
+    """How a training went; its module has the weights of the best epoch.
+
+    Args:
+        score: of the best epoch, in the metric that the module monitors; NaN without validation.
+        epochs: that were begun.
+        diverged: why it ended early, if it did.
+        restored: whether there was a good epoch to go back to.
+    """
+
+    score: float
+    epochs: int
+    diverged: str = ""
+    restored: bool = True
+
+
+def train(
+    module: FineTuning,
+    data: ImageDataModule,
+    folder: Path,
+    flags: Mapping[str, Any],
+    best: ModelCheckpoint | None = None,
+) -> Trained:
+    """Trains and goes back to the best epoch.
+
+    Args:
+        module: its classifier is trained in place; its attribute `monitor`, else `val/acc`, is
+            what the best epoch has most of.
+        data: what it is trained and validated on.
+        folder: for `best.ckpt` and `last.ckpt`.
+        flags: of the Trainer, with its logger.
+        best: chooses the epoch in another way.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    best = best or ModelCheckpoint(
+        folder, "best", monitor=getattr(module, "monitor", "val/acc"), mode="max", save_last=True,
+        enable_version_counter=False,
+    )  # fmt: skip
+    average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
+    trainer = made_trainer(dict(flags), [best, *average])
+    diverged = ""
+    try:
+        if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+            raise KeyboardInterrupt
+    except DivergedError as error:
+        diverged = str(error)
+    restored = _restore(module, best.best_model_path)
+    score = float("nan") if best.best_model_score is None else float(best.best_model_score)
+    return Trained(score, trainer.current_epoch, diverged, restored)
+
+
+def train_steps(
+    module: L.LightningModule,
+    data: ImageDataModule,
+    steps: int,
+    flags: Mapping[str, Any],
+    own: Sequence[L.Callback] = (),
+) -> None:
+    """Trains for some steps, quietly and without validation: what counts is the last step.
+
+    Args:
+        module: trained in place.
+        data: what it is trained on.
+        steps: of the optimizer.
+        flags: of the Trainer, such as devices.
+        own: callbacks.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    quiet = {
+        "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "limit_val_batches": 0, "num_sanity_val_steps": 0,
+        "max_epochs": -1,
+    }  # fmt: skip
+    trainer = made_trainer({**quiet, **flags, "max_steps": steps}, list(own))
+    if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+        raise KeyboardInterrupt
+
+
+def trained_weights(
+    study: Study, module: FineTuning, data: ImageDataModule, name: str, run: Run,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    """Trains a module unless the same training is on disk, and returns the folder of its weights.
+
+    Args:
+        study: gives flags, cells and the folder.
+        module: its classifier gets the weights of the best epoch.
+        data: what it is trained and validated on.
+        name: of the folder below `mlruns/checkpoints`, to which the key is added.
+        run: gets curves, recipe and model.
+        facts: what decides the weights besides start, recipe, data, seed and flags.
+
+    Raises:
+        DivergedError: the loss is no number; the last good epoch is saved and named.
+    """
+    flags = {**TRAINER, **study.flags}
+    decides = {
+        "start": model_digest(module.classifier), "module": type(module).__name__,
+        "tuning": asdict(module.tuning), "perturb": repr(module.perturb),
+        "data": data.training_digest(), "batch_size": data.batch_size, "augment": data.augment,
+        "seed": data.seed, "flags": {k: repr(v) for k, v in sorted(flags.items())},
+        "torch": torch.__version__, **(facts or {}),
+    }  # fmt: skip
+    folder = study.root / "mlruns" / "checkpoints" / f"{name}-{study.cells.key(decides)[:8]}"
+
+    def work(_: Path) -> Cell:
+        if study.is_first:
+            shutil.rmtree(folder, ignore_errors=True)  # of a try that was killed
+        logger = RunLogger(run)
+        outcome = train(module, data, folder, {**flags, "logger": logger})
+        if outcome.diverged:
+            raise DivergedError(f"{outcome.diverged} {_rescued(module, outcome, folder)}")
+        if study.is_first:
+            save_classifier(module.classifier, folder)
+        curves = pd.DataFrame(logger.points, columns=["key", "value", "step"])
+        return Cell({"score": outcome.score, "epochs": outcome.epochs}, curves)
+
+    done = study.cells.known(study.cells.key(decides))
+    cell = study.cells.measured(decides, work)
+    load_weights(module.classifier, folder)
+    curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
+    _log(run, module, data, cell, folder, curves)
+    return folder
+
+
+def load_weights(classifier: Classifier, folder: Path) -> None:
+    """Takes the weights that `save_classifier` wrote for the same network."""
+    state = safetensors.torch.load_file(folder / "model.safetensors")
+    classifier.model.load_state_dict(state)
+
+
+def shuffled(data: ImageDataModule, seed: int) -> ImageDataModule:
+    """The same splits in another training order; nothing is loaded again."""
+    data.images("train")
+    other = copy.copy(data)
+    other.reseed(seed)
+    return other
+
+
+def _log(
+    run: Run, module: FineTuning, data: ImageDataModule, cell: Cell, folder: Path,
+    curves: Sequence[tuple[str, float, int]],
+) -> None:  # fmt: skip
+    """Logs what the Trainer does not; of a training that was done before the curves too."""
+    recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
+    perturb = repr(module.perturb)
+    try:
+        params = {**recipe, "epochs": cell.facts["epochs"], "perturb": perturb}
+        run.log_batch(curves, params)
+        run.log_data(data.manifest(), data.manifest_digest(), "train")
+        run.log_model(module.classifier)
+    except TrackingError as error:
+        raise TrackingError(f"{error} The weights are in {str(folder)!r}.") from error
+
+
+def _rescued(module: FineTuning, outcome: Trained, folder: Path) -> str:
+    """Saves the last good epoch after a training that diverged, and says where."""
+    if not outcome.restored:
+        return "No epoch was finished, so there is no good checkpoint."
+    return f"The best epoch before is kept in {str(save_classifier(module.classifier, folder))!r}."
+
+
+def _restore(module: FineTuning, file: str) -> bool:
+    if not file:
+        return False
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    return True

@@ -1,0 +1,125 @@
+"""Rows are used again only if nothing that an answer depends on has changed."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from callbacks import PGD, AdversarialProbe, Clean
+from callbacks.digests import classes_in, model_digest, source_digest, weights_digest
+from lightning_modules import Classifier
+
+SOURCE = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = nn.Linear(64, 10)
+        self.scale = 1.0
+    def forward(self, x):
+        return self.fc(x.flatten(1)) * self.scale
+"""
+
+
+def imported(folder: Path, text: str, name: str = "mine") -> ModuleType:
+    file = folder / f"{name}.py"
+    file.write_text(text)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def scaled(net: nn.Module) -> None:
+    net.scale = 2.0  # type: ignore[assignment]
+
+
+def buffered(net: nn.Module) -> None:
+    net.register_buffer("shift", torch.ones(1), persistent=False)
+
+
+def weighted(net: nn.Module) -> None:
+    with torch.no_grad():
+        net.fc.weight[0, 0] += 1e-6  # type: ignore[union-attr, index]
+
+
+def tensored(net: nn.Module) -> None:
+    net.offsets = [torch.ones(2), torch.zeros(2)]  # type: ignore[assignment]
+
+
+def aliased(net: nn.Module) -> None:
+    net.second = net.fc
+
+
+@pytest.mark.parametrize("change", [scaled, buffered, weighted, tensored, aliased])
+def test_what_a_network_computes_with(change: Callable[[nn.Module], None], tmp_path: Path) -> None:
+    module = imported(tmp_path, SOURCE)
+    one, other = module.Net(), module.Net()
+    assert model_digest(one) == model_digest(other)
+    change(other)
+    assert model_digest(one) != model_digest(other)
+
+
+def test_what_does_not_matter(tmp_path: Path) -> None:
+    net = imported(tmp_path, SOURCE).Net()
+    before = model_digest(net)
+    net.eval().requires_grad_(False)
+    assert model_digest(net) == before
+
+
+def test_another_forward_is_another_network(tmp_path: Path) -> None:
+    before = imported(tmp_path, SOURCE).Net()
+    digest, weights = model_digest(before), weights_digest(before)
+    after = imported(tmp_path, SOURCE.replace("* self.scale", "* -self.scale")).Net()
+    assert weights_digest(after) == weights
+    assert model_digest(after) != digest
+
+
+def test_a_file_that_the_module_leans_on(tmp_path: Path) -> None:
+    imported(tmp_path, "FACTOR = 1\n", "factors")
+    net = imported(tmp_path, SOURCE).Net()
+    before = model_digest(net)
+    (tmp_path / "factors.py").write_text("FACTOR = 2\n")
+    assert model_digest(net) != before
+
+
+def test_the_source_of_probe_and_attack(tmp_path: Path) -> None:
+    text = "class Mine:\n    steps = 3\n"
+    before = source_digest(imported(tmp_path, text).Mine)
+    assert before != source_digest(imported(tmp_path, text.replace("3", "4")).Mine)
+    assert PGD in classes_in(AdversarialProbe(PGD()))
+
+
+def test_another_answer_of_the_same_weights(
+    one_pass: Callable, classifier: Classifier, tmp_path: Path
+) -> None:
+    """A closure is in no source and no attribute; the bits of some answers tell."""
+    sign = [1.0]
+    classifier.model.register_forward_hook(lambda module, inputs, output: output * sign[0])
+    one_pass(Clean(chunk=16), resume=tmp_path)
+    before = len(list(tmp_path.iterdir()))
+    sign[0] = -1.0
+    probe = Clean(chunk=16)
+    (rows,) = one_pass(probe, resume=tmp_path).values()
+    assert isinstance(rows, pd.DataFrame)
+    assert rows["correct"].mean() < 0.5
+    assert len(list(tmp_path.iterdir())) == before + 1
+    assert probe.reused == ""
+
+
+def test_what_is_used_again_is_said(one_pass: Callable, tmp_path: Path) -> None:
+    one_pass(Clean(chunk=16), resume=tmp_path)
+    probe = Clean(chunk=16)
+    one_pass(probe, resume=tmp_path)
+    assert probe.reused.startswith("23 rows are from an earlier run of 20")

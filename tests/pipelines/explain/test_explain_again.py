@@ -1,0 +1,232 @@
+"""An explanation killed and resumed, asked with other settings, stored, and side by side."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from callbacks.interpretability.methods.gradient import Gradient
+from datamodules import Digits
+from pipelines import explain
+from pipelines.explain import command
+from pipelines.explain.result import Explanation
+from pipelines.report import page as page_module
+from pipelines.report.command import report
+from pipelines.report.page import as_html
+from pipelines.report.result import load_result, save_result, strict_json
+from pipelines.tracking import Tracking
+
+# A fork of a process that has imported everything and computed nothing: starts in milliseconds.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["pipelines.explain.command", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"]
+)
+TIMES = ["delay", "images"]
+"""Columns of `drifts` that follow from how long watching took."""
+
+
+def same_tables(one: Explanation, other: Explanation) -> None:
+    tables, others = one.tables(), other.tables()
+    assert set(tables) == set(others)
+    for name, table in tables.items():
+        drop = TIMES if name == "drifts" else []
+        pd.testing.assert_frame_equal(table.drop(columns=drop), others[name].drop(columns=drop))
+
+
+# -- killed ----------------------------------------------------------------------------------------
+
+
+def run(home: Path, words: list[str]) -> None:
+    import torch
+
+    from pipelines import study
+    from pipelines.cli import main
+
+    # Pictures take most of the time, and are drawn of what is on disk by then.
+    study.save_png = lambda *_: None  # type: ignore[assignment]
+    study.write_page = lambda *_: None  # type: ignore[assignment]
+    torch.set_num_threads(1)
+    os.chdir(home)
+    os._exit(main(words))
+
+
+def begun(home: Path, words: list[str]) -> multiprocessing.process.BaseProcess:
+    process = _FORKS.Process(target=run, args=(home, words))
+    process.start()
+    return process
+
+
+def cells(home: Path) -> dict[str, str]:
+    """When each finished cell was measured."""
+    files = (home / "mlruns" / "cells").glob("*/cell.json")
+    return {file.parent.name: json.loads(file.read_text())["measured"] for file in files}
+
+
+def result_of(home: Path) -> Explanation:
+    (folder,) = (home / "mlruns" / "results").iterdir()
+    found = load_result(folder)
+    assert isinstance(found, Explanation)
+    return found
+
+
+@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_with_the_same_tables(
+    home: Path, lenet: Path, moments: int
+) -> None:
+    from mlflow import MlflowClient
+
+    words = [
+        *("explain", "--model", f"checkpoint:{lenet}", "--arch", "lenet", "--probes", "clean"),
+        *("--data", "Digits", "--data.limit", "64", "--limit", "40", "--forwards", "340"),
+        *("--train_limit", "64", "--window", "8", "--chunk", "32"),
+    ]
+    reference, chance = home / "reference", random.Random(moments)
+    reference.mkdir()
+    begun(reference, [*words, "--tracking.enabled", "false"]).join()
+    whole, known = len(cells(reference)), {}
+    for _ in range(moments):
+        process = begun(home, words)
+        # Random moments of the work, not of the clock: the machine may be busy.
+        wanted = min(len(cells(home)) + chance.randint(0, whole // moments), whole - 3)
+        while len(cells(home)) < wanted and process.is_alive():
+            time.sleep(0.01)
+        process.join(chance.uniform(0, 0.2))
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        assert known.items() <= cells(home).items(), "nothing is measured twice"
+        known = cells(home)
+    assert 0 < len(known) < whole
+    last = begun(home, words)
+    last.join()
+    assert last.exitcode == 0
+    assert known.items() <= cells(home).items()
+    assert len(cells(home)) == whole
+    same_tables(result_of(home), result_of(reference))
+    store = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    runs = store.search_runs([store.get_experiment_by_name("assay").experiment_id])
+    assert "RUNNING" not in {one.info.status for one in runs}
+    history = store.get_metric_history(runs[0].info.run_id, "summary/monitorability")
+    assert len(history) == 1
+
+
+# -- asked from Python -----------------------------------------------------------------------------
+
+
+def asked(lenet: Path, root: Path, limit: int = 40, **more: object) -> Explanation:
+    options = {
+        "probes": ["clean"], "forwards": 340, "train_limit": 64, "window": 8, "chunk": 32,
+        "arch": "lenet", "root": root, "tracking": Tracking(enabled=False), **more,
+    }  # fmt: skip
+    data = Digits(limit=64)
+    return explain(f"checkpoint:{lenet}", data, limit=limit, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def explained(
+    lenet: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Explanation, Explanation, Path]:
+    """With other images as outliers, and the same with other settings; drawn in a test alone."""
+    root = tmp_path_factory.mktemp("explained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.study.save_png", lambda *_: None)
+        patch.setattr("pipelines.study.write_page", lambda *_: None)
+        one = asked(lenet, root, outliers=Digits(limit=64))
+        other = asked(lenet, root, 48, outliers=Digits(limit=64))
+    return one, other, root
+
+
+def test_the_same_images_are_no_outliers(explained: tuple[Explanation, Explanation, Path]) -> None:
+    """With the same data as outliers: they cannot be told apart, the closed form of chance."""
+    table = explained[0].tables()["outliers"]
+    same = table.loc[table["outliers"] == "Digits", "auroc"]
+    assert same.tolist() == pytest.approx([0.5] * 7, abs=1e-9)
+    assert explained[0].to_frame()["part"].tolist()[-1] == "monitorability"
+    assert "Monitorability" in explained[0]._repr_html_()
+
+
+def test_other_settings_have_a_folder_of_their_own_and_share_what_they_can(
+    explained: tuple[Explanation, Explanation, Path],
+) -> None:
+    one, other, root = explained
+    folders = sorted((root / "mlruns" / "results").iterdir())
+    assert len(folders) == 2
+    stored = {load_result(folder).parameters()["limit"]: folder for folder in folders}
+    same_tables(load_result(stored[40]), one)  # type: ignore[arg-type]
+    same_tables(load_result(stored[48]), other)  # type: ignore[arg-type]
+    stages = [
+        json.loads(file.read_text())["of"]["stage"]
+        for file in (root / "mlruns" / "cells").glob("*/cell.json")
+    ]
+    assert stages.count("outliers") == 2
+    for once in ("monitor", "tree", "features", "score: choice of the explainer"):
+        assert stages.count(once) == 1, "what the other limit does not change"
+
+
+def test_it_saves_and_loads_itself(
+    explained: tuple[Explanation, Explanation, Path], tmp_path: Path
+) -> None:
+    one = explained[0]
+    again = load_result(save_result(one, tmp_path))
+    same_tables(one, again)  # type: ignore[arg-type]
+    assert again.headline() == one.headline()
+    assert again.sentences() == one.sentences()
+    assert again.metrics() == one.metrics()
+    assert again.figures().keys() == one.figures().keys()
+    parts, others = one.parts(), again.parts()
+    assert strict_json(parts.facts) == strict_json(others.facts)
+    assert all((parts.arrays[name] == array).all() for name, array in others.arrays.items())
+    assert again.about.notes == one.about.notes
+
+
+def test_two_side_by_side_show_what_both_were_asked(
+    explained: tuple[Explanation, Explanation, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for drawing in ("as_svg", "_png"):
+        monkeypatch.setattr(page_module, drawing, lambda figure, name: f"[{name}]")
+    folders = sorted((explained[2] / "mlruns" / "results").iterdir())
+    results = report([str(folder) for folder in folders], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "The stage &#39;score&#39; is left out: the two were not asked alike." in page
+    assert "At a glance" in page
+    assert page.count("[drift]") == page.count("[tree]") == 2
+    assert "[score]" not in page, "it was asked with other limits"
+    alone = as_html(results[:1])
+    assert "[score]" in alone
+    assert "At a glance" not in alone
+
+
+def test_an_interrupted_pass_keeps_its_rows_and_measures_no_stage(
+    lenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = command.measure
+
+    def interrupted(*args: object) -> object:
+        whole = real(*args)  # type: ignore[arg-type]
+        return replace(whole, about=replace(whole.about, interrupted=True))
+
+    monkeypatch.setattr(command, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asked(lenet, tmp_path)
+    found = result_of(tmp_path)
+    assert found.stages == {}
+    assert len(found.evaluation.results[0].rows) == 64
+    assert "Interrupted" in as_html([found])
+
+
+def test_probes_of_one_s_own_join_the_pass(lenet: Path, tmp_path: Path) -> None:
+    from callbacks.interpretability import ExplanationProbe
+
+    probe = ExplanationProbe(Gradient(), ["sparseness"], limit=8, chunk=32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "measure_stages", lambda *_: {})
+        found = asked(lenet, tmp_path, probes=[probe])
+    assert found.failure["setting"].tolist() == ["clean", "explain_gradient"]
+    assert "interpretability/explain_gradient_sparseness" in {key for key, *_ in found.metrics()}

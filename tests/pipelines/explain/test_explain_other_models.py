@@ -1,0 +1,274 @@
+"""`assay explain` on models that are not like the ones it was built with, and on wrong options."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+
+from callbacks.monitoring import PARTS
+from callbacks.rows import outcome_columns
+from datamodules import Digits, ImageFolder, Preprocessing, UserError
+from lightning_modules import Classifier
+from lightning_modules.features import extract
+from pipelines.cells import Cells
+from pipelines.explain.cell import Stages
+from pipelines.explain.inputs import Inputs, batches
+from pipelines.explain.monitoring import measure_monitor
+from pipelines.explain.outliers import as_shown, head_of, measure_outliers
+from pipelines.explain.plan import Plan
+from pipelines.explain.score import check_budget, measure_score
+
+GREY = Preprocessing(channels=1, mean=(0.3,), std=(0.4,))
+
+
+class Reused(nn.Module):
+    """In-place, reused and functional activations, one convolution asked twice, concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.both, self.act = nn.Conv2d(16, 8, 3, padding=1), nn.ReLU(inplace=True)
+        self.norm, self.fc = nn.BatchNorm2d(8), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.norm(self.one(x)))
+        y = self.act(self.two(x))
+        z = self.two(F.relu_(self.both(torch.cat([x, y], 1)))).relu()
+        return self.fc(F.adaptive_avg_pool2d(z, 1).flatten(1))
+
+
+class ByHeart(nn.Module):
+    """Answers what the nearest test image is labelled; its linear layer is never asked."""
+
+    bank: Tensor
+    label: Tensor
+
+    def __init__(self, off: int = 0) -> None:
+        super().__init__()
+        test = Digits().taken("test", 540)
+        self.register_buffer("bank", ((test.image - 0.3) / 0.4).flatten(1))
+        self.register_buffer("label", (test.label + off) % 10)
+        self.unused = nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = (-3 * torch.cdist(x.flatten(1), self.bank)).softmax(1)
+        return (near @ F.one_hot(self.label, 10).float() + 1e-6).log()
+
+
+class NoGradient(nn.Module):
+    """A lookup table of the image's brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.one_hot((x.flatten(1) * 100).long().sum(1) % 10, 10).float()
+
+
+class NoHead(nn.Module):
+    """A bare matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(64, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.weight
+
+
+class Scale(nn.Module):
+    """A temperature behind the head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def mlp(scale: float = 1.0) -> nn.Module:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    with torch.no_grad():
+        net[3].weight.mul_(scale)
+    return net
+
+
+def transformer() -> nn.Module:
+    net = VisionTransformer(
+        image_size=8, patch_size=2, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=10,
+    )  # fmt: skip
+    nn.init.normal_(net.heads.head.weight)  # torchvision begins with zeros
+    return nn.Sequential(nn.Conv2d(1, 3, 1), net)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, and which parts are no number on it."""
+
+    make: Callable[[], nn.Module]
+    undefined: frozenset[str] = frozenset()
+    said: str = ""
+
+
+CASES = {
+    "no layer with places": Case(mlp),
+    "vision transformer": Case(transformer),
+    "reused and in place": Case(Reused),
+    "no head": Case(NoHead),
+    "always right": Case(ByHeart, frozenset({"failure"}), "none is misclassified"),
+    "always wrong": Case(lambda: ByHeart(1), frozenset({"failure"}), "all are wrong"),
+    "constant": Case(
+        lambda: mlp(0), frozenset({"stability", "randomisation", "surrogate"}), "every map is zero"
+    ),
+}
+
+
+def classifier_of(net: nn.Module) -> Classifier:
+    made = Classifier(net, classes=10, preprocessing=GREY, architecture="python:x:net", chunk=32)
+    return made.eval().requires_grad_(False)
+
+
+def rows_of(classifier: Classifier, data: Digits) -> pd.DataFrame:
+    test = data.taken("test", 10_000)
+    with torch.no_grad():
+        columns = outcome_columns(classifier(test.image), test.label)
+    rows = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
+    return rows.assign(index=test.index.numpy())
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[Classifier, Case]:
+    torch.manual_seed(0)
+    one = CASES[request.param]
+    return classifier_of(one.make()), one
+
+
+def inputs_of(classifier: Classifier, images: int, **options: Any) -> Inputs:
+    """With at most so many images of each split."""
+    data = Digits(limit=images)
+    return Inputs(classifier, data, Plan(**options), 0, rows_of(classifier, data))
+
+
+def test_parts_are_measured_or_said_to_be_undefined(
+    case: tuple[Classifier, Case], tmp_path: Path
+) -> None:
+    classifier, expected = case
+    inputs = inputs_of(classifier, 60, limit=24, train_limit=60, forwards=700, window=8)
+    check(inputs)
+    stage = measure_score(Stages(Cells(tmp_path), {}, tmp_path), inputs)
+    table = stage.tables["parts"].set_index("part")["value"]
+    undefined = set(table.index[table.isna()]) - {"monitorability"}
+    assert undefined == expected.undefined
+    assert (table["monitorability"] != table["monitorability"]) == bool(undefined)
+    said = " ".join(stage.notes)
+    assert expected.said in said
+    assert all(f"{name} is undefined" in said for name in undefined)
+    assert set(table.index) == {*PARTS, "monitorability"}
+    again = measure_score(Stages(Cells(tmp_path), {}, tmp_path), inputs)
+    pd.testing.assert_frame_equal(again.tables["parts"], stage.tables["parts"])
+
+
+def test_outliers_are_scored(case: tuple[Classifier, Case], tmp_path: Path) -> None:
+    classifier, _ = case
+    stage = measure_outliers(inputs_of(classifier, 60, limit=24, train_limit=60), None, tmp_path)
+    assert stage.tables["outliers"]["auroc"].between(0, 1).all()
+    headless = isinstance(classifier.model, ByHeart | NoHead)
+    assert bool(stage.notes) == headless
+
+
+def test_features_without_a_head_are_the_answers() -> None:
+    classifier, data = classifier_of(ByHeart()), Digits(limit=20)
+    features = extract(classifier, batches(data, "test", 20, 8), chunk=8)
+    assert torch.equal(features.feature, features.logits)
+    assert head_of(classifier, features) is None
+
+
+def test_a_head_that_is_scaled_behind_is_not_taken_for_the_answers() -> None:
+    data = Digits(limit=20)
+    plain, scaled = mlp(), nn.Sequential(mlp(), Scale())
+    found = [
+        head_of(one, extract(one, batches(data, "test", 20, 8)))
+        for one in (classifier_of(plain), classifier_of(scaled))
+    ]
+    assert found[0] is not None
+    assert torch.equal(found[0][0], plain[3].weight.detach())
+    assert found[1] is None
+
+
+def test_outliers_of_another_size_are_shown_in_the_datas(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(5):
+            Image.new("RGB", (20 + i, 30), (40 * i, 9, 9)).save(tmp_path / label / f"{i}.png")
+    inputs = inputs_of(classifier_of(mlp()), 60, limit=24, train_limit=60)
+    others = ImageFolder(root=tmp_path)
+    others.adopt(as_shown(inputs.classifier, inputs.data))
+    stage = measure_outliers(inputs, others, tmp_path)
+    assert f"ImageFolder:{tmp_path.name}" in set(stage.tables["outliers"]["outliers"])
+
+
+def check(inputs: Inputs, outliers: ImageFolder | None = None) -> None:
+    """What `explain` checks before anything runs."""
+    inputs.plan.check(inputs.classifier, inputs.data, outliers)
+    check_budget(inputs)
+
+
+USUAL: dict[str, Any] = {"limit": 40, "train_limit": 100, "forwards": 900.0, "window": 8}
+WRONG = {
+    "limit": (0, "Expected `limit` to be at least 1, but got 0"),
+    "window": (0, "Expected `window` to be at least 1, but got 0"),
+    "train_limit": (5, "Expected `train_limit` to be at least 16, but got 5"),
+    "forwards": (5.0, "forwards an image as budget for 40 images, but got 5"),
+    "forwards ": (float("nan"), "Expected `forwards` to be a number above 0, but got nan"),
+    "false_alarms": (2.0, r"Expected `false_alarms` in \(0, 1\), but got 2"),
+    "false_alarms ": (1e-5, "Expected `false_alarms` to be at least 0.0005"),
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_wrong_options_are_refused_first(option: str) -> None:
+    value, message = WRONG[option]
+    options = USUAL | {option.strip(): value}
+    with pytest.raises(UserError, match=message):
+        check(inputs_of(classifier_of(mlp()), 300, **options))
+
+
+def test_too_few_images_and_no_gradient_are_refused_first() -> None:
+    with pytest.raises(UserError, match="at least 16 train images in Digits"):
+        check(inputs_of(classifier_of(mlp()), 8, **USUAL))
+    with pytest.raises(UserError, match="can be differentiated by the image"):
+        check(inputs_of(classifier_of(NoGradient()), 60, **USUAL))
+
+
+def test_outliers_that_are_not_there_are_refused_first(tmp_path: Path) -> None:
+    away = ImageFolder(root=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="The outliers: There is no folder"):
+        check(inputs_of(classifier_of(mlp()), 60, **USUAL), away)
+
+
+def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
+    inputs = inputs_of(classifier_of(mlp()), 60, train_limit=60, false_alarms=0.05)
+    stage = measure_monitor(inputs, tmp_path)
+    assert stage.facts["window"] == 7
+    assert "windows of 7 images, not 64" in stage.notes[0]
+
+
+def test_the_budget_is_known_before(tmp_path: Path) -> None:
+    """What is accepted beforehand is enough afterwards, to the forward."""
+    classifier, least = classifier_of(Reused()), 1
+    try:
+        check(inputs_of(classifier, 60, **USUAL | {"forwards": least}))
+    except UserError as error:
+        least = int(str(error).split("at least ")[1].split()[0])
+    enough = inputs_of(classifier, 60, **USUAL | {"forwards": least})
+    check(enough)
+    with pytest.raises(UserError):
+        check(inputs_of(classifier, 60, **USUAL | {"forwards": least - 1}))
+    measure_score(Stages(Cells(tmp_path), {}, tmp_path), enough)

@@ -1,0 +1,221 @@
+"""What every strategy promises; a new one in `STRATEGIES` gets this for free."""
+
+import copy
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Zero
+from callbacks.digests import weights_digest
+from datamodules import Digits, ImageDataModule
+from datamodules.errors import UserError
+from lightning_modules import Classifier, FineTuning, Tuning, load_classifier
+from lightning_modules.recovery import Recovery
+from pipelines.recover.damages import (
+    DATA_DAMAGES,
+    Damaged,
+    TrainingDamage,
+    control,
+    damaged_by,
+    make_damage,
+)
+from pipelines.recover.original import Original
+from pipelines.recover.plan import Plan
+from pipelines.recover.repair import KNOWLEDGE, Effort, Repair
+from pipelines.recover.row import repaired
+from pipelines.recover.strategies import STRATEGIES, checked_strategies
+from pipelines.recover.table import recommended, summarised
+from pipelines.recover.training import grid
+from pipelines.training import shuffled, train_steps
+
+EACH = pytest.mark.parametrize("name", list(STRATEGIES))
+EFFORT = Effort(steps=6, images=64, points=3)
+CPU = {"accelerator": "cpu", "devices": 1}
+
+
+@pytest.fixture(scope="session")
+def original() -> Original:
+    data = Digits(batch_size=64, resize=28)
+    one = load_classifier("lenet", data_classes=data.classes, preprocessing=data.preprocessing)
+    data.adopt(one.preprocessing)
+    train_steps(FineTuning(one, Tuning()), data, 150, CPU)
+    return Original.of(one, data, "float32", 200, "LeNet/Digits")
+
+
+def damaged(original: Original, damage: Any, severity: float, seed: int = 0) -> Damaged:
+    def train(classifier: Classifier, data: ImageDataModule, steps: int, seed: int) -> None:
+        train_steps(Recovery(classifier, Tuning()), shuffled(data, seed), steps, CPU)
+
+    name = getattr(damage, "name", "data")
+    return damaged_by(original, damage, name, severity, seed, train)
+
+
+@EACH
+def test_a_repair_gives_a_row_and_leaves_the_rest_alone(name: str, original: Original) -> None:
+    hit = damaged(original, Zero(), 0.3)
+    digests = [weights_digest(one) for one in (original.classifier, hit.classifier)]
+    state = torch.get_rng_state()
+    classifier, row = repaired(hit, name, EFFORT, 0, CPU)
+    assert digests == [weights_digest(one) for one in (original.classifier, hit.classifier)]
+    assert torch.equal(torch.get_rng_state(), state) or STRATEGIES[name].trains
+    assert row["status"] == "ok" or row["status"].startswith("not applicable")
+    if name == "nothing":
+        assert weights_digest(classifier) == digests[1]
+    if STRATEGIES[name].trains and row["status"] == "ok":
+        assert row["steps"] == EFFORT.steps
+        assert [one["step"] for one in json.loads(row["curve"])][-1] == EFFORT.steps
+        assert row["flops"] > 0
+    knows = STRATEGIES[name].knows
+    assert knows <= set(KNOWLEDGE)
+    assert (row["labels"] > 0) == (row["status"] == "ok" and "labels" in knows)
+    assert row["storage_bits"] == 0 or knows & {"original", "signatures", "ranges"}
+
+
+@EACH
+def test_what_is_not_declared_is_refused(
+    name: str, original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taking away any declared knowledge is noticed, or it would be declared for nothing."""
+    way, hit = STRATEGIES[name], damaged(original, Zero(), 0.3, 0)
+    for less in way.knows:
+        monkeypatch.setitem(STRATEGIES, "less", replace(way, knows=way.knows - {less}))
+        with pytest.raises(AssertionError, match="has not declared"):
+            repaired(hit, "less", Effort(steps=1, images=8), 0, CPU)
+
+
+def test_restoring_is_exact(original: Original) -> None:
+    hit = damaged(original, Zero(), 0.5, 0)
+    classifier, row = repaired(hit, "restore_all", EFFORT)
+    assert weights_digest(classifier) == weights_digest(original.classifier)
+    assert row["acc_repaired"] == row["acc_original"]
+
+
+def test_flips_are_mended_exactly(original: Original) -> None:
+    hit = damaged(original, BitFlip(), 5, 0)
+    classifier, _ = repaired(hit, "mend", EFFORT)
+    assert weights_digest(classifier) == weights_digest(original.classifier)
+
+
+def test_retraining_the_damaged_keeps_the_others(original: Original) -> None:
+    hit = damaged(original, Zero(), 0.3)
+    classifier, _ = repaired(hit, "retrain_damaged", EFFORT, 0, CPU)
+    before, after = hit.classifier.state_dict(), classifier.state_dict()
+    for name, value in after.items():
+        mask = hit.hit.get(name, torch.zeros(value.shape, dtype=torch.bool))
+        assert torch.equal(value[~mask], before[name][~mask])
+
+
+def test_the_same_seed_is_the_same_repair(original: Original) -> None:
+    hit = damaged(original, Zero(), 0.3)
+    one, two, other = (repaired(hit, "retrain_all", EFFORT, seed, CPU)[0] for seed in (0, 0, 1))
+    assert weights_digest(one) == weights_digest(two) != weights_digest(other)
+
+
+def test_a_divergence_is_a_row(original: Original) -> None:
+    hit = damaged(original, Zero(), 0.3)
+    with torch.no_grad():
+        hit.classifier.model.state_dict()["conv1.weight"].view(-1)[0] = torch.nan
+    row = repaired(hit, "retrain_all", EFFORT, 0, CPU)[1]
+    assert row["status"].startswith("diverged: The loss of the recovery became nan")
+
+
+def test_the_table(original: Original) -> None:
+    names = ["nothing", "retrain_all", "reestimate_batch_norm", "restore_all"]
+    controls = [control(original, kind, 0) for kind in ("none", "scratch")]
+    rows = [repaired(one, "retrain_all", EFFORT, 0, CPU)[1] for one in controls]
+    for severity in (0.0, 0.6):
+        for seed in range(2):
+            hit = damaged(original, Zero(), severity, seed)
+            rows += [repaired(hit, name, EFFORT, seed, CPU)[1] for name in names]
+    lines = summarised(pd.DataFrame(rows))
+    none = lines[(lines["damage"] == "zero") & (lines["severity"] == 0)]
+    assert none["in_noise"].all()
+    assert none["ratio"].isna().all(), "no ratio is printed where nothing was lost"
+    full = lines[(lines["severity"] == 0.6) & (lines["strategy"] == "restore_all")]
+    assert full["ratio"].tolist() == [1.0]
+    skipped = lines[lines["strategy"] == "reestimate_batch_norm"]
+    assert skipped["acc"].isna().all()
+    trained = lines[(lines["severity"] == 0.6) & (lines["strategy"] == "retrain_all")].iloc[0]
+    undamaged = lines[lines["damage"] == "none"].iloc[0]
+    assert trained["net"] == pytest.approx(trained["acc"] - undamaged["acc"])
+    best = {line["severity"]: line["why"] for line in recommended(lines)}
+    assert best[0.0] == "damage inside the noise"
+
+
+@pytest.mark.parametrize("name", [*DAMAGES, *STRUCTURE, *DATA_DAMAGES])
+def test_every_damage_can_be_repaired_by_the_original(name: str, original: Original) -> None:
+    if name == "remove_layers":
+        pytest.skip("LeNet has no block that keeps its shape")
+    damage = make_damage(name)
+    if isinstance(damage, TrainingDamage):
+        damage = replace(damage, steps=2)
+    hit = damaged(original, damage, damage.severities[0])
+    classifier, row = repaired(hit, "restore_all", EFFORT, 0, CPU)
+    assert row["acc_repaired"] == row["acc_original"]
+    assert weights_digest(classifier) == weights_digest(original.classifier)
+    assert math.isnan(row["asr_repaired"]) == (name != "bad_nets")
+    row = repaired(hit, "retrain_last", EFFORT, 0, CPU)[1]
+    assert row["status"] == "ok"
+
+
+def test_pruned_connections_stay_away_when_retrained(original: Original) -> None:
+    hit = damaged(original, make_damage("prune"), 0.5, 0)
+    classifier, _ = repaired(hit, "retrain_all", EFFORT, 0, CPU)
+    for name, kept in hit.held.items():
+        assert (classifier.get_parameter(name)[~kept] == 0).all()
+
+
+def test_what_is_stored_is_counted_once(original: Original) -> None:
+    hit = damaged(original, BitFlip(), 5)
+    row = repaired(hit, "zero_suspects_batch_norm", EFFORT)[1]  # asks for the signatures twice
+    assert row["storage_bits"] == original.signatures.bits
+
+
+def test_fresh_layers_differ_and_come_again(original: Original) -> None:
+    repair = Repair(damaged(original, Zero(), 0.3), frozenset(), EFFORT, seed=3)
+    one, other = (repair.fresh_layers(["model.fc2", "model.fc3"]) for _ in range(2))
+    assert weights_digest(one["model.fc2"]) == weights_digest(other["model.fc2"])
+    before = original.classifier.get_submodule("model.fc3")
+    assert weights_digest(one["model.fc3"]) != weights_digest(before)
+
+
+def test_the_users_model_is_left_as_it_is(original: Original) -> None:
+    given = copy.deepcopy(original.classifier).train()
+    digest = weights_digest(given)
+    rounded = Original.of(given, original.data, "int4", 50)
+    assert weights_digest(given) == digest != weights_digest(rounded.classifier)
+    assert given.training
+
+
+MISTAKES = [
+    (lambda: Plan({"zero": ()}, [], [EFFORT], 0, 1), "Expected `draws` to be at least 1"),
+    (lambda: make_damage("bad_nets", layers=["fc1"]), "damages training data: leave them out"),
+    (lambda: make_damage("zer"), "There is no damage 'zer'. Did you mean 'zero'?"),
+    (lambda: checked_strategies(["retrain"]), "There is no strategy 'retrain'."),
+    (lambda: Effort(steps=0), "Expected `effort.steps` to be at least 1, but got 0."),
+]
+
+
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES)
+def test_mistakes(mistake: object, message: str) -> None:
+    with pytest.raises(UserError) as told:
+        mistake()  # type: ignore[operator]
+    assert message in str(told.value)
+
+
+@pytest.mark.parametrize(("steps", "points"), [(1, 1), (6, 3), (100, 8), (5, 100)])
+def test_measurements_grow_geometrically_and_end_at_the_end(steps: int, points: int) -> None:
+    found = grid(steps, points)
+    assert found[-1] == steps
+    assert found == sorted(set(found))
+    assert len(found) <= points + 1
+
+
+def test_a_classifier_of_another_kind(original: Original) -> None:
+    assert isinstance(original.classifier, Classifier)
+    assert math.isfinite(original.cost.training_memory)
