@@ -61,7 +61,21 @@ def accuracy(rows: pd.DataFrame) -> Interval:
     Args:
         rows: of one setting; what counts as right says `robustly_correct`.
     """
-    return _number(rows.assign(correct=robustly_correct(rows)), "correct")
+    return column_mean(rows.assign(correct=robustly_correct(rows)), "correct")
+
+
+def column_mean(rows: pd.DataFrame, column: str) -> Interval:
+    """Mean of a column of one setting with the interval that its rows allow.
+
+    Args:
+        rows: of one setting; the same images under every draw where there are several.
+        column: any; bounds are known of `loss`, `worst_loss`, `brier` and `confidence`.
+    """
+    if _draws(rows) > 1:
+        return crossed_mean(rows.pivot_table(column, "draw", "index").to_numpy())
+    if rows[column].isin([0, 1]).all():
+        return rate(int(rows[column].sum()), len(rows))
+    return mean(rows[column], bounds=_BOUNDS.get(column, UNBOUNDED))
 
 
 def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -113,29 +127,20 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | str]:
-    loss = _number(rows, "loss")
+    loss = column_mean(rows, "loss")
     numbers: dict[str, Interval] = {
         "acc": accuracy(rows),
         "loss": loss,
-        "worst_loss": _number(rows, "worst_loss") if "worst_loss" in rows else loss,
+        "worst_loss": column_mean(rows, "worst_loss") if "worst_loss" in rows else loss,
         "ece": _of_every_draw(rows, _ece),
-        "brier": _number(rows, "brier"),
+        "brier": column_mean(rows, "brier"),
         "error_auroc": _of_every_draw(rows, _error_auroc),
     }
-    numbers |= {name: _number(rows, name) for name in also if name in rows}
+    numbers |= {name: column_mean(rows, name) for name in also if name in rows}
     line: dict[str, float | str] = {"n": len(rows)}
     for name, number in numbers.items():
         line |= number.columns(name)
     return {**line, "marks": marks(numbers)}
-
-
-def _number(rows: pd.DataFrame, column: str) -> Interval:
-    """Mean of a column with the interval that its rows allow."""
-    if _draws(rows) > 1:  # the same images under every draw
-        return crossed_mean(rows.pivot_table(column, "draw", "index").to_numpy())
-    if rows[column].isin([0, 1]).all():
-        return rate(int(rows[column].sum()), len(rows))
-    return mean(rows[column], bounds=_BOUNDS.get(column, UNBOUNDED))
 
 
 def _draws(rows: pd.DataFrame) -> int:
@@ -171,6 +176,7 @@ def _over_draws(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 __all__ = [
     "accuracy",
     "by_setting",
+    "column_mean",
     "compare",
     "per_class",
     "robustly_correct",

@@ -12,7 +12,8 @@ class WorstCase(NamedTuple):
 
     Args:
         rows: one an image and radius, over the same images at every radius.
-        left_out: images that some attack, radius or the clean table lacks; they are in no row.
+        left_out: images that some attack met, but not every attack at every radius, or not the
+            clean table; they are in no row.
     """
 
     rows: pd.DataFrame
@@ -71,23 +72,23 @@ def worst_up_to(attacks: Sequence[pd.DataFrame], clean: pd.DataFrame | None = No
         Rows with `setting` "worst", and `severity` and `value` of each radius that any attack has.
         `worst_loss` stays NaN up to the first radius at which an attack looked for the loss.
     """
-    settings = [part for rows in attacks for _, part in rows.groupby("value", sort=False)]
-    tables = settings if clean is None else [clean, *settings]
-    images = [set(table["index"]) for table in tables]
-    common = set.intersection(*images)
-    of_radius: dict[float, list[pd.DataFrame]] = {}
+    # By step: radii that differ by rounding alone are one.
+    settings = [part for rows in attacks for _, part in rows.groupby("severity", sort=False)]
+    met = [set(table["index"]) for table in settings]
+    common = set.intersection(*met, *([] if clean is None else [set(clean["index"])]))
+    of_step: dict[int, list[pd.DataFrame]] = {}
     for table in settings:
         kept = table.loc[table["index"].isin(common)]
-        of_radius.setdefault(float(table["value"].iloc[0]), []).append(kept)
+        of_step.setdefault(int(table["severity"].iloc[0]), []).append(kept)
     so_far = [] if clean is None else [_undisturbed(clean.loc[clean["index"].isin(common)])]
     lines = []
-    for value, parts in sorted(of_radius.items()):
+    for step, parts in sorted(of_step.items()):
+        value = max(float(part["value"].max()) for part in parts)
         worst = worst_case([*so_far, *parts])
         so_far = [worst]
-        severity = parts[0]["severity"].iloc[0]
-        lines.append(_with_clean_loss(worst, clean).assign(severity=severity, value=value))
+        lines.append(_with_clean_loss(worst, clean).assign(severity=step, value=value))
     rows = pd.concat(lines, ignore_index=True).assign(setting="worst")
-    return WorstCase(rows, len(set.union(*images) - common))
+    return WorstCase(rows, len(set.union(*met) - common))
 
 
 def _undisturbed(clean: pd.DataFrame) -> pd.DataFrame:

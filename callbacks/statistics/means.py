@@ -181,7 +181,7 @@ def _skewness(values: np.ndarray) -> float:
 def _within(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """Values that a rounding error may have taken out of their bounds, back in them."""
     low, high = bounds
-    slack = 1e-5 * max((abs(end) for end in bounds if np.isfinite(end)), default=0.0)
+    slack = 1e-5 * max([1.0, *(abs(end) for end in bounds if np.isfinite(end))])
     if values.min() < low - slack or values.max() > high + slack:
         raise UserError(
             f"Expected values within the bounds {low:g} and {high:g}, but got some between "
