@@ -28,11 +28,11 @@ def robustly_correct(rows: pd.DataFrame) -> pd.Series:
     either case an image that the clean model gets wrong is wrong, as the ball holds it.
 
     Args:
-        rows: with `correct`, and `clean_correct` where something was attacked.
+        rows: with `correct`, and `clean_correct` where something was attacked; NaN where not.
     """
     if "clean_correct" not in rows:
         return rows["correct"]
-    return rows["correct"].where(rows["clean_correct"] > 0, 0)
+    return rows["correct"].mask(rows["clean_correct"] == 0, 0)
 
 
 def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     common = set.intersection(*(set(table["index"]) for table in tables))
     joined = pd.concat([table.loc[table["index"].isin(common)] for table in tables])
-    joined = joined.assign(correct=robustly_correct(joined.fillna({"clean_correct": 1})))
+    joined = joined.assign(correct=robustly_correct(joined))
     ordered = joined.sort_values(["correct", "margin"], kind="stable")
     worst = ordered.drop_duplicates("index").set_index("index")
     if "worst_loss" in joined:

@@ -29,8 +29,8 @@ def mean(
 
     Else it is Student's, with the skewness removed by Hall's transformation (1992): .93 to .97 for
     exponential, gamma and mixed losses from n = 50. No method can know of values rarer than about
-    3 in n: where they make up the mean, coverage is lower (.91 for cross-entropies with 10 % of
-    errors at n = 20, .85 with 2 % up to n = 50, .90 for lognormal values of sigma 1.5). There the
+    3 in n: where they make up the mean, coverage is lower (.89 for cross-entropies with 10 % of
+    errors at n = 20, .82 with 2 % up to n = 100, .90 for lognormal values of sigma 1.5). There the
     interval carries a mark in most samples, and so do few values with long tails in general.
 
     Args:
@@ -91,7 +91,7 @@ def crossed_mean(values: ArrayLike, level: float = 0.95) -> Interval:
     Both are samples of what might have been. The draws' mean square, which holds the noise of
     single answers too, goes with Student's t of the draws, what images vary beyond that noise with
     that of the images; both halves are added in squares. Answers of 0 and 1 take Wilson's form at
-    their effective number. Measured coverage .93 to .98, of two draws up to 1; down to .90 where a
+    their effective number. Measured coverage .92 to .98, of two draws up to 1; down to .90 where a
     handful of draws differ more than images do, as they do not come from a normal distribution.
 
     Args:

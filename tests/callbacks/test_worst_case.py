@@ -54,6 +54,7 @@ def test_the_worst_of_a_radius_includes_the_clean_image_and_every_smaller_radius
     assert table.loc[0.2].tolist() == [0, 0, 1, 1, 0]
     assert table.loc[0.3].tolist() == [0, 0, 1, 1, 0], "an attack that finds nothing undoes nothing"
     assert found.left_out == 0
+    assert accuracy(found.rows[found.rows["value"] == 0.2]).value == 0.4
     assert by_setting(found.rows)["acc"].tolist() == [0.6, 0.4, 0.4]
     assert found.rows["severity"].unique().tolist() == [100, 200, 300]
     assert (found.rows["setting"] == "worst").all()
@@ -111,3 +112,4 @@ def test_a_table_without_attack_counts_as_it_is() -> None:
     mixed = worst_case([CLEAN, rows(0.1, [1, 1, 1, 0, 1], clean=[1, 1, 1, 1, 0])])
     assert mixed["correct"].tolist() == [1, 1, 1, 0, 0]
     assert mixed["margin"].tolist() == [1, 1, 1, -1, -1]
+    assert accuracy(mixed).value == 0.6, "also when it is asked again"
