@@ -15,7 +15,7 @@ from callbacks.statistics.interval import (
     without_ends,
 )
 from callbacks.statistics.means import UNBOUNDED, crossed_mean, mean, student
-from callbacks.statistics.paired import holm, mcnemar, paired_difference
+from callbacks.statistics.paired import crossed_difference, holm, mcnemar, paired_difference
 from callbacks.statistics.ranking import auroc, auroc_interval, fpr95
 from callbacks.statistics.rates import rate, score_ends, share_ends
 from callbacks.statistics.ratios import ratio, worth_telling
@@ -31,6 +31,7 @@ __all__ = [
     "aurc_interval",
     "auroc",
     "auroc_interval",
+    "crossed_difference",
     "crossed_mean",
     "ece",
     "ece_interval",

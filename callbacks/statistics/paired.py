@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from callbacks.statistics.interval import NOTHING, Interval
-from callbacks.statistics.means import mean
+from callbacks.statistics.means import crossed_mean, mean
 
 
 def mcnemar(one: ArrayLike, other: ArrayLike) -> float:
@@ -57,6 +57,27 @@ def paired_difference(
         return _of_answers(difference, level)
     reach = bounds[1] - bounds[0]
     return mean(difference, level, seed, resamples, bounds=(-reach, reach))
+
+
+def crossed_difference(one: ArrayLike, other: ArrayLike, level: float = 0.95) -> Interval:
+    """The same over draws and images that meet each other, e.g. training seeds and test images.
+
+    That of `crossed_mean`, with one more image of either discordant kind under every draw; of one
+    draw of answers it is `paired_difference`. Measured coverage .93 to 1, as there.
+
+    Args:
+        one: `(draws, images)` of the first model, in [0, 1].
+        other: `(draws, images)` of the second.
+        level: of confidence.
+    """
+    first, second = (np.atleast_2d(np.asarray(side, float)) for side in (one, other))
+    if len(first) < 2 or not first.size:
+        return paired_difference(first.reshape(-1), second.reshape(-1), level)
+    difference = second - first
+    _, low, high = crossed_mean(
+        np.pad(difference, ((0, 0), (1, 1)), constant_values=(-1, 1)), level
+    )
+    return Interval(float(difference.mean()), max(-1.0, low), min(1.0, high))
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

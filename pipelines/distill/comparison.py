@@ -15,7 +15,7 @@ from callbacks.reductions import worst_case
 from callbacks.statistics import (
     NOTHING,
     Interval,
-    crossed_mean,
+    crossed_difference,
     ece_interval,
     mcnemar,
     paired_difference,
@@ -167,7 +167,7 @@ def difference(
         return None
     first, second = (np.stack([pair.iloc[:, i].to_numpy(float) for pair in pairs]) for i in (0, 1))
     if len(pairs) > 1:  # McNemar's test knows images, not seeds
-        return crossed_mean(second - first), float("nan")
+        return crossed_difference(first, second), float("nan")
     return paired_difference(first[0], second[0]), mcnemar(second[0], first[0])
 
 

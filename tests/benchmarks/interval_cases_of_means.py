@@ -111,7 +111,20 @@ def _paired() -> Iterable[Case]:
         setting = f"right alone {one} and {other}"
         yield Case("paired_difference", setting, other - one, sample)
     yield Case("paired_difference", "means of 3 draws, both .85", 0.0, _difference_of_draws, 2)
+    for seeds, mean, of_seeds in ((3, 2.0, 0.3), (5, 2.0, 0.0), (5, 5.0, 0.3)):
+        sample = partial(_difference_of_seeds, seeds=seeds, mean=mean, of_seeds=of_seeds)
+        setting = f"{seeds} seeds, base {mean:g}, seeds' sd {of_seeds}"
+        yield Case("crossed_difference", setting, 0.0, sample)
     yield Case("paired_difference", "losses, exponential, 10 % less", -0.1, _difference_of_losses)
+
+
+def _difference_of_seeds(
+    g: np.random.Generator, n: int, seeds: int, mean: float, of_seeds: float
+) -> Interval:
+    """Two models alike but for chance, each trained `seeds` times, on images of their own rate."""
+    images = 2 * g.normal(size=(1, n))
+    chances = [logistic(mean + images + of_seeds * g.normal(size=(seeds, 1))) for _ in range(2)]
+    return s.crossed_difference(*(g.random((seeds, n)) < chance for chance in chances))
 
 
 def _difference(g: np.random.Generator, n: int, both: float, one: float, other: float) -> Interval:

@@ -166,6 +166,19 @@ def test_no_different_answer_is_no_proof(n: int) -> None:
     assert found.high == -found.low == pytest.approx(1.959964 * 2**0.5 / (n + 2))
 
 
+def test_differences_over_seeds_are_those_of_one_seed_where_seeds_agree() -> None:
+    """Of seeds that agree only images vary: Bonett & Price's, but for Student's quantile."""
+    one, other = answers(300, 20, 40, 40).astype(float)
+    alone = s.paired_difference(one, other)
+    assert s.crossed_difference([one], [other]) == alone
+    found = s.crossed_difference([one] * 4, [other] * 4)
+    assert found == pytest.approx(alone, abs=2e-4)
+    same = s.crossed_difference([one] * 4, [one] * 4)
+    assert same.high == -same.low == pytest.approx(1.96 * 2**0.5 / 402, rel=0.01)
+    worse = s.crossed_difference([one, one, one], [other, other, one])
+    assert worse.high - worse.low > alone.high - alone.low, "seeds that differ widen it"
+
+
 def test_paired_difference_of_averaged_draws_and_of_losses() -> None:
     """Both are that of the mean of differences, for which scipy has Student's interval."""
     n = 4000
