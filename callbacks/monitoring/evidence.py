@@ -155,5 +155,7 @@ def normal_interval(value: float, drawn: np.ndarray, level: float) -> Interval:
     """
     if not np.isfinite(value):
         return NOTHING
+    if np.isfinite(drawn).sum() < 2:
+        return without_ends(float(np.clip(value, 0, 1)))
     half = stats.norm.ppf((1 + level) / 2) * np.nanstd(drawn, ddof=1)
     return Interval(*(float(np.clip(x, 0, 1)) + 0.0 for x in (value, value - half, value + half)))

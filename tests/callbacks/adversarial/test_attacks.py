@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from callbacks.adversarial import ATTACKS, FGSM, L2, PGD, Attack, Linf
+from callbacks.adversarial import FGSM, L2, PGD, PROBES, Attack, Linf
 from callbacks.adversarial.losses import TARGETED_LOSSES
 from callbacks.adversarial.threat_models import ThreatModel
 from callbacks.queries import Queries
@@ -156,4 +156,6 @@ def test_bad_arguments(arguments: dict, message: str) -> None:
 
 
 def test_every_attack_is_in_the_table() -> None:
-    assert {type(attack) for attack, _ in CASES} == set(ATTACKS.values())
+    assert {type(attack) for attack, _ in CASES} == {
+        entry.options["attack"] for entry in PROBES.values()
+    }
