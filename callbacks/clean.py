@@ -8,10 +8,10 @@ from callbacks.family import Entry, Family, Number, Summary
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
-from callbacks.reductions import accuracy
+from callbacks.reductions import accuracy, column_mean
 from callbacks.results import ProbeResult
-from callbacks.statistics import auroc_interval, ece_interval, mean
-from callbacks.words import percent, with_interval
+from callbacks.statistics import auroc_interval, ece_interval
+from callbacks.words import percent, with_interval, with_mark
 
 
 class Clean(Probe):
@@ -58,15 +58,17 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         return Summary()
     rows, images = clean.rows, f"on {len(clean.rows):,} images"
     confidence, correct = rows["confidence"], rows["correct"]
-    share, loss = accuracy(rows), mean(rows["loss"])
+    share, loss = accuracy(rows), column_mean(rows, "loss")
     ece = ece_interval(confidence, correct)
     auroc = auroc_interval(-confidence, correct == 0)
+    nats = with_mark(f"nats, {images}", loss)
+    bins = with_mark("15 bins; 0 is perfect", ece)
     tells = "confidence tells errors; 0.5 is chance, 1 perfect"
     return Summary(
         {
             "clean_acc": Number("Clean accuracy", share, "%", images, images),
-            "clean_loss": Number("Clean loss", loss, "", f"nats, {images}", images, False),
-            "clean_ece": Number("Calibration error", ece, "", "15 bins; 0 is perfect", images),
+            "clean_loss": Number("Clean loss", loss, "", nats, images, False),
+            "clean_ece": Number("Calibration error", ece, "", bins, images),
             "error_auroc": Number("Error AUROC", auroc, "", tells, images),
         },
         [

@@ -1,5 +1,6 @@
 """How far a student is its teacher: over rows of both, joined on the sample index."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,16 @@ import pandas as pd
 import torch.nn.functional as F
 from torch import Tensor
 
-from callbacks.statistics import NOTHING, Interval, crossed_mean, mean, rate
+from callbacks.statistics import (
+    NOTHING,
+    Interval,
+    crossed_mean,
+    mean,
+    rate,
+    ratio,
+    worth_telling,
+)
+from callbacks.worst_case import robustly_correct
 
 
 def agreement(student: pd.DataFrame, teacher: pd.DataFrame) -> Interval:
@@ -33,42 +43,23 @@ def confidence_change(student: pd.DataFrame, teacher: pd.DataFrame) -> Interval:
     """Mean of student's minus teacher's confidence where both are right, in [-1, 1]."""
     both = _joined(student, teacher)
     right = both.loc[(both["correct"] == 1) & (both["correct_teacher"] == 1)]
-    return mean(right["confidence"] - right["confidence_teacher"])
+    return mean(right["confidence"] - right["confidence_teacher"], bounds=(-1.0, 1.0))
 
 
-def kept_accuracy(
-    student: pd.DataFrame,
-    teacher: pd.DataFrame,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = 2000,
-) -> Interval:
-    """The student's accuracy in units of its teacher's, with a paired bootstrap interval.
+def kept_accuracy(student: pd.DataFrame, teacher: pd.DataFrame, level: float = 0.95) -> Interval:
+    """The student's accuracy in units of its teacher's, where that says anything.
 
     Args:
         student: rows of one setting, `index` and `correct`.
         teacher: rows of the same setting; samples that not both have are left out.
         level: of the interval.
-        seed: of the resampling.
-        resamples: how many.
 
     Returns:
-        A ratio >= 0, possibly above 1; NaN where the teacher has nothing right.
+        A ratio >= 0, possibly above 1, with its interval over images (see `ratio`); `NOTHING` where
+        the teacher has next to nothing right, or the interval is too wide to be told.
     """
     both = _joined(student, teacher)
-    own, its = both["correct"].to_numpy(), both["correct_teacher"].to_numpy()
-    if not its.sum():
-        return NOTHING
-    if not own.sum():  # no resample could show another number than 0
-        return Interval(0.0, 0.0, rate(0, len(own), level).high / float(its.mean()))
-    # How often each of the four outcomes of an image is drawn is all that a resample can show.
-    counts = np.bincount(2 * own + its, minlength=4)
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(both), counts / len(both), resamples)
-    right, teachers = drawn[:, 2] + drawn[:, 3], drawn[:, 1] + drawn[:, 3]
-    ratios = right[teachers > 0] / teachers[teachers > 0]
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(own.sum() / its.sum()), float(low), float(high))
+    return ratio(both["correct"], both["correct_teacher"], level)
 
 
 def kept_accuracy_over(students: Sequence[pd.DataFrame], teacher: pd.DataFrame) -> Interval:
@@ -80,18 +71,24 @@ def kept_accuracy_over(students: Sequence[pd.DataFrame], teacher: pd.DataFrame) 
     Args:
         students: rows of one setting each, of the same samples.
         teacher: rows of the same setting.
+
+    Returns:
+        See `kept_accuracy`; both may say `NOTHING`.
     """
     if len(students) == 1:
         return kept_accuracy(students[0], teacher)
     tables = [_joined(one, teacher).sort_values("index") for one in students]
     own = np.stack([one["correct"].to_numpy(float) for one in tables])
     its = tables[0]["correct_teacher"].to_numpy(float)
-    if not its.sum():
+    over_images = ratio(own.mean(0), its)
+    if math.isnan(over_images.value):
         return NOTHING
-    ratio = own.mean() / its.mean()
-    error = crossed_mean(own - ratio * its - 1.0)  # below 0, so that no end is cut off
-    shifts = (ratio + (end + 1.0) / its.mean() for end in error)
-    return Interval(*(float(end) for end in shifts))
+    share = over_images.value
+    error = crossed_mean(own - share * its - 1.0)  # below 0, so that it is not taken for a share
+    low, high = (share + (end + 1.0) / float(its.mean()) for end in error[1:])
+    # Students that never differ have no spread of their own; images still leave a doubt.
+    ends = np.nanmin([low, over_images.low]), np.nanmax([high, over_images.high])
+    return worth_telling(Interval(share, max(0.0, float(ends[0])), float(ends[1])))
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
@@ -106,5 +103,6 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _joined(student: pd.DataFrame, teacher: pd.DataFrame) -> pd.DataFrame:
-    columns = [name for name in ("index", "prediction", "correct", "confidence") if name in teacher]
-    return student.merge(teacher[columns], on="index", suffixes=("", "_teacher"))
+    own, its = (rows.assign(correct=robustly_correct(rows)) for rows in (student, teacher))
+    columns = [name for name in ("index", "prediction", "correct", "confidence") if name in its]
+    return own.merge(its[columns], on="index", suffixes=("", "_teacher"))

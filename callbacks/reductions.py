@@ -1,20 +1,33 @@
 """Every number is a reduction of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from callbacks.statistics import (
+    UNBOUNDED,
     Interval,
     auroc_interval,
     crossed_mean,
     ece_interval,
     holm,
+    marks,
     mcnemar,
     mean,
+    over_draws,
     paired_difference,
     rate,
 )
+from callbacks.worst_case import robustly_correct, worst_case, worst_up_to
+
+_INFINITE = float("inf")
+_BOUNDS = {
+    "loss": (0.0, _INFINITE),
+    "worst_loss": (0.0, _INFINITE),
+    "brier": (0.0, 2.0),
+    "confidence": (0.0, 1.0),
+}
+_RESAMPLES = 500
 
 
 def by_setting(rows: pd.DataFrame, also: Sequence[str] = ()) -> pd.DataFrame:
@@ -26,9 +39,10 @@ def by_setting(rows: pd.DataFrame, also: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         Columns `setting severity value n`, and each with its interval (`acc acc_low acc_high`):
-        `acc`, `loss` (mean), `ece`, `brier`, `error_auroc` (how well low confidence tells errors)
-        and `worst_loss`: NaN where an attack only looked for a verdict, the loss itself where
-        nothing was attacked.
+        `acc` (see `robustly_correct`), `loss` (mean), `ece`, `brier`, `error_auroc` (how well low
+        confidence tells errors) and `worst_loss`: NaN where an attack only looked for a verdict,
+        the loss itself where nothing was attacked. `marks` names the numbers whose ends are
+        doubtful, with the reason.
     """
     keys = ["setting", "severity", "value"]
     lines = [
@@ -42,57 +56,26 @@ def by_setting(rows: pd.DataFrame, also: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def accuracy(rows: pd.DataFrame) -> Interval:
-    """Share of correct rows of one setting: over images, and over draws where there are several."""
-    return _number(rows, "correct")
+    """Share of right rows of one setting: over images, and over draws where there are several.
+
+    Args:
+        rows: of one setting; what counts as right says `robustly_correct`.
+    """
+    return column_mean(rows.assign(correct=robustly_correct(rows)), "correct")
 
 
-def _number(rows: pd.DataFrame, column: str) -> Interval:
-    """Mean of a column with the interval that its rows allow."""
-    if "draw" in rows and rows["draw"].nunique() > 1:  # the same images under every draw
+def column_mean(rows: pd.DataFrame, column: str) -> Interval:
+    """Mean of a column of one setting with the interval that its rows allow.
+
+    Args:
+        rows: of one setting; the same images under every draw where there are several.
+        column: any; bounds are known of `loss`, `worst_loss`, `brier` and `confidence`.
+    """
+    if _draws(rows) > 1:
         return crossed_mean(rows.pivot_table(column, "draw", "index").to_numpy())
     if rows[column].isin([0, 1]).all():
         return rate(int(rows[column].sum()), len(rows))
-    return mean(rows[column])
-
-
-def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float]:
-    correct, confidence = rows["correct"].to_numpy(), rows["confidence"].to_numpy()
-    loss = mean(rows["loss"])
-    numbers: dict[str, Interval] = {
-        "acc": accuracy(rows),
-        "loss": loss,
-        "worst_loss": mean(rows["worst_loss"]) if "worst_loss" in rows else loss,
-        "ece": ece_interval(confidence, correct),
-        "brier": mean(rows["brier"]),
-        "error_auroc": auroc_interval(-confidence, correct == 0),
-    }
-    numbers |= {name: _number(rows, name) for name in also if name in rows}
-    found: dict[str, float] = {"n": len(rows)}
-    for name, number in numbers.items():
-        found |= number.columns(name)
-    return found
-
-
-def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Joins rows of several attacks on the index: correct only where every one left it correct.
-
-    This is the point-wise worst case, not the smallest of the accuracies (RobustBench's rule).
-
-    Args:
-        tables: rows of one setting each; samples that not all of them have are left out.
-
-    Returns:
-        The rows of lowest margin, one an index, with `correct` and, where attacks have it, the
-        highest `worst_loss`.
-    """
-    common = set.intersection(*(set(table["index"]) for table in tables))
-    joined = pd.concat([table.loc[table["index"].isin(common)] for table in tables])
-    grouped = joined.groupby("index")
-    worst = joined.sort_values("margin", kind="stable").drop_duplicates("index").set_index("index")
-    worst["correct"] = grouped["correct"].min()
-    if "worst_loss" in joined:
-        worst["worst_loss"] = grouped["worst_loss"].max()
-    return worst.sort_index().reset_index()
+    return mean(rows[column], bounds=_BOUNDS.get(column, UNBOUNDED))
 
 
 def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -100,14 +83,13 @@ def per_class(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     lines = []
     for _, part in rows.groupby(["setting", "value", "label"]):
         first = part.iloc[0]
-        share = accuracy(part)
         lines.append(
             {
                 "class": classes[int(first["label"])],
                 "setting": first["setting"],
                 "value": first["value"],
                 "n": len(part),
-                **dict(zip(("acc", "acc_low", "acc_high"), share, strict=True)),
+                **accuracy(part).columns("acc"),
             }
         )
     return pd.DataFrame(lines)
@@ -121,9 +103,9 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         other: rows of the second; settings are matched by name and value.
 
     Returns:
-        Columns `setting value n`, `difference low high` of the accuracies (other - one, paired
-        bootstrap over images, whose random draws are averaged), McNemar's `p` (of the majority),
-        and `p_holm` corrected for all lines.
+        Columns `setting value n`, `difference low high` of the accuracies (other - one, paired over
+        images, whose random draws are averaged), McNemar's `p` (of the majority), and `p_holm`
+        corrected for all lines.
     """
     keys = ["setting", "value", "index"]
     one, other = _over_draws(one, keys), _over_draws(other, keys)
@@ -144,8 +126,60 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"]))
 
 
+def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | str]:
+    loss = column_mean(rows, "loss")
+    numbers: dict[str, Interval] = {
+        "acc": accuracy(rows),
+        "loss": loss,
+        "worst_loss": column_mean(rows, "worst_loss") if "worst_loss" in rows else loss,
+        "ece": _of_every_draw(rows, _ece),
+        "brier": column_mean(rows, "brier"),
+        "error_auroc": _of_every_draw(rows, _error_auroc),
+    }
+    numbers |= {name: column_mean(rows, name) for name in also if name in rows}
+    line: dict[str, float | str] = {"n": len(rows)}
+    for name, number in numbers.items():
+        line |= number.columns(name)
+    return {**line, "marks": marks(numbers)}
+
+
+def _draws(rows: pd.DataFrame) -> int:
+    return int(rows["draw"].nunique()) if "draw" in rows else 1
+
+
+def _of_every_draw(rows: pd.DataFrame, number: Callable[[pd.DataFrame, int], Interval]) -> Interval:
+    """A number that is no mean, over the random draws that met the same images."""
+    draws = _draws(rows)
+    if draws < 2:
+        return number(rows, _RESAMPLES)
+    few = max(100, _RESAMPLES // draws)
+    return over_draws([number(part, few) for _, part in rows.groupby("draw", sort=False)])
+
+
+def _ece(rows: pd.DataFrame, resamples: int) -> Interval:
+    """Of the answers as they are: a lucky one under attack is a right one to its confidence."""
+    return ece_interval(rows["confidence"], rows["correct"], resamples=resamples)
+
+
+def _error_auroc(rows: pd.DataFrame, resamples: int) -> Interval:
+    return auroc_interval(-rows["confidence"], rows["correct"] == 0)
+
+
 def _over_draws(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """One row an image: how often it is right over the random draws, which no two models share."""
+    rows = rows.assign(correct=robustly_correct(rows))
     if "draw" not in rows:
         return rows
     return pd.DataFrame(rows.groupby(keys, sort=False)["correct"].mean()).reset_index()
+
+
+__all__ = [
+    "accuracy",
+    "by_setting",
+    "column_mean",
+    "compare",
+    "per_class",
+    "robustly_correct",
+    "worst_case",
+    "worst_up_to",
+]

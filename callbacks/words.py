@@ -46,12 +46,25 @@ def rate_with_ends(rate: Interval) -> str:
     """`99.1 [98.8, 99.2]`, in per cent."""
     if not math.isfinite(rate.value):
         return DASH
+    if not (math.isfinite(rate.low) and math.isfinite(rate.high)):
+        return percent(rate.value)
     return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def with_interval(share: Interval) -> str:
     """`95 % interval 98.8–99.2`, in per cent, for sentences."""
-    return f"95 % interval {percent(share.low)}{DASH}{percent(share.high)}"
+    return said_interval(share, 100, 1)
+
+
+def said_interval(found: Interval, scale: float = 1, digits: int = 3) -> str:
+    """`95 % interval 0.12–0.18`, for sentences, or that the rows do not tell one."""
+    both = ends(found.low, found.high, scale, digits)
+    return f"95 % interval {both}" if both else "too little to tell an interval"
+
+
+def with_mark(note: str, found: Interval) -> str:
+    """A note, and what makes the interval doubtful where something does."""
+    return f"{note}; {found.mark}" if found.mark else note
 
 
 def radius(value: float, unit: str) -> str:

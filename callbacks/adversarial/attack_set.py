@@ -6,8 +6,9 @@ from functools import cached_property
 
 import pandas as pd
 
-from callbacks.reductions import by_setting, worst_case
+from callbacks.reductions import by_setting, worst_up_to
 from callbacks.results import ProbeResult, headline_step, unit_sign, unit_slug
+from callbacks.worst_case import WorstCase
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,8 @@ class AttackSet:
 
         A ball holds every smaller one and its centre, so what broke an image there breaks it here.
         """
-        tables = [
-            result.at(step) for result in self.results for step in result.values if step <= severity
-        ]
-        if self.clean is not None and len(self.clean.rows):
-            rows = self.clean.rows
-            tables.append(rows.assign(worst_loss=rows["loss"]))
-        return worst_case(tables).assign(
-            setting=f"worst_{self.norm}", severity=severity, value=self.values[severity]
-        )
+        rows = self._worst.rows
+        return rows.loc[rows["severity"] == severity]
 
     @property
     def at_headline(self) -> pd.DataFrame:
@@ -72,7 +66,18 @@ class AttackSet:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One line a radius, of the point-wise worst rows."""
-        return by_setting(pd.concat([self.worst(severity) for severity in self.values]))
+        return by_setting(self._worst.rows)
+
+    @property
+    def left_out(self) -> int:
+        """Images that not every attack has at every radius; they are in no row."""
+        return self._worst.left_out
+
+    @cached_property
+    def _worst(self) -> WorstCase:
+        clean = self.clean.rows if self.clean is not None and len(self.clean.rows) else None
+        rows, left_out = worst_up_to([result.rows for result in self.results], clean)
+        return WorstCase(rows.assign(setting=f"worst_{self.norm}"), left_out)
 
 
 def attack_sets(

@@ -1,16 +1,17 @@
 """What attacks amount to: robust accuracy and worst-case loss, by threat model and over all."""
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
 from callbacks.family import Curve, Number, Summary
-from callbacks.reductions import accuracy, worst_case
+from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
-from callbacks.statistics import NOTHING, mean
-from callbacks.words import percent, radius, with_interval
+from callbacks.statistics import NOTHING, Interval, half_severity
+from callbacks.words import DASH, percent, radius, with_interval, with_mark
 
 _BALLS = {
     "linf": "every pixel may change by up to {} of its range",
@@ -49,10 +50,10 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     )
 
 
-def half_life(attacks: AttackSet, clean: ProbeResult | None) -> float | None:
+def half_life(attacks: AttackSet, clean: ProbeResult | None) -> Interval | None:
     """The radius at which the worst case falls to half of the clean accuracy.
 
-    By straight lines between measured points; None where it never falls so far.
+    See `half_severity`; None where it does so at no radius between two that were measured.
 
     Args:
         attacks: of one threat model.
@@ -60,26 +61,23 @@ def half_life(attacks: AttackSet, clean: ProbeResult | None) -> float | None:
     """
     if clean is None:
         return None
-    before = start = _clean_accuracy(clean, attacks.at_headline)
-    at = 0.0
-    for value, share in attacks.table[["value", "acc"]].itertuples(index=False):
-        if share <= start / 2 < before:
-            return at + (value - at) * (before - start / 2) / (before - share)
-        at, before = value, share
-    return None
+    lines = attacks.table[["acc", "acc_low", "acc_high"]].itertuples(index=False)
+    shares = [Interval(*line) for line in lines]
+    return half_severity(list(attacks.table["value"]), shares, _clean_accuracy(clean, attacks))
 
 
 def _numbers(attacks: AttackSet) -> dict[str, Number]:
     rows, unit = attacks.at_headline, attacks.results[0].unit
     names = " and ".join(result.title.split(" (")[0] for result in attacks.measured(attacks.step))
     at = f"{attacks.sign} {radius(attacks.radius, unit)}"
-    note = f"under {names} on {len(rows):,} images"
-    asked = _conditions(attacks, rows)
+    left = f", {attacks.left_out:,} left out that not every attack has" if attacks.left_out else ""
+    note = f"under {names} on {len(rows):,} images{left}"
+    asked, loss = _conditions(attacks, rows), column_mean(rows, "worst_loss")
     stem = f"adversarial_{attacks.norm}"
     return {
         f"{stem}_acc": Number(f"Robust accuracy at {at}", accuracy(rows), "%", note, asked),
         f"{stem}_loss": Number(
-            f"Worst loss at {at}", mean(rows["worst_loss"]), "", note, asked, False
+            f"Worst loss at {at}", loss, "", with_mark(note, loss), asked, False
         ),
         f"{stem}_epsilon": Number(
             "Radius", NOTHING._replace(value=attacks.radius), "", attacks.sign, asked, False
@@ -91,9 +89,10 @@ def _over_all(rows: pd.DataFrame, attacks: Sequence[AttackSet]) -> dict[str, Num
     at = " and ".join(f"{one.sign} {radius(one.radius, one.results[0].unit)}" for one in attacks)
     note = f"under every attack at {at} on {len(rows):,} images"
     asked = "; ".join(_conditions(one, rows) for one in attacks)
+    loss = column_mean(rows, "worst_loss")
     return {
         "adversarial_acc": Number("Robust accuracy", accuracy(rows), "%", note, asked),
-        "worst_case_loss": Number("Worst loss", mean(rows["worst_loss"]), "", note, asked, False),
+        "worst_case_loss": Number("Worst loss", loss, "", with_mark(note, loss), asked, False),
     }
 
 
@@ -115,8 +114,8 @@ def _start(clean: ProbeResult, rows: pd.DataFrame) -> dict[str, float]:
     return {name: float(clean.rows.loc[same, name].mean()) for name in ("correct", "loss")}
 
 
-def _clean_accuracy(clean: ProbeResult, rows: pd.DataFrame) -> float:
-    return _start(clean, rows)["correct"]
+def _clean_accuracy(clean: ProbeResult, attacks: AttackSet) -> float:
+    return _start(clean, attacks.at_headline)["correct"]
 
 
 def _sentences(attacks: AttackSet, clean: ProbeResult | None) -> list[str]:
@@ -129,7 +128,16 @@ def _sentences(attacks: AttackSet, clean: ProbeResult | None) -> list[str]:
         f"When {ball.format(at)}, {by} leaves {percent(share.value)} % right "
         f"({with_interval(share)})."
     ]
-    half = half_life(attacks, clean)
+    return [*sentences, *_half_gone(attacks, clean)]
+
+
+def _half_gone(attacks: AttackSet, clean: ProbeResult | None) -> Iterator[str]:
+    """Where half of the accuracy is gone, if two of the radii measured lie on either side."""
+    half, first = half_life(attacks, clean), attacks.table.iloc[0]
+    if clean is not None and first["acc"] <= _clean_accuracy(clean, attacks) / 2:
+        least = radius(float(first["value"]), attacks.results[0].unit)
+        yield f"Half of its accuracy is gone at {attacks.sign} {least} or less, the least measured."
     if half is not None:
-        sentences.append(f"Half of its accuracy is gone near {attacks.sign} radius {half:.2g}.")
-    return sentences
+        known = math.isfinite(half.low) and math.isfinite(half.high)
+        ends = f" (95 % interval {half.low:.2g}{DASH}{half.high:.2g})" if known else ""
+        yield f"Half of its accuracy is gone near {attacks.sign} radius {half.value:.2g}{ends}."

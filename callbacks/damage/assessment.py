@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from callbacks.statistics import NOTHING, Interval
+from callbacks.statistics import Interval, student
 from datamodules.errors import UserError
 
 
@@ -102,37 +102,20 @@ def net_recovery(repaired: float, control: float) -> float:
     return repaired - control
 
 
-def over_seeds(
-    numbers: Sequence[Sequence[float]], level: float = 0.95, seed: int = 0, resamples: int = 2000
-) -> Interval:
-    """Mean with the percentile interval of a two-stage bootstrap over damage and training seeds.
+def over_seeds(numbers: Sequence[Sequence[float]], level: float = 0.95) -> Interval:
+    """Mean over damage and training seeds, with Student's interval over damages.
 
-    Training seeds are nested in damage seeds: damages are resampled first, then trainings within
-    each of them (Davison & Hinkley 1997, 3.8), so that trainings of one damage do not count as
-    independent. With fewer than two damages there is no interval.
+    Training seeds are nested in damage seeds: the means of damages vary by both, so that theirs is
+    the spread that counts, and trainings of one damage do not count as independent (Davison &
+    Hinkley 1997, 3.8). With fewer than two damages there is no interval.
 
     Args:
         numbers: by damage seed, those of its training seeds; what is not finite is left out.
         level: of confidence.
-        seed: of the resampling.
-        resamples: how many.
     """
     groups = [np.asarray(group, float) for group in numbers]
     groups = [group[np.isfinite(group)] for group in groups]
-    groups = [group for group in groups if len(group)]
-    if not groups:
-        return NOTHING
-    value = float(np.mean([group.mean() for group in groups]))
-    if len(groups) < 2:
-        return Interval(value, math.nan, math.nan)
-    draw = np.random.default_rng(seed)
-    damages = draw.integers(0, len(groups), (resamples, len(groups)))
-    means = np.empty(damages.shape)
-    for one, group in enumerate(groups):
-        hit = damages == one
-        means[hit] = group[draw.integers(0, len(group), (int(hit.sum()), len(group)))].mean(1)
-    low, high = np.quantile(means.mean(1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+    return student([group.mean() for group in groups if len(group)], level)
 
 
 def _first(times: Sequence[float], accuracy: np.ndarray, level: float) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from callbacks.family import Number, Summary
 from callbacks.results import ProbeResult
 from callbacks.statistics import mean
-from callbacks.words import number
+from callbacks.words import number, said_interval
 
 
 def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summary:
@@ -30,7 +30,6 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     said = f"Of {count} explanations {best.title.lower()} names the pixels that matter best"
     sentence = (
         f"{said if count > 1 else f'{best.title} names the pixels that matter'}: symmetric "
-        f"relevance gain {number(gain.value)} (95 % interval {number(gain.low)} to "
-        f"{number(gain.high)}; a random map gets 0)."
+        f"relevance gain {number(gain.value)} ({said_interval(gain)}; a random map gets 0)."
     )
     return Summary({"explanation_srg": Number("Faithfulness", gain, "", note, asked)}, [sentence])

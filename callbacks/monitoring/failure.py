@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from callbacks.statistics import Interval, aurc, auroc_interval, ece_interval
+from callbacks.statistics import aurc, aurc_interval, auroc_interval, ece_interval, marks
 
 
 def excess_aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
@@ -30,27 +30,6 @@ def augrc(confidence: ArrayLike, correct: ArrayLike) -> float:
         return float("nan")
     errors = 1 - hits[(-confidences).argsort(kind="stable")]
     return float(errors.cumsum().mean() / len(errors))
-
-
-def aurc_interval(
-    confidence: ArrayLike,
-    correct: ArrayLike,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = 200,
-) -> Interval:
-    """AURC with its percentile bootstrap interval over images."""
-    confidences, hits = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
-    n = len(hits)
-    if n == 0:
-        return Interval(*[float("nan")] * 3)
-    generator = np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for i in range(resamples):
-        rows = generator.integers(0, n, n)
-        drawn[i] = aurc(confidences[rows], hits[rows])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(aurc(confidences, hits), float(low), float(high))
 
 
 def certainty(rows: pd.DataFrame) -> np.ndarray:
@@ -80,7 +59,7 @@ def failure_table(rows: pd.DataFrame, score: str = "confidence") -> pd.DataFrame
 
     Returns:
         `setting severity value n errors`, `error_auroc aurc ece` with their intervals,
-        `excess_aurc augrc`.
+        `excess_aurc augrc`, and `marks` of the numbers whose ends are doubtful.
     """
     keys = ["setting", "severity", "value"]
     lines = [
@@ -90,7 +69,7 @@ def failure_table(rows: pd.DataFrame, score: str = "confidence") -> pd.DataFrame
     return pd.DataFrame(lines)
 
 
-def _reduced(rows: pd.DataFrame, score: str) -> dict[str, float]:
+def _reduced(rows: pd.DataFrame, score: str) -> dict[str, float | str]:
     correct = rows["correct"].to_numpy()
     ranked = certainty(rows) if score == "confidence" else rows[score].to_numpy()
     intervals = {
@@ -98,9 +77,10 @@ def _reduced(rows: pd.DataFrame, score: str) -> dict[str, float]:
         "aurc": aurc_interval(ranked, correct),
         "ece": ece_interval(rows["confidence"].to_numpy(), correct),
     }
-    found: dict[str, float] = {"n": len(rows), "errors": int((correct == 0).sum())}
+    found: dict[str, float | str] = {"n": len(rows), "errors": int((correct == 0).sum())}
     for name, one in intervals.items():
         found |= one.columns(name)
     found["excess_aurc"] = excess_aurc(ranked, correct)
     found["augrc"] = augrc(ranked, correct)
+    found["marks"] = marks(intervals)
     return found

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
-from scipy import stats
 
-from callbacks.statistics import Interval
+from callbacks.monitoring.evidence import Evidence, FailureEvidence, Sample, normal_interval
+from callbacks.statistics import Interval, without_ends
 from datamodules.errors import UserError
 
 PARTS: dict[str, str] = {
@@ -25,44 +24,6 @@ PARTS: dict[str, str] = {
     "failure": "2·AUROC - 1 of low confidence telling errors; 0: chance, 1: every error",
 }
 """What each part is and what its scale means."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was measured for one part, beside its control and its ideal.
-
-    The part is (mean measured - mean control) / (mean ideal - mean control): a ratio of means, so
-    that no single image with a small denominator decides.
-
-    Args:
-        measured: `(N,)` of the model's explanations.
-        control: `(N,)` the same of the random control.
-        ideal: `(N,)` or one number, the best that is attainable.
-        index: `(N,)` images they are of; None if they are no images but, for instance, units.
-        population: how many there are in all; None: any number. Of all units of a layer nothing is
-            left to chance, hence the correction for a finite population.
-    """
-
-    measured: ArrayLike
-    control: ArrayLike
-    ideal: ArrayLike
-    index: ArrayLike | None = None
-    population: int | None = None
-
-
-@dataclass(frozen=True)
-class FailureEvidence:
-    """Rows of the clean images.
-
-    Args:
-        confidence: `(N,)`.
-        correct: `(N,)` whether the prediction is.
-        index: `(N,)` images.
-    """
-
-    confidence: ArrayLike
-    correct: ArrayLike
-    index: ArrayLike
 
 
 @dataclass(frozen=True)
@@ -127,7 +88,8 @@ def monitorability(
     Images are resampled once for all parts, as the parts were measured on the same ones; units are
     resampled on their own. What is not finite is left out; where nothing is left of a part, for
     instance because the model makes no error that could be detected, that part and the score are
-    not a number: a mean of the other parts would not be comparable.
+    not a number: a mean of the other parts would not be comparable. A part of fewer than
+    `LEAST_ROWS` images has no ends, and then neither has the score.
 
     Args:
         evidence: for every key of `PARTS`.
@@ -139,7 +101,7 @@ def monitorability(
         UserError: a part is missing.
     """
     _check(evidence)
-    made = {name: _Sample(evidence[name]) for name in PARTS}
+    made = {name: Sample(evidence[name]) for name in PARTS}
     images = np.unique(
         np.concatenate([one.index for one in made.values() if one.index is not None])
     )
@@ -149,107 +111,17 @@ def monitorability(
         weight = np.bincount(generator.integers(0, len(images), len(images)), minlength=len(images))
         for name, one in made.items():
             drawn[name][i] = one.resampled(images, weight, generator)
+    drawn = {name: one.spread_as_known(drawn[name], level) for name, one in made.items()}
     parts = tuple(
-        ScoredPart(
-            name, _interval(one.value(), drawn[name], level), *one.means(), n=len(one.measured)
-        )
+        ScoredPart(name, one.interval(drawn[name], level), *one.means(), n=len(one.measured))
         for name, one in made.items()
     )
-    total = np.mean([part.value.value for part in parts])
+    total = float(np.mean([part.value.value for part in parts]))
+    if any(np.isnan(part.value.low) for part in parts):
+        return MonitorabilityScore(without_ends(total), parts)
     # A resample in which one part is undefined says nothing about the score.
     means = np.mean([np.clip(values, 0, 1) for values in drawn.values()], axis=0)
-    return MonitorabilityScore(_interval(float(total), means, level), parts)
-
-
-class _Sample:
-    """The finite rows of one part."""
-
-    def __init__(self, evidence: Evidence | FailureEvidence) -> None:
-        self.failure = isinstance(evidence, FailureEvidence)
-        if isinstance(evidence, FailureEvidence):
-            columns = [evidence.confidence, evidence.correct, evidence.correct]
-        else:
-            columns = [evidence.measured, evidence.control, evidence.ideal]
-        rows = np.broadcast_arrays(*(np.asarray(column, dtype=float) for column in columns))
-        finite = np.isfinite(rows).all(0)
-        self.measured, self.control, self.ideal = (column[finite] for column in rows)
-        if self.failure:
-            self.place = np.unique(self.measured, return_inverse=True)[1]
-        n, population = len(self.measured), getattr(evidence, "population", None)
-        self.correction = (max(0.0, 1 - n / population)) ** 0.5 if population else 1.0
-        index = evidence.index
-        self.index = None if index is None else np.asarray(index)[finite]
-
-    def value(self, weight: np.ndarray | None = None) -> float:
-        """The part, unclipped; weights count how often each row was drawn."""
-        if self.failure:
-            return 2 * self._auroc(weight) - 1
-        if not len(self.measured):
-            return float("nan")
-        means = [np.average(part, weights=weight) for part in
-                 (self.measured, self.control, self.ideal)]  # fmt: skip
-        span = means[2] - means[1]
-        return float((means[0] - means[1]) / span) if span else 0.0
-
-    def resampled(
-        self, images: np.ndarray, weight: np.ndarray, generator: np.random.Generator
-    ) -> float:
-        """The part for images drawn `weight` times each, or for its own rows drawn anew."""
-        n = len(self.measured)
-        if not n:
-            return float("nan")
-        if self.failure and abs(self.value()) == 1:
-            return self._separation_drawn(generator)
-        if self.index is None and np.isin(self.measured, (0, 1)).all():
-            return self._rate_drawn(generator)
-        if self.index is None:
-            own = np.bincount(generator.integers(0, n, n), minlength=n)
-        else:
-            own = weight[np.searchsorted(images, self.index)]
-        if not own.any():
-            return float("nan")
-        whole = self.value()
-        return whole + self.correction * (self.value(own) - whole)
-
-    def _rate_drawn(self, generator: np.random.Generator) -> float:
-        """The part with its rate drawn from Jeffreys' posterior: 12 of 12 are not certain."""
-        n, hits, control = len(self.measured), self.measured.sum(), self.control.mean()
-        span = self.ideal.mean() - control
-        whole, drawn = hits / n, generator.beta(hits + 0.5, n - hits + 0.5)
-        rate = whole + self.correction * (drawn - whole)
-        return float((rate - control) / span) if span else 0.0
-
-    def _separation_drawn(self, generator: np.random.Generator) -> float:
-        """The same for errors and correct answers that do not overlap, the fewer as trials."""
-        few = min(self.control.sum(), (1 - self.control).sum())
-        return float(self.value() * (2 * generator.beta(few + 0.5, 0.5) - 1))
-
-    def _auroc(self, weight: np.ndarray | None) -> float:
-        """How often an error is less confident than a correct answer, rows counted by weight."""
-        times = np.ones(len(self.place)) if weight is None else weight
-        good = np.bincount(self.place, times * self.control)
-        bad = np.bincount(self.place, times * (1 - self.control))
-        pairs = good.sum() * bad.sum()
-        return float(bad @ (good.sum() - good.cumsum() + good / 2) / pairs) if pairs else np.nan
-
-    def means(self) -> tuple[float, float, float]:
-        """Measured, control and ideal, on the part's own scale."""
-        if self.failure:
-            return self._auroc(None), 0.5, 1.0
-        if not len(self.measured):
-            return float("nan"), float("nan"), float("nan")
-        return float(self.measured.mean()), float(self.control.mean()), float(self.ideal.mean())
-
-
-def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
-    """The estimate, clipped to [0, 1], with the normal interval of the bootstrap's spread.
-
-    The normal one, because percentiles of few draws would need thousands of resamples.
-    """
-    if not np.isfinite(value):
-        return Interval(*[float("nan")] * 3)
-    half = stats.norm.ppf((1 + level) / 2) * np.nanstd(drawn, ddof=1)
-    return Interval(*(float(np.clip(x, 0, 1)) + 0.0 for x in (value, value - half, value + half)))
+    return MonitorabilityScore(normal_interval(total, means, level), parts)
 
 
 def _check(evidence: Mapping[str, Evidence | FailureEvidence]) -> None:

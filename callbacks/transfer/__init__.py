@@ -13,6 +13,7 @@ from callbacks.transfer.performance import (
     class_performance,
     performance,
     performance_change,
+    without_images,
 )
 from callbacks.transfer.rank_agreement import rank_intervals, weighted_tau
 from callbacks.transfer.scores import FEATURE_SCORES, PROBABILITY_SCORES, predicted_transfer
@@ -46,4 +47,5 @@ __all__ = [
     "variability",
     "weight_distance",
     "weighted_tau",
+    "without_images",
 ]

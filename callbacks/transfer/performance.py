@@ -6,13 +6,21 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from callbacks.statistics import Interval
+from callbacks.statistics import (
+    Interval,
+    ece_interval,
+    mean,
+    paired_difference,
+    rate,
+    without_ends,
+)
+from callbacks.transfer.macro_average import MacroNumber, macro_average, macro_change
 from datamodules.errors import UserError
 
 NUMBERS = ("acc", "precision", "recall", "f1", "ece", "loss")
 """Shares in [0, 1], macro averages over the classes that occur; loss in nats."""
-_BINS = 15
-_BLOCK = 64
+_MACRO: tuple[MacroNumber, ...] = ("precision", "recall", "f1")
+_LOSSES = (0.0, float("inf"))
 
 
 def performance(
@@ -22,17 +30,28 @@ def performance(
     seed: int = 0,
     resamples: int = 500,
 ) -> dict[str, Interval]:
-    """Every one of `NUMBERS`, averaged over seeds, with its bootstrap interval over images.
+    """Every one of `NUMBERS`, averaged over seeds, with its interval over images.
+
+    Seeds share the images, so that more of them narrow an interval by what images do not decide.
+    Macro averages rest on `MacroAverage`; a class without test images is in none of them (see
+    `without_images`), and one that is never predicted has precision 0, of which nothing is known.
 
     Args:
         tables: rows of one seed each: `index label prediction loss confidence correct`.
         classes: how many there are.
         level: of confidence.
-        seed: of the resampling.
-        resamples: how many.
+        seed: of resampling, where a number needs it.
+        resamples: how many; 1 gives the values without ends, at a fraction of the time.
     """
-    value, drawn = _resampled(tables, classes, seed, resamples)
-    return _intervals(value, drawn, level)
+    ordered = [table.sort_values("index") for table in tables]
+    hits, losses = _by_image(ordered, "correct"), _by_image(ordered, "loss")
+    found = {"acc": _share(hits, level, seed, resamples)}
+    found |= {name: macro_average(ordered, name).interval(level) for name in _MACRO}
+    found["ece"] = _ece(ordered, level, seed, resamples)
+    found["loss"] = mean(losses, level, bounds=_LOSSES)
+    if resamples < 2:
+        return {name: without_ends(one.value) for name, one in found.items()}
+    return found
 
 
 def performance_change(
@@ -43,14 +62,14 @@ def performance_change(
     seed: int = 0,
     resamples: int = 500,
 ) -> dict[str, Interval]:
-    """After minus before with its paired interval: the same images are drawn for both.
+    """After minus before with its paired interval over images.
 
     Args:
         before: see `performance`.
         after: of the same images.
         classes: how many there are.
         level: of confidence.
-        seed: of the resampling.
+        seed: see `performance`.
         resamples: how many.
 
     Raises:
@@ -59,16 +78,25 @@ def performance_change(
     images = [set(table["index"]) for table in (*before, *after)]
     if any(one != images[0] for one in images):
         raise UserError("Expected rows of the same test images before and after, but they differ.")
-    (old, old_drawn), (new, new_drawn) = (
-        _resampled(tables, classes, seed, resamples) for tables in (before, after)
-    )
-    return _intervals(new - old, new_drawn - old_drawn, level)
+    old, new = ([table.sort_values("index") for table in tables] for tables in (before, after))
+    found = {
+        "acc": paired_difference(
+            _by_image(old, "correct"), _by_image(new, "correct"), level, seed, resamples
+        )
+    }
+    for name in _MACRO:
+        found[name] = macro_change(macro_average(old, name), macro_average(new, name), level)
+    found["ece"] = _apart(*(_ece(tables, level, seed, resamples) for tables in (old, new)))
+    losses = _by_image(old, "loss"), _by_image(new, "loss")
+    found["loss"] = paired_difference(*losses, level, bounds=_LOSSES)
+    return found
 
 
 def class_performance(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Precision, recall and F1 of every class; columns `class n precision recall f1`.
 
-    A class that is never predicted has precision 0, as is usual.
+    A class that is never predicted has precision 0, as is usual; one without test images has no
+    recall and no F1, and n = 0 says so.
     """
     numbers = precision_recall_fscore_support(
         rows["label"],
@@ -78,58 +106,53 @@ def class_performance(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFram
     )
     precision, recall, f1, n = numbers
     columns = {"class": list(classes), "n": n, "precision": precision, "recall": recall, "f1": f1}
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    table.loc[table["n"] == 0, ["recall", "f1"]] = np.nan
+    return table
 
 
-def _resampled(
-    tables: Sequence[pd.DataFrame], classes: int, seed: int, resamples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """`(6,)` numbers and `(resamples, 6)` of images drawn again, both averaged over the tables."""
-    ordered = [table.sort_values("index") for table in tables]
-    n, generator = len(ordered[0]), np.random.default_rng(seed)
-    columns = [_columns(table, classes) for table in ordered]
-    occurs = np.unique(ordered[0]["label"])
-    together = np.stack(columns, axis=2).reshape(n, -1)  # one product serves every table
-    sums = [together.sum(0)[None]]
-    for start in range(0, resamples, _BLOCK):  # all at once would be gigabytes for large n
-        block = range(start, min(start + _BLOCK, resamples))
-        times = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in block]
-        sums.append(np.stack(times).astype(float) @ together)
-    every = np.concatenate(sums).reshape(1 + resamples, -1, len(columns))
-    parts = [_numbers(every[:, :, i], classes, occurs) for i in range(len(columns))]
-    numbers = np.mean(parts, axis=0)
-    return numbers[0], numbers[1:]
+def without_images(rows: pd.DataFrame, classes: Sequence[str]) -> str | None:
+    """Says which classes have no test image, for the reader of a macro average; None if all do."""
+    seen = set(rows["label"].unique())
+    missing = [name for i, name in enumerate(classes) if i not in seen]
+    if not missing:
+        return None
+    named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return (
+        f"{len(missing)} of {len(classes)} classes have no test image ({named}): macro averages "
+        "are over the others."
+    )
 
 
-def _columns(rows: pd.DataFrame, classes: int) -> np.ndarray:
-    """What sums to every number: `(N, 4 + 3 classes + bins)`."""
-    label, guess = rows["label"].to_numpy(), rows["prediction"].to_numpy()
-    correct = rows["correct"].to_numpy(dtype=float)
-    confidence, loss = rows["confidence"].to_numpy(dtype=float), rows["loss"].to_numpy(dtype=float)
-    finite = np.isfinite(loss)
-    place = np.clip(np.ceil(np.nan_to_num(confidence) * _BINS).astype(int) - 1, 0, _BINS - 1)
-    is_label, is_guess = np.eye(classes)[label], np.eye(classes)[guess]
-    hits = is_label * (label == guess)[:, None]
-    gap = np.eye(_BINS)[place] * np.nan_to_num(correct - confidence)[:, None]
-    basic = [np.ones(len(rows)), correct, np.where(finite, loss, 0.0), finite.astype(float)]
-    return np.column_stack([*basic, is_label, is_guess, hits, gap])
+def _by_image(tables: Sequence[pd.DataFrame], column: str) -> np.ndarray:
+    """`(N,)` mean over seeds; what is not finite is left out."""
+    values = np.stack([table[column].to_numpy(dtype=float) for table in tables])
+    finite = np.isfinite(values)
+    count = finite.sum(0)
+    return np.where(count > 0, np.where(finite, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
 
 
-def _numbers(sums: np.ndarray, classes: int, occurs: np.ndarray) -> np.ndarray:
-    """From sums `(B, M)` to `NUMBERS` `(B, 6)`."""
-    edges = 4 + np.arange(4) * classes
-    label, guess, hit = (sums[:, edges[i] : edges[i + 1]][:, occurs] for i in range(3))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall, f1 = (
-            np.nan_to_num(part).mean(1)
-            for part in (hit / guess, hit / label, 2 * hit / (label + guess))
-        )
-        mean_loss = sums[:, 2] / sums[:, 3]
-    error = np.abs(sums[:, edges[3] :]).sum(1) / sums[:, 0]
-    return np.stack([sums[:, 1] / sums[:, 0], precision, recall, f1, error, mean_loss], 1)
+def _share(hits: np.ndarray, level: float, seed: int, resamples: int) -> Interval:
+    if np.isin(hits, (0, 1)).all():
+        return rate(int(hits.sum()), len(hits), level)
+    return mean(hits, level, seed, resamples, bounds=(0, 1))
 
 
-def _intervals(value: np.ndarray, drawn: np.ndarray, level: float) -> dict[str, Interval]:
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    ends = zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
-    return {name: Interval(*three) for name, three in zip(NUMBERS, ends, strict=True)}
+def _ece(tables: Sequence[pd.DataFrame], level: float, seed: int, resamples: int) -> Interval:
+    """Mean over seeds of value and ends: all of them saw the same images."""
+    parts = [
+        ece_interval(one["confidence"], one["correct"], 15, level, seed, resamples)
+        for one in tables
+    ]
+    mark = next((one.mark for one in parts if one.mark), "")
+    return Interval(*(float(end) for end in np.mean(parts, axis=0))).marked(mark)
+
+
+def _apart(before: Interval, after: Interval) -> Interval:
+    """A difference of two biased estimates: of the middles of their intervals, halves in squares.
+
+    What the two share, being of the same images, is not taken off, so that it is rather wide.
+    """
+    middle = (after.low + after.high - before.low - before.high) / 2
+    reach = float(np.hypot(after.high - after.low, before.high - before.low)) / 2
+    return Interval(after.value - before.value, middle - reach, middle + reach)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from callbacks.statistics import Interval
+from callbacks.statistics import LEAST_ROWS, NOTHING, Interval, without_ends
 
 
 def weighted_tau(
@@ -12,7 +12,8 @@ def weighted_tau(
 ) -> Interval:
     """Weighted Kendall tau (Vigna 2015, 1404.3325) with its percentile bootstrap over models.
 
-    Exchanges among the best count more. With few models the interval is wide, and should be.
+    Exchanges among the best count more. Fewer than `LEAST_ROWS` models have no ends, nor have
+    models of which every resample ranks the same: a bootstrap cannot doubt what it never sees.
 
     Args:
         score: `(M,)` predicted.
@@ -28,16 +29,17 @@ def weighted_tau(
     known = np.isfinite(scores) & np.isfinite(truths)
     scores, truths = scores[known], truths[known]
     if len(scores) < 3:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return NOTHING
+    value = _tau(scores, truths)
+    if len(scores) < LEAST_ROWS or not np.isfinite(value):
+        return without_ends(value)
     drawn = np.random.default_rng(seed).integers(0, len(scores), (resamples, len(scores)))
     # Of few models only few samples differ: each is computed once.
     distinct, which = np.unique(np.sort(drawn, axis=1), axis=0, return_inverse=True)
     taus = np.array([_tau(scores[rows], truths[rows]) for rows in distinct])[which.reshape(-1)]
     taus = taus[np.isfinite(taus)]
-    low, high = (
-        np.quantile(taus, [(1 - level) / 2, (1 + level) / 2]) if len(taus) else (np.nan, np.nan)
-    )
-    return Interval(_tau(scores, truths), float(low), float(high))
+    low, high = np.quantile(taus, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high)) if high - low > 1e-9 else without_ends(value)
 
 
 def rank_intervals(
@@ -52,7 +54,8 @@ def rank_intervals(
         resamples: how many.
 
     Returns:
-        One rank a model, 1 for the best; equal ones share the mean of their ranks.
+        One rank a model, 1 for the best; equal ones share the mean of their ranks. No ends
+        for fewer than `LEAST_ROWS` images.
     """
     hits = np.asarray(correct, dtype=float)
     n, generator = hits.shape[1], np.random.default_rng(seed)
@@ -62,6 +65,8 @@ def rank_intervals(
     ranks = stats.rankdata(-np.round(hits @ drawn.T / n, 12), axis=0)
     low, high = np.quantile(ranks, [(1 - level) / 2, (1 + level) / 2], axis=1)
     own = stats.rankdata(-np.round(hits.mean(1), 12))
+    if n < LEAST_ROWS:
+        return [without_ends(rank) for rank in own]
     return [Interval(*map(float, three)) for three in zip(own, low, high, strict=True)]
 
 

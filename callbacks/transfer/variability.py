@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from callbacks.statistics import Interval, mean
+from callbacks.statistics import Interval, student
 
 
 class Variability(NamedTuple):
     """Indices over tasks.
 
     Args:
-        average: mean over tasks, with its bootstrap interval over tasks; one task has none.
+        average: mean over tasks, with Student's interval over tasks, which are few.
         spread: standard deviation between tasks; NaN of one.
         worst: lowest accuracy of a task.
         worst_task: its name.
@@ -34,10 +34,9 @@ def variability(accuracy: Mapping[str, Sequence[float]]) -> Variability:
     """
     means = {task: float(np.mean(values)) for task, values in accuracy.items()}
     worst = min(means, key=lambda task: means[task])
-    average = mean(list(means.values()))
     several = [np.var(values, ddof=1) for values in accuracy.values() if len(values) > 1]
     return Variability(
-        average=average if len(means) > 1 else Interval(average.value, float("nan"), float("nan")),
+        average=student(list(means.values())),
         spread=float(np.std(list(means.values()), ddof=1)) if len(means) > 1 else float("nan"),
         worst=means[worst],
         worst_task=worst,

@@ -15,14 +15,14 @@ from callbacks.reductions import worst_case
 from callbacks.statistics import (
     NOTHING,
     Interval,
-    crossed_mean,
+    crossed_difference,
     ece_interval,
     mcnemar,
     paired_difference,
 )
 from callbacks.words import radius
 from pipelines.distill.model import MeasuredModel
-from pipelines.distill.numbers import meaningful_share, over_seeds
+from pipelines.distill.numbers import over_seeds
 from pipelines.evaluate.comparison import common, paired_table
 
 COLUMNS = (
@@ -129,15 +129,14 @@ class ModelComparison:
     def _relative_numbers(self, models: Sequence[MeasuredModel]) -> dict[str, Interval]:
         """Of the models of a name in comparison with the teacher."""
         teacher, rows = self.teacher.rows, [model.rows for model in models]
-        whole = self._numbers([self.teacher])
         robust, its = (self.robust_rows(model) for model in (models[0], self.teacher))
         kept_robust = NOTHING
         if robust is not None and its is not None:
             kept_robust = kept_accuracy_over([robust], its)
         prediction, right = teacher["prediction"], teacher["correct"] == 1
         return {
-            "kept": meaningful_share(kept_accuracy_over(rows, teacher), whole["acc"]),
-            "kept_robust": meaningful_share(kept_robust, whole["robust"]),
+            "kept": kept_accuracy_over(rows, teacher),
+            "kept_robust": kept_robust,
             "agreement": over_seeds(rows, lambda own: own["prediction"] == prediction),
             "kl": over_seeds(rows, lambda own: own["kl"]),
             "flips": over_seeds(rows, lambda own: (own["correct"] == 0) & right),
@@ -168,7 +167,7 @@ def difference(
         return None
     first, second = (np.stack([pair.iloc[:, i].to_numpy(float) for pair in pairs]) for i in (0, 1))
     if len(pairs) > 1:  # McNemar's test knows images, not seeds
-        return crossed_mean(second - first), float("nan")
+        return crossed_difference(first, second), float("nan")
     return paired_difference(first[0], second[0]), mcnemar(second[0], first[0])
 
 

@@ -5,27 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from callbacks.statistics import NOTHING, Interval, crossed_mean, mean, rate
-
-LEAST_WHOLE = 0.1
-"""A teacher with less accuracy than this has too little for a share of it to mean anything."""
-WIDEST_SHARE = 0.5
-"""A share whose interval is wider says neither that much was kept nor that little was."""
-
-
-def meaningful_share(share: Interval, whole: Interval) -> Interval:
-    """A share of the teacher's accuracy where it says something, else `NOTHING`.
-
-    It does where the whole is at least `LEAST_WHOLE` and surely above 0, no end of the share is
-    negative, and its interval is at most `WIDEST_SHARE` wide.
-
-    Args:
-        share: of the whole.
-        whole: the teacher's accuracy.
-    """
-    meant = whole.value >= LEAST_WHOLE and whole.low > 0
-    sure = share.low >= 0 and share.high - share.low <= WIDEST_SHARE
-    return share if meant and sure else NOTHING
+from callbacks.statistics import Interval, crossed_mean, mean, rate
 
 
 def over_seeds(
@@ -43,5 +23,5 @@ def over_seeds(
     elif values[0].dtype.kind in "bi":  # right or wrong
         number = rate(int(values[0].sum()), len(values[0]))
     else:
-        number = mean(values[0])
+        number = mean(values[0], bounds=(0.0, float("inf")))
     return number._replace(low=max(number.low, 0.0))  # Student's t knows no bound

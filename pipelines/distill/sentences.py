@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from callbacks.statistics import Interval
 from callbacks.words import DASH, percent, with_interval
 from pipelines.distill.comparison import ModelComparison, difference
-from pipelines.distill.numbers import LEAST_WHOLE
 
+_LITTLE = 0.1
+"""A teacher with less accuracy than this, of which no share can be told, has nothing to keep."""
 _CONTROLS = {
     "label only": "the same network trained on the labels alone gets {} % right",
     "random teacher": "with a teacher of random weights {} %",
@@ -90,8 +91,11 @@ def _likeness(comparison: ModelComparison) -> str:
 
 
 def _nothing_to_keep(comparison: ModelComparison) -> Iterator[str]:
-    teacher = comparison.number("teacher", "robust")
-    if teacher.value < LEAST_WHOLE:
+    teacher, kept = (
+        comparison.number("teacher", "robust"),
+        comparison.number("student", "kept_robust"),
+    )
+    if teacher.value < _LITTLE and not math.isfinite(kept.value):
         yield (
             f"The teacher itself gets only {percent(teacher.value)} % right under attack at the "
             f"smallest radius measured ({comparison.ball}), so there is no robustness to keep."

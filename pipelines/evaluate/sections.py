@@ -1,6 +1,7 @@
 """The sections of an evaluation's page: each family, every number, the data."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +16,7 @@ from pipelines.report.curves import coloured, curve_figures
 from pipelines.report.figures import LOOK
 from pipelines.report.sections import Cell, Section, Sheet, number_cell, rate_cell
 
+_DAGGER = "†"
 _COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "forwards/image")
 _MORE = (
     "probe", "severity", "images", "0 · accuracy · 100", "accuracy %", "worst loss",
@@ -84,7 +86,7 @@ def number_sheets(
     marks = frozenset(groups)
     return (
         Sheet(_COLUMNS, brief, title, caption, on_page=False, in_terminal=True, groups=marks),
-        Sheet(_MORE, whole, caption="Small figures are 95 % intervals.", groups=marks),
+        Sheet(_MORE, whole, caption=_caption(results, summaries), groups=marks),
     )
 
 
@@ -128,7 +130,25 @@ def _whole(line: Mapping[str, Any], title: str, unit: str, images: str) -> list[
 
 
 def _with_ends(line: Mapping[str, Any], name: str) -> Cell:
-    return number_cell(line[name], line[f"{name}_low"], line[f"{name}_high"])
+    """A number with its interval, and a dagger where that is doubtful."""
+    cell = number_cell(line[name], line[f"{name}_low"], line[f"{name}_high"])
+    doubtful = any(part.startswith(f"{name}: ") for part in _marks(line))
+    return replace(cell, small=f"{cell.small} {_DAGGER}".strip()) if doubtful else cell
+
+
+def _marks(line: Mapping[str, Any]) -> list[str]:
+    """`name: why` of every number of a line whose interval is doubtful."""
+    return [part for part in line.get("marks", "").split("; ") if part]
+
+
+def _caption(results: Sequence[ProbeResult], summaries: Mapping[str, Summary]) -> str:
+    """What the small figures are, and why some of them are doubtful."""
+    tables = [one.table for one in results]
+    tables += [table for summary in summaries.values() for table in summary.tables.values()]
+    parts = [part for table in tables for line in records(table) for part in _marks(line)]
+    reasons = dict.fromkeys(part.partition(": ")[2] for part in parts)
+    doubtful = f" {_DAGGER} may not hold: {'; or '.join(reasons)}." if reasons else ""
+    return f"Small figures are 95 % intervals.{doubtful}"
 
 
 def _reported(result: ProbeResult) -> Sheet:

@@ -19,7 +19,7 @@ from pipelines.report.sections import Cell, Section, Sheet
 _HERE = Path(__file__).parent
 _PURPOSES = "what a classifier is made of"
 _TERMS = {
-    "Accuracy": "Share of images classified correctly, with Wilson's interval.",
+    "Accuracy": "Share of images classified correctly, with its 95 % interval.",
     "ECE": "Expected calibration error: how far confidence is from accuracy, over 15 bins. "
     "0 is perfect.",
     "Brier": "Squared distance of the probabilities from the truth, 0 to 2; 0 is perfect.",

@@ -39,17 +39,31 @@ def test_counts_by_hand() -> None:
     assert negative_flips(TEACHER, STUDENT).value == 0
     assert copied_errors(STUDENT, TEACHER).value == 1
     assert confidence_change(STUDENT, TEACHER).value == pytest.approx(-0.2)
-    assert kept_accuracy(STUDENT, TEACHER).value == pytest.approx(7 / 8)
 
 
 def test_rows_are_joined_by_index() -> None:
     shuffled = STUDENT.sample(frac=1, random_state=0)
     assert agreement(shuffled, TEACHER) == agreement(STUDENT, TEACHER)
-    assert kept_accuracy(STUDENT.iloc[:5], TEACHER).value == pytest.approx(3 / 4)
+    many = [pd.concat([one] * 20).assign(index=range(200)) for one in (STUDENT, TEACHER)]
+    assert kept_accuracy(*many).value == pytest.approx(7 / 8)
+    assert kept_accuracy(many[0].iloc[:100].sample(frac=1, random_state=0), many[1]).value == (
+        pytest.approx(7 / 8)
+    )
+
+
+def test_a_share_of_ten_images_is_not_told() -> None:
+    """Seven of ten against eight: between .5 and 1.2, which is no finding."""
+    assert np.isnan(kept_accuracy(STUDENT, TEACHER)).all()
+
+
+def test_what_the_clean_model_gets_wrong_is_not_kept() -> None:
+    attacked = [one.assign(clean_correct=0.0) for one in (STUDENT, TEACHER)]
+    assert negative_flips(attacked[0], TEACHER).value == 0.8
+    assert np.isnan(kept_accuracy(*attacked).value)
 
 
 def test_the_kept_share_has_its_delta_method_interval() -> None:
-    """Of 4,000 paired images the bootstrap is the delta method's normal interval."""
+    """Of 4,000 paired images Fieller's interval is the delta method's."""
     random = np.random.default_rng(0)
     its = (random.random(4000) < 0.9).astype(int)
     own = np.where(random.random(4000) < 0.1, random.random(4000) < 0.5, its).astype(int)
@@ -60,13 +74,13 @@ def test_the_kept_share_has_its_delta_method_interval() -> None:
     ratio = own.mean() / its.mean()
     half = 1.96 * (own - ratio * its).std() / its.mean() / 4000**0.5
     assert found.value == pytest.approx(ratio)
-    # 2,000 resamples leave about 3 % of uncertainty in each end.
-    assert found.high - found.value == pytest.approx(half, rel=0.1)
-    assert found.value - found.low == pytest.approx(half, rel=0.1)
+    # One pair more of either kind, and terms of 1/n, are 2 % of the half width.
+    assert found.high - found.value == pytest.approx(half, rel=0.02)
+    assert found.value - found.low == pytest.approx(half, rel=0.02)
 
 
 def test_several_students_widen_the_interval_by_their_spread() -> None:
-    """Equal students are one with Student's t; different ones add their variance."""
+    """Equal students are one; different ones add their variance, with Student's t of so few."""
     random = np.random.default_rng(0)
     its = (random.random(2000) < 0.9).astype(int)
     frame = {"index": np.arange(2000), "prediction": 0}
@@ -79,9 +93,8 @@ def test_several_students_widen_the_interval_by_their_spread() -> None:
     same = kept_accuracy_over([student(0.05, 1)] * 4, teacher)
     alone = kept_accuracy(student(0.05, 1), teacher)
     assert same.value == pytest.approx(alone.value)
-    # t of 3 degrees of freedom against the normal: 3.18 / 1.96
-    ratio = (same.high - same.low) / (alone.high - alone.low)
-    assert ratio == pytest.approx(3.182 / 1.96, rel=0.1)
+    # Of equal students the draws' own noise, one image's variance, comes with t of 3 degrees.
+    assert same.high - same.low == pytest.approx(alone.high - alone.low, rel=0.1)
     spread = kept_accuracy_over([student(e, 1) for e in (0.02, 0.05, 0.08, 0.05)], teacher)
     assert spread.high - spread.low > same.high - same.low
 
@@ -92,10 +105,18 @@ def test_nothing_can_be_kept_of_nothing() -> None:
 
 
 def test_nothing_kept_has_an_upper_end() -> None:
-    found = kept_accuracy(STUDENT.assign(correct=0), TEACHER)
-    # Clopper & Pearson for 0 of 10: 1 - 0.025^(1/10), in units of the teacher's 8 of 10
+    many = pd.concat([TEACHER] * 20).assign(index=range(200))
+    found = kept_accuracy(many.assign(correct=0), many)
+    # Clopper & Pearson for 0 of 200: 1 - 0.025^(1/200), in units of the teacher's 8 of 10
     assert (found.value, found.low) == (0, 0)
-    assert found.high == pytest.approx((1 - 0.025**0.1) / 0.8)
+    assert found.high == pytest.approx((1 - 0.025 ** (1 / 200)) / 0.8, rel=0.25)
+
+
+def test_students_that_are_their_teacher_keep_all_of_it() -> None:
+    many = pd.concat([TEACHER] * 20).assign(index=range(200))
+    found = kept_accuracy_over([many, many], many)
+    assert found.value == 1
+    assert 0.95 < found.low < 1 < found.high < 1.05
 
 
 def test_divergence_is_scipys() -> None:

@@ -85,3 +85,25 @@ def test_draws_are_averaged_before_models_are_compared() -> None:
     table = compare(one, other)
     assert table["n"].tolist() == [4]
     assert table["difference"].tolist() == [0.0]
+
+
+def test_draws_meet_the_same_images() -> None:
+    """Five draws of the same answers tell no more about other images than one of them."""
+    random = np.random.default_rng(0)
+    one = rows(random.integers(0, 2, 60).tolist()).assign(
+        confidence=random.uniform(0.5, 1, 60), loss=random.exponential(size=60)
+    )
+    alone = by_setting(one)
+    five = by_setting(pd.concat([one.assign(draw=i) for i in range(5)]))
+    for number in ("acc", "loss", "ece", "error_auroc"):
+        width, of_five = (
+            float(table[f"{number}_high"][0] - table[f"{number}_low"][0]) for table in (alone, five)
+        )
+        # t of 59 degrees of freedom for the normal's quantile, and another resampling
+        assert of_five == pytest.approx(width, rel=0.15), number
+
+
+def test_doubtful_ends_are_named() -> None:
+    table = rows([1] * 40).assign(loss=np.where(np.arange(40) == 0, 9.0, 0.1))
+    assert "loss: one value" in by_setting(table)["marks"][0]
+    assert "acc" not in by_setting(table)["marks"][0]

@@ -10,13 +10,12 @@ from scipy.stats import norm
 from callbacks.monitoring.budget import BUDGETS, Item, best_panel, check_count
 from callbacks.monitoring.failure import (
     augrc,
-    aurc_interval,
     certainty,
     excess_aurc,
     failure_table,
 )
 from callbacks.monitoring.score import PARTS, Evidence, FailureEvidence, monitorability
-from callbacks.statistics import aurc
+from callbacks.statistics import aurc, aurc_interval, auroc_interval
 from datamodules import UserError
 
 N = 1000
@@ -204,6 +203,31 @@ def test_one_error_leaves_a_doubt() -> None:
         assert found.value == 1
         widths.append(1 - found.low)
     assert widths[0] > 0.5 > 0.3 > widths[1] > 0.1 > widths[2] > 0
+
+
+def test_few_images_have_no_interval() -> None:
+    """One image said .950 [.948, .951] of a network: now it says .950."""
+    few = np.arange(3)
+    part = evidence(0.95)
+    part["stability"] = Evidence(np.full(3, 0.07), np.full(3, 1.4), 0.0, few)
+    found = monitorability(part, resamples=50)
+    assert found.value.value == pytest.approx(0.95, abs=0.02)
+    assert np.isnan(found.value[1:]).all()
+    for one in found.parts:
+        assert np.isnan(one.value.low) == (one.name == "stability")
+
+
+@pytest.mark.parametrize("errors", [2, 5, 20])
+def test_few_errors_widen_the_failure_part(errors: int) -> None:
+    """As far as the AUROC's own interval: a bootstrap of two errors knows of no third."""
+    random = np.random.default_rng(errors)
+    correct = np.arange(N) >= errors
+    confidence = random.normal(size=N) + correct
+    rows = FailureEvidence(confidence, correct, np.arange(N))
+    found = monitorability({**evidence(0.5), "failure": rows}, resamples=200).parts[-1].value
+    own = auroc_interval(-confidence, ~correct)
+    half = own.high - own.low  # of twice the AUROC
+    assert found.low == pytest.approx(max(0, found.value - half), abs=0.02)
 
 
 def test_not_finite_rows_are_left_out() -> None:

@@ -8,31 +8,12 @@ import pandas as pd
 import pytest
 
 from callbacks.results import ProbeResult
-from callbacks.statistics import NOTHING, Interval, crossed_mean
+from callbacks.statistics import crossed_mean
 from pipelines.distill.comparison import ModelComparison, difference
 from pipelines.distill.figures import apart, comparison_figures, front
-from pipelines.distill.numbers import meaningful_share, over_seeds
+from pipelines.distill.numbers import over_seeds
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.about import About
-
-WHOLE = Interval(0.9, 0.88, 0.92)
-SHARES: dict[str, tuple[Interval, Interval, bool]] = {
-    "narrow": (Interval(0.98, 0.95, 1.01), WHOLE, True),
-    "poor but sure": (Interval(0.1, 0.0, 0.2), WHOLE, True),
-    "wider than half of the whole": (Interval(0.5, 0.2, 0.71), WHOLE, False),
-    "a negative end": (Interval(0.12, -0.13, 0.3), WHOLE, False),
-    "no interval": (Interval(0.5, float("nan"), float("nan")), WHOLE, False),
-    "nothing to keep": (Interval(0.98, 0.95, 1.01), Interval(0.09, 0.05, 0.12), False),
-    "perhaps nothing to keep": (Interval(0.98, 0.95, 1.01), Interval(0.2, 0.0, 0.5), False),
-    "not measured": (NOTHING, NOTHING, False),
-}
-
-
-@pytest.mark.parametrize("case", SHARES)
-def test_a_share_is_told_only_where_it_says_something(case: str) -> None:
-    share, whole, told = SHARES[case]
-    expected = share if told else NOTHING
-    np.testing.assert_equal(tuple(meaningful_share(share, whole)), tuple(expected))
 
 
 def test_no_interval_of_impossible_values() -> None:

@@ -177,6 +177,39 @@ def test_the_clean_image_and_smaller_radii_are_points_of_every_ball(
     assert attacks.at_headline["correct"].mean() == expected.mean()
 
 
+def test_images_that_an_attack_lacks_are_left_out_and_told(
+    made_evaluation: MakeEvaluation,
+) -> None:
+    evaluation = made_evaluation(probes=("fgsm_linf", "pgd_linf"))
+    clean, fgsm, pgd = evaluation.results
+    fewer = replace(pgd, rows=pgd.rows[pgd.rows["index"] >= 20])
+    number = replace(evaluation, results=[clean, fgsm, fewer]).headline()["adversarial_linf_acc"]
+    assert "on 180 images, 20 left out that not every attack has" in number.note
+    assert "left out" not in evaluation.headline()["adversarial_linf_acc"].note
+
+
+def test_attacks_on_the_verdict_alone_find_no_worst_loss(made_evaluation: MakeEvaluation) -> None:
+    """The loss of the undisturbed images is not the worst one of the ball."""
+    evaluation = made_evaluation(probes=("pgd_linf",))
+    clean, attack = evaluation.results
+    verdict = replace(evaluation, results=[clean, changed(attack, worst_loss=np.nan)])
+    assert np.isnan(verdict.headline()["adversarial_linf_loss"].interval.value)
+    found = evaluation.headline()["adversarial_linf_loss"].interval
+    assert found.value >= clean.rows["loss"].mean()
+    assert found.low < found.value < found.high
+
+
+def test_doubtful_ends_are_marked_with_the_reason(made_evaluation: MakeEvaluation) -> None:
+    evaluation = made_evaluation(probes=("pgd_linf",), n=400)
+    clean, attack = evaluation.results
+    one = changed(clean, loss=clean.rows["loss"].where(clean.rows["index"] > 0, 500.0))
+    doubtful = replace(evaluation, results=[one, attack])
+    assert "quarter of the spread" in doubtful.headline()["clean_loss"].note
+    (section,) = [part for part in doubtful.sections() if part.title == "Every number"]
+    assert "† may not hold: one value makes up a quarter" in section.sheets[0].caption
+    assert any("†" in cell.small for line in section.sheets[0].cells for cell in line)
+
+
 def break_json(folder: Path) -> None:
     (folder / "result.json").write_text('{"model": ')
 

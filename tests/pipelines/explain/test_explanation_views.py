@@ -73,7 +73,9 @@ def found(
 def test_every_change_stands_beside_its_controls(found: tuple[Stage, str]) -> None:
     table = found[0].tables["changes"].set_index("version")
     assert table["kind"].tolist() == ["before", "attack", "control", "damage", "model", "control"]
-    assert (table["agreement_low"] <= table["agreement"]).all()
+    told = table["agreement_low"].notna()
+    assert told.tolist() == [False, True, True, True, False, True], "equal values have no ends"
+    assert (table["agreement_low"] <= table["agreement"])[told].all()
     assert (table["n"] == 16).all()
 
 
@@ -135,7 +137,8 @@ def test_every_method_stands_beside_its_controls(classifier: Classifier, data: D
     assert set(table.index) == {*EXPLAINERS, *CONTROLS}
     assert stage.notes == []
     assert table["srg"].is_monotonic_decreasing
-    assert table.loc["random", "srg_low"] < 0.05 < 0.2 < table.loc["integrated_gradients", "srg"]
+    assert table["srg_low"].isna().all(), "six images are too few for ends"
+    assert table.loc["random", "srg"] < 0.2 < table.loc["integrated_gradients", "srg"]
     assert table["srg"].to_numpy() == pytest.approx(table["least"] - table["most"], abs=1e-6)
     assert stage.arrays["agreement"].shape == (len(table), len(table))
     assert stage.arrays["maps"].shape[:2] == (len(stage.facts["captions"]), 6)

@@ -227,8 +227,24 @@ def test_half_life_by_hand(made_evaluation: MakeEvaluation) -> None:
     evaluation = replace(evaluation, results=results)
     (attacks,) = attack_sets(results[1:], results[0])
     # 60 % at 0.1 and 40 % at 0.2: half of 100 % in the middle
-    assert half_life(attacks, results[0]) == pytest.approx(0.15)
-    assert evaluation.sentences()[-1] == "Half of its accuracy is gone near L∞ radius 0.15."
+    half = half_life(attacks, results[0])
+    assert half is not None
+    assert half.value == pytest.approx(0.15)
+    assert half.low < 0.15 < half.high or np.isnan(half.low) or np.isnan(half.high)
+    assert evaluation.sentences()[-1].startswith("Half of its accuracy is gone near L∞ radius 0.15")
+
+
+def test_half_is_not_told_outside_of_the_radii_measured(made_evaluation: MakeEvaluation) -> None:
+    """Between the undisturbed images and the first radius nothing was measured."""
+    evaluation = made_evaluation(probes=("pgd_linf",), n=100, epsilons=(0.1, 0.2))
+    clean, attack = evaluation.results
+    broken = replace(attack, rows=attack.rows.assign(correct=0))
+    results = [replace(clean, rows=clean.rows.assign(correct=1)), broken]
+    (attacks,) = attack_sets(results[1:], results[0])
+    assert half_life(attacks, results[0]) is None
+    assert replace(evaluation, results=results).sentences()[-1] == (
+        "Half of its accuracy is gone at L∞ 0.1 or less, the least measured."
+    )
 
 
 def test_no_half_life_where_accuracy_stays(made_evaluation: MakeEvaluation) -> None:

@@ -1,0 +1,78 @@
+"""An estimate with its interval, and the rules that all of them share."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+LEAST_ROWS = 10
+"""Fewer rows than this have no ends, except where a bound of the values makes wide ones hold."""
+
+
+class _Ends(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+
+class Interval(_Ends):
+    """An estimate with its interval; it unpacks to those three numbers.
+
+    Args:
+        value: the estimate.
+        low: lower end; not a number where the rows say nothing about it.
+        high: upper end.
+    """
+
+    mark: str = ""
+    """Why the ends may not hold, for the reader of a table; empty where they do."""
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+    def marked(self, mark: str) -> "Interval":
+        """Returns the same numbers with a mark."""
+        copy = Interval(*self)
+        copy.mark = mark
+        return copy
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Returns `name`, `name_low` and `name_high`, as tables have them."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+NOTHING = Interval(float("nan"), float("nan"), float("nan"))
+
+
+def without_ends(value: float) -> Interval:
+    """An estimate whose rows are too few, or too equal, to say how far off it may be."""
+    return Interval(float(value), float("nan"), float("nan"))
+
+
+def marks(numbers: Mapping[str, Interval]) -> str:
+    """Says which of several numbers have doubtful ends, `loss: why; ece: why`; empty if none."""
+    return "; ".join(f"{name}: {one.mark}" for name, one in numbers.items() if one.mark)
+
+
+def over_draws(intervals: Sequence[Interval], level: float = 0.95) -> Interval:
+    """Mean of one number over random draws, each with its interval over the same images.
+
+    Draws do not narrow what the images leave open, so half an interval of a draw and Student's
+    half of the draws' middles are added in squares (Zou & Donner 2008).
+
+    Args:
+        intervals: of every draw; one that is not a number is left out.
+        level: of confidence.
+    """
+    known = [one for one in intervals if np.isfinite(one.value)]
+    if len(known) < 2:
+        return known[0] if known else NOTHING
+    value, low, high = np.array(known, dtype=float).T
+    middle, half = (low + high) / 2, np.mean(high - low) / 2
+    error = middle.std(ddof=1) / len(middle) ** 0.5
+    draws = special.stdtrit(len(middle) - 1, (1 + level) / 2) * error
+    reach = float(np.hypot(half, draws))
+    mark = next((one.mark for one in known if one.mark), "")
+    centre = float(middle.mean())
+    return Interval(float(value.mean()), centre - reach, centre + reach).marked(mark)
