@@ -63,13 +63,13 @@ def check_classes(
     order = _assigned(answers[one], truth[one], len(classes))
     moved = answers[other] == np.asarray(order)[truth[other]]
     plain, permuted = right[other], float(moved.mean())
-    found = (
+    permuted_wins = (
         permuted >= max(_AT_LEAST, plain.mean() + _GAIN)
         and mcnemar(plain, moved) < ALPHA
         and order != tuple(range(len(classes)))
     )
     sentences = []
-    if found:
+    if permuted_wins:
         own = list(range(len(classes)) if outputs is None else outputs)
         rates = f"{permuted:.1%} of {len(plain)} images instead of {plain.mean():.1%}"
         sentences.append(_permutation([own[output] for output in order], classes, rates))
@@ -80,7 +80,7 @@ def check_classes(
             f"The model is right for {accuracy:.1%} of {n} images, no more often than by guessing "
             f"among {len(classes)} classes ({chance:.1%})."
         )
-    return ClassCheck(accuracy, n, order if found else None, permuted, sentences)
+    return ClassCheck(accuracy, n, order if permuted_wins else None, permuted, sentences)
 
 
 def _assigned(answers: np.ndarray, truth: np.ndarray, classes: int) -> tuple[int, ...]:

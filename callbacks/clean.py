@@ -39,9 +39,9 @@ class Clean(Probe):
         self, model: Queries, samples: Samples, settings: Sequence[Setting]
     ) -> Iterator[Measurement]:
         """Hands on the clean logits, which the classifier's test step has already measured."""
-        one = samples.label.new_ones(len(samples))
+        count = samples.label.new_ones(len(samples))
         for setting in settings:
-            yield Measurement(setting, samples.logits, {"forwards": one, "backwards": 0 * one})
+            yield Measurement(setting, samples.logits, {"forwards": count, "backwards": 0 * count})
 
 
 def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summary:

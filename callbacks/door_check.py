@@ -70,16 +70,16 @@ def check_door(
     """
     held, others = _readings(classifier, data)
     with leave_no_trace(classifier), torch.no_grad():
-        found = check_input(
+        checked = check_input(
             classifier.answered,
             held,
             others if readings else [],
             image.to(classifier.device),
             label,
         )
-    prediction, truth = found.logits.argmax(1).numpy(), found.label.numpy()
+    prediction, truth = checked.logits.argmax(1).numpy(), checked.label.numpy()
     outputs = classifier.facts.get("outputs")
-    return DoorCheck(found, check_classes(prediction, truth, classifier.classes, outputs))
+    return DoorCheck(checked, check_classes(prediction, truth, classifier.classes, outputs))
 
 
 def _readings(
@@ -97,7 +97,7 @@ def _readings(
         mean, std = (tuple(float(x) for x in values) for values in data)
         flag = f"--mean {_typed(mean)} --std {_typed(std)}"
         readings.append(Reading("the data's mean and std", mean, std, flag=flag))
-    return held, [replace(one, bgr=wanted.bgr) for one in readings]
+    return held, [replace(reading, bgr=wanted.bgr) for reading in readings]
 
 
 def _held(classifier: Classifier) -> str:

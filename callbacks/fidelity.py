@@ -77,8 +77,8 @@ def kept_accuracy_over(students: Sequence[pd.DataFrame], teacher: pd.DataFrame) 
     """
     if len(students) == 1:
         return kept_accuracy(students[0], teacher)
-    tables = [_joined(one, teacher).sort_values("index") for one in students]
-    own = np.stack([one["correct"].to_numpy(float) for one in tables])
+    tables = [_joined(table, teacher).sort_values("index") for table in students]
+    own = np.stack([table["correct"].to_numpy(float) for table in tables])
     its = tables[0]["correct_teacher"].to_numpy(float)
     over_images = ratio(own.mean(0), its)
     if math.isnan(over_images.value):

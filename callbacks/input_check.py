@@ -84,7 +84,7 @@ class InputCheck:
         if self.better is None:
             return ""
         lines = self.table.set_index("reading")
-        as_good = ", ".join(f"`{one.flag}`" for one in self.as_good)
+        as_good = ", ".join(f"`{reading.flag}`" for reading in self.as_good)
         others = f" (as good on these images: {as_good})" if as_good else ""
         best, now = lines.loc[self.better.name], lines.loc[self.held.name]
         return (
@@ -118,9 +118,9 @@ def check_input(
     image, label = image[mixed.to(image.device)], label[mixed.to(label.device)]
     channels = image.shape[1]
     others: list[Reading] = []
-    for one in readings:
-        if not any(one.same(known, channels) for known in (held, *others)):
-            others.append(one)
+    for reading in readings:
+        if not any(reading.same(known, channels) for known in (held, *others)):
+            others.append(reading)
     race = _Race(network, image, label, held)
     colour = (
         bool(others) and channels == 3 and not torch.equal(image[:_CHUNK, 0], image[:_CHUNK, 2])
@@ -131,7 +131,7 @@ def check_input(
         race.run(active, stop)
         if look == 0 and colour:
             best = max(active, key=race.ahead, default=held)
-            turned = [_turned(one) for one in dict.fromkeys((held, best))]
+            turned = [_turned(reading) for reading in dict.fromkeys((held, best))]
             race.run(turned, stop)
             active += turned
         if not active or race.seen >= len(image):
@@ -140,7 +140,7 @@ def check_input(
             if look:
                 break
             ahead = max(map(race.ahead, active)) - _CLOSE
-        active = [one for one in active if race.ahead(one) > ahead]
+        active = [reading for reading in active if race.ahead(reading) > ahead]
     return race.result(possible)
 
 
@@ -160,31 +160,31 @@ class _Race:
 
     def run(self, readings: Sequence[Reading], stop: int) -> None:
         """Answers the images up to `stop` that a reading has not seen."""
-        for one in (self.held, *readings):
-            known = self.logits.get(one)
+        for reading in (self.held, *readings):
+            known = self.logits.get(reading)
             parts = [] if known is None else [known]
             for image in self.image[sum(map(len, parts)) : stop].split(_CHUNK):
-                parts += [self.network(one(image)).float().cpu()] if len(image) else []
-            self.logits[one] = torch.cat(parts)
-            label = self.label[: len(self.logits[one])].cpu()
-            self.right[one] = self.logits[one].argmax(1) == label
+                parts += [self.network(reading(image)).float().cpu()] if len(image) else []
+            self.logits[reading] = torch.cat(parts)
+            label = self.label[: len(self.logits[reading])].cpu()
+            self.right[reading] = self.logits[reading].argmax(1) == label
 
-    def pair(self, one: Reading) -> tuple[Tensor, Tensor]:
+    def pair(self, reading: Reading) -> tuple[Tensor, Tensor]:
         """Which images are right: as held, and under a reading."""
-        return self.right[self.held][: len(self.right[one])], self.right[one]
+        return self.right[self.held][: len(self.right[reading])], self.right[reading]
 
-    def ahead(self, one: Reading) -> int:
+    def ahead(self, reading: Reading) -> int:
         """Images won less images lost."""
-        held, other = self.pair(one)
+        held, other = self.pair(reading)
         return int(other.sum()) - int(held.sum())
 
     def p_value(self, active: Sequence[Reading], possible: int) -> float:
         """Of the best reading, corrected for all possible ones (Bonferroni)."""
-        found = (mcnemar(*self.pair(one)) for one in active if self.ahead(one) > 0)
-        return possible * min(found, default=1.0)
+        tests = (mcnemar(*self.pair(reading)) for reading in active if self.ahead(reading) > 0)
+        return possible * min(tests, default=1.0)
 
     def result(self, possible: int) -> InputCheck:
-        lines: list[dict[str, Any]] = [self._line(one) for one in self.right]
+        lines: list[dict[str, Any]] = [self._line(reading) for reading in self.right]
         # Given up, or never tried: no chance left, but counted in the correction.
         raw = [line["p"] if line["n"] == self.seen else 1.0 for line in lines[1:]]
         adjusted = holm([*raw, *[1.0] * (possible - len(raw))])[: len(raw)]
@@ -204,17 +204,17 @@ class _Race:
         """Those that are significantly better by a margin worth telling."""
         gain = table["accuracy"] - table["accuracy"].iloc[0]
         told = (table["p"] < ALPHA) & (gain >= MARGIN)
-        return [one for one, better in zip(self.right, told, strict=True) if better]
+        return [reading for reading, better in zip(self.right, told, strict=True) if better]
 
-    def _as_good(self, one: Reading, best: Reading) -> bool:
-        return one != best and mcnemar(self.right[one], self.right[best]) > _LIKE
+    def _as_good(self, reading: Reading, best: Reading) -> bool:
+        return reading != best and mcnemar(self.right[reading], self.right[best]) > _LIKE
 
-    def _line(self, one: Reading) -> dict[str, Any]:
-        held, other = self.pair(one)
+    def _line(self, reading: Reading) -> dict[str, Any]:
+        held, other = self.pair(reading)
         gained, lost = int((other & ~held).sum()), int((held & ~other).sum())
         return {
-            "reading": one.name,
-            "flag": one.flag,
+            "reading": reading.name,
+            "flag": reading.flag,
             "n": len(other),
             **rate(int(other.sum()), len(other)).columns("accuracy"),
             "gained": gained,
@@ -223,11 +223,11 @@ class _Race:
         }
 
 
-def _turned(one: Reading) -> Reading:
+def _turned(reading: Reading) -> Reading:
     """The same with the colours in the other order."""
-    order = "rgb" if one.bgr else "bgr"
-    flag = f"{one.flag} --channels {order}".strip()
-    return replace(one, name=f"{one.name}, {order.upper()}", bgr=not one.bgr, flag=flag)
+    order = "rgb" if reading.bgr else "bgr"
+    flag = f"{reading.flag} --channels {order}".strip()
+    return replace(reading, name=f"{reading.name}, {order.upper()}", bgr=not reading.bgr, flag=flag)
 
 
 def _each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

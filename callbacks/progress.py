@@ -46,7 +46,9 @@ class EvaluationProgress(L.Callback):
     def of(cls, trainer: L.Trainer) -> "EvaluationProgress":
         """Returns the trainer's progress, or a silent one."""
         callbacks = getattr(trainer, "callbacks", [])
-        return next((one for one in callbacks if isinstance(one, cls)), cls(enabled=False))
+        return next(
+            (callback for callback in callbacks if isinstance(callback, cls)), cls(enabled=False)
+        )
 
     def plan(self, probe: Planned, n: int) -> None:
         """Announces that `n` samples will be measured under every setting of a probe."""

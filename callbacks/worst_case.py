@@ -101,5 +101,5 @@ def _with_clean_loss(worst: pd.DataFrame, clean: pd.DataFrame | None) -> pd.Data
     if clean is None or "worst_loss" not in worst:
         return worst
     own = clean.set_index("index")["loss"].reindex(worst["index"]).to_numpy()
-    found = worst["worst_loss"].to_numpy()
-    return worst.assign(worst_loss=np.where(np.isnan(found), np.nan, np.maximum(found, own)))
+    losses = worst["worst_loss"].to_numpy()
+    return worst.assign(worst_loss=np.where(np.isnan(losses), np.nan, np.maximum(losses, own)))

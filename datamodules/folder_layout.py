@@ -108,23 +108,23 @@ def _unwrapped(folder: Path, any_name: bool = False) -> Path:
 def _splits(top: Path, folders: list[_Folder]) -> dict[str, _Folder]:
     """The folders that are splits: named like one, with class folders inside."""
     named = [(split, f) for f in folders if (split := split_named(f.path.name))]
-    found: dict[str, _Folder] = {}
+    layout: dict[str, _Folder] = {}
     for split, folder in named:
         if not folder.inner:
             continue
-        if split in found:
+        if split in layout:
             raise UserError(
                 f"Expected one folder of {_USES[split]} images in {str(top)!r}, but got "
-                f"{found[split].name!r} and {folder.name!r}: take one away, or join them."
+                f"{layout[split].name!r} and {folder.name!r}: take one away, or join them."
             )
-        found[split] = folder
-    if not found and len({split for split, _ in named}) > 1:
+        layout[split] = folder
+    if not layout and len({split for split, _ in named}) > 1:
         names = " and ".join(repr(folder.name) for _, folder in named)
         raise UserError(
             f"Expected a folder a class in {names} of {str(top)!r}, but they hold images without "
             "class folders, so without labels: sort the images into a folder a class."
         )
-    return found
+    return layout
 
 
 def _refuse_hidden_splits(top: Path, folders: list[_Folder]) -> None:

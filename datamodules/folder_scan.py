@@ -80,13 +80,13 @@ def class_folders(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: two folders whose names differ only in how letters are composed.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in subfolders(folder):
         name = printable(unicodedata.normalize("NFC", path.name))
-        if name in found:
+        if name in folders:
             raise UserError(
-                f"The folders {found[name].name!a} and {path.name!a} in {str(folder)!r} "
+                f"The folders {folders[name].name!a} and {path.name!a} in {str(folder)!r} "
                 f"have one name, {name!r}, composed in two ways: join them, or rename one."
             )
-        found[name] = path
-    return found
+        folders[name] = path
+    return folders

@@ -58,12 +58,12 @@ class AnswerRule:
 
     def scores(self, answer: Any) -> Tensor:
         """Returns the tensor of scores `(N, K)` as the network gave it."""
-        found = answer
+        part = answer
         for key in self.place:
-            found = _inside(found, key)
-        if not isinstance(found, Tensor):  # in training mode some networks answer more
-            found = followed(answer, placed(answer))
-        return _rows(found)
+            part = _inside(part, key)
+        if not isinstance(part, Tensor):  # in training mode some networks answer more
+            part = followed(answer, placed(answer))
+        return _rows(part)
 
 
 def placed(answer: Any, classes: int | None = None) -> tuple[str | int, ...]:

@@ -107,23 +107,25 @@ def _huggingface(name: str, classes: int, channels: int) -> nn.Module:
 def _hub(name: str, classes: int, channels: int) -> nn.Module:
     repository, _, entry = name.partition(":")
     try:
-        made = torch.hub.load(repository, entry, pretrained=False, trust_repo="check")
+        network = torch.hub.load(repository, entry, pretrained=False, trust_repo="check")
     except EOFError as error:  # torch asks on the terminal, and there is none
         raise UserError(
             f"The code of {repository!r} is not trusted on this machine: load --model hub:{name} "
             "--trust_pickle true once."
         ) from error
-    return _module(made, f"hub:{name}")
+    return _module(network, f"hub:{name}")
 
 
 def _python(name: str, classes: int, channels: int) -> nn.Module:
     return _module(python_callable(name)(), f"python:{name}")
 
 
-def _module(made: object, name: str) -> nn.Module:
-    if not isinstance(made, nn.Module):
-        raise UserError(f"Expected {name} to return a torch module, but got {type(made).__name__}.")
-    return unwrapped(made)
+def _module(network: object, name: str) -> nn.Module:
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"Expected {name} to return a torch module, but got {type(network).__name__}."
+        )
+    return unwrapped(network)
 
 
 def python_callable(name: str) -> Callable[..., Any]:
@@ -132,18 +134,18 @@ def python_callable(name: str) -> Callable[..., Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        target = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
             f"Cannot import python:{name}: {error}. Expected python:MODULE:CALLABLE, the module in "
             f"{str(Path.cwd())!r} or installed."
         ) from error
-    if not callable(found):
+    if not callable(target):
         raise UserError(
-            f"Expected python:{name} to be callable, but got {type(found).__name__}: give a "
+            f"Expected python:{name} to be callable, but got {type(target).__name__}: give a "
             "function that returns the model."
         )
-    return found
+    return target
 
 
 def imported(package: str, extra: str) -> Any:

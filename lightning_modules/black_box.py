@@ -214,7 +214,7 @@ def _logits(answer: Any) -> Tensor:
     if isinstance(answer, Mapping):
         answer = answer.get("logits", list(answer.values()))
     if isinstance(answer, list | tuple):
-        tensors = [one for one in answer if isinstance(one, Tensor)]
+        tensors = [item for item in answer if isinstance(item, Tensor)]
         answer = next((t for t in tensors if t.ndim > 1 and t.is_floating_point()), answer)
     if not isinstance(answer, Tensor):
         raise ValueError(f"the answer is a {type(answer).__name__} without a tensor of logits")

@@ -23,14 +23,14 @@ def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool
         UserError: the classes differ and no new head was asked for.
     """
     own = classifier.classes
-    found = match(own, classes, classifier.title, new_head)
-    if found.order is None:
-        give_head(classifier, found.names)
-    elif found.order != tuple(range(len(own))):
-        _reorder(classifier, found.order)
-    classifier.classes = found.names
-    if found.note:  # matched once more, nothing is left to be done
-        classifier.note(found.note, "classes")
+    matched = match(own, classes, classifier.title, new_head)
+    if matched.order is None:
+        give_head(classifier, matched.names)
+    elif matched.order != tuple(range(len(own))):
+        _reorder(classifier, matched.order)
+    classifier.classes = matched.names
+    if matched.note:  # matched once more, nothing is left to be done
+        classifier.note(matched.note, "classes")
 
 
 def give_head(classifier: Classifier, classes: Sequence[str]) -> None:

@@ -67,15 +67,15 @@ def match(own: Sequence[str], data: Sequence[str], source: str, new_head: bool) 
         UserError: the classes are others, and no new head is wanted; with both lists.
     """
     own, data = tuple(own), tuple(data)
-    found = _by_number(own, data) if _numbered(own, data) else _by_name(own, data)
-    if isinstance(found, ClassMatch):
-        return found
+    matches = _by_number(own, data) if _numbered(own, data) else _by_name(own, data)
+    if isinstance(matches, ClassMatch):
+        return matches
     if new_head:
         note = "" if not are_names(own) else f"New head: the model's classes were {_few(own)}."
         return ClassMatch(None, data, note)
     raise UserError(
         f"Expected a model of the data's {len(data)} classes ({_few(data)}), but {source!r} has "
-        f"{len(own)} ({_few(own)}): {found}. Say what its outputs are with `--classes`, rename "
+        f"{len(own)} ({_few(own)}): {matches}. Say what its outputs are with `--classes`, rename "
         "folders, or give it a head for these classes with `assay fine-tune`."
     )
 
@@ -142,8 +142,8 @@ def _moved(order: tuple[int, ...], own: tuple[str, ...], how: str) -> str:
 
 def _numbers(classes: tuple[str, ...]) -> tuple[int, ...] | None:
     """The numbers that classes are, all different; None where they have names."""
-    found = [_NUMBER.fullmatch(name.strip()) for name in classes]
-    numbers = tuple(int(one[1]) for one in found if one)
+    matches = [_NUMBER.fullmatch(name.strip()) for name in classes]
+    numbers = tuple(int(one[1]) for one in matches if one)
     return numbers if len(set(numbers)) == len(classes) else None
 
 

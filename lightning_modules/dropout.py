@@ -17,11 +17,11 @@ def set_dropout(model: nn.Module, probability: float) -> None:
     Raises:
         UserError: the model has no dropout.
     """
-    found = [part for part in model.modules() if isinstance(part, _KINDS)]
-    if not found:
+    layers = [part for part in model.modules() if isinstance(part, _KINDS)]
+    if not layers:
         raise UserError(
             f"Got `dropout` {probability:g}, but {type(model).__name__} has no dropout layer: "
             "leave the option out."
         )
-    for part in found:
+    for part in layers:
         part.p = probability

@@ -139,10 +139,10 @@ def cached(file: Path | None, make: Callable[[], Features]) -> Features:
         return Features(**safetensors.torch.load_file(file))
     except (OSError, safetensors.SafetensorError, TypeError):  # none, or spoiled by the disk
         pass
-    made = make()
+    features = make()
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(f".{os.getpid()}.tmp")
-    columns = {name: getattr(made, name).contiguous() for name in made.__dataclass_fields__}
+    columns = {name: getattr(features, name).contiguous() for name in features.__dataclass_fields__}
     safetensors.torch.save_file(columns, unfinished)
     unfinished.replace(file)
-    return made
+    return features

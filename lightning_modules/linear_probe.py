@@ -201,7 +201,7 @@ def _selected(
 ) -> LinearProbe:
     """The probe with the best held-out accuracy."""
     feature, label = selection[0].double(), selection[1]
-    found: list[tuple[float, float, LinearProbe]] = []
+    fits: list[tuple[float, float, LinearProbe]] = []
     solution = None
     for strength in strengths:
         # Near enough to tell strengths apart; the refit is solved to the end.
@@ -209,8 +209,8 @@ def _selected(
         logits = regression.probe(solution, strength)(feature)
         accuracy = float((logits.argmax(1) == label).double().mean())
         probe = regression.probe(solution, strength, accuracy)
-        found.append((accuracy, -float(F.cross_entropy(logits, label)), probe))
-    return max(found, key=lambda one: one[:2])[2]
+        fits.append((accuracy, -float(F.cross_entropy(logits, label)), probe))
+    return max(fits, key=lambda fit: fit[:2])[2]
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:

@@ -59,7 +59,9 @@ class WeightMasks(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes hold of the optimizers."""
-        self._handles = [self.hold(self._root(pl_module), one) for one in trainer.optimizers]
+        self._handles = [
+            self.hold(self._root(pl_module), current) for current in trainer.optimizers
+        ]
 
     @torch.no_grad()
     def on_before_optimizer_step(

@@ -28,14 +28,14 @@ def newton_cg(start: Tensor, at: Callable[[Tensor], Point], tolerance: float) ->
         step = _conjugate_gradients(gradient, hessian)
         slope, length = float((gradient * step).sum()), 1.0
         for _ in range(_HALVINGS):
-            found = at(x + length * step)
-            if float(found[0]) <= float(value) + _SUFFICIENT * length * slope:
+            candidate = at(x + length * step)
+            if float(candidate[0]) <= float(value) + _SUFFICIENT * length * slope:
                 break
             length /= 2
         else:
             break  # rounding is all that is left to gain
         x = x + length * step
-        value, gradient, hessian = found
+        value, gradient, hessian = candidate
     return x
 
 

@@ -56,8 +56,8 @@ def published(path: Path, architecture: str) -> Published | None:
     network = network.partition("@")[0]
     known = {_in_name(weights.url): weights for weights in _weights_of(network)}
     digest = _digest(path) if known else ""
-    found = (weights for begin, weights in known.items() if begin and digest.startswith(begin))
-    weights = next(found, None)
+    matches = (weights for begin, weights in known.items() if begin and digest.startswith(begin))
+    weights = next(matches, None)
     return None if weights is None else of_torchvision(network, weights)
 
 
@@ -95,8 +95,8 @@ def _read(preset: ImageClassification) -> Preprocessing:
 
 
 def _in_name(url: str) -> str:
-    found = re.search(r"-([0-9a-f]{8,})\.pth$", url)
-    return found[1] if found else ""
+    matches = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    return matches[1] if matches else ""
 
 
 def _digest(path: Path) -> str:

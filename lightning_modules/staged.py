@@ -109,9 +109,9 @@ class StagedTuning(FineTuning):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Gives the optimizer every parameter at once: what has no gradient is passed by."""
         self.classifier.requires_grad_(True)
-        made = super().configure_optimizers()
+        optimizers = super().configure_optimizers()
         self.free(self.current_epoch)
-        return made
+        return optimizers
 
     def on_train_epoch_start(self) -> None:
         """Begins a stage, also in the middle of a resumed training."""

@@ -49,9 +49,16 @@ def weights_for(model: nn.Module, file: WeightsFile) -> Weights:
         file: read.
     """
     own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-    made = {name: _fitted(state, own) for name, state in _with_unions(file.sets).items()}
-    name = max(made, key=lambda one: (*made[one].fit(own), -rank(one), one in file.sets))
-    chosen = made[name]
+    candidates = {name: _fitted(state, own) for name, state in _with_unions(file.sets).items()}
+    name = max(
+        candidates,
+        key=lambda set_name: (
+            *candidates[set_name].fit(own),
+            -rank(set_name),
+            set_name in file.sets,
+        ),
+    )
+    chosen = candidates[name]
     notes = (*choice_notes(name, file.sets), *chosen.notes)
     return Weights(chosen.state, name, notes, chosen.advice)
 
@@ -132,7 +139,9 @@ def choice_notes(name: str, sets: Mapping[str, State]) -> list[str]:
         return [f"put {name} together"] if name not in sets else []
     others = [other for other in sets if other != name]
     why = ", the average over training" if is_averaged(name) else ""
-    listed = ", ".join(_shown(one) for one in others[:4]) + (", ..." if len(others) > 4 else "")
+    listed = ", ".join(_shown(set_name) for set_name in others[:4]) + (
+        ", ..." if len(others) > 4 else ""
+    )
     return [
         f"took {_shown(name)}{why}, of {len(sets)} sets of weights (also {listed}; "
         "`--weights KEY` takes another)"

@@ -70,10 +70,10 @@ def _tried(chosen: Namespace, inspection: Inspection) -> dict[str, Any]:
         weights=chosen.weights,
     ).eval()
     data.adopt(classifier.preprocessing)
-    found = door_check(classifier, data)
+    checked = door_check(classifier, data)
     return {
         "input": classifier.input_line,
-        "readings": found.input.table.to_dict("records"),
+        "readings": checked.input.table.to_dict("records"),
         "told": classifier.notes,
-        "sentences": found.sentences,
+        "sentences": checked.sentences,
     }

@@ -86,9 +86,11 @@ def _numbers(attacks: AttackSet) -> dict[str, Number]:
 
 
 def _over_all(rows: pd.DataFrame, attacks: Sequence[AttackSet]) -> dict[str, Number]:
-    at = " and ".join(f"{one.sign} {radius(one.radius, one.results[0].unit)}" for one in attacks)
+    at = " and ".join(
+        f"{group.sign} {radius(group.radius, group.results[0].unit)}" for group in attacks
+    )
     note = f"under every attack at {at} on {len(rows):,} images"
-    asked = "; ".join(_conditions(one, rows) for one in attacks)
+    asked = "; ".join(_conditions(group, rows) for group in attacks)
     loss = column_mean(rows, "worst_loss")
     return {
         "adversarial_acc": Number("Robust accuracy", accuracy(rows), "%", note, asked),

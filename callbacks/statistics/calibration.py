@@ -77,8 +77,8 @@ def ece_interval(
         return bool((gaps.grown(error) <= value + slack).mean() > miss)
 
     low, high = _last(too_small, value), _last(small_enough, gaps.largest)
-    found = Interval(value, low, high)
-    return found if high >= value else found.marked(BIASED)
+    result = Interval(value, low, high)
+    return result if high >= value else result.marked(BIASED)
 
 
 def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:

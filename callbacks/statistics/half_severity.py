@@ -26,10 +26,12 @@ def half_severity(
     Returns:
         None where half is already gone at the least severity, or still there at the largest.
     """
-    where = [_falls(values, [one[end] for one in accuracies], start / 2) for end in range(3)]
+    where = [
+        _falls(values, [end_value[end] for end_value in accuracies], start / 2) for end in range(3)
+    ]
     if where[0] is None:
         return None
-    middle, low, high = (float("nan") if one is None else one for one in where)
+    middle, low, high = (float("nan") if end_value is None else end_value for end_value in where)
     return Interval(middle, low, high)
 
 

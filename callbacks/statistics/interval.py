@@ -52,7 +52,9 @@ def without_ends(value: float) -> Interval:
 
 def marks(numbers: Mapping[str, Interval]) -> str:
     """Says which of several numbers have doubtful ends, `loss: why; ece: why`; empty if none."""
-    return "; ".join(f"{name}: {one.mark}" for name, one in numbers.items() if one.mark)
+    return "; ".join(
+        f"{name}: {interval.mark}" for name, interval in numbers.items() if interval.mark
+    )
 
 
 def over_draws(intervals: Sequence[Interval], level: float = 0.95) -> Interval:
@@ -65,7 +67,7 @@ def over_draws(intervals: Sequence[Interval], level: float = 0.95) -> Interval:
         intervals: of every draw; one that is not a number is left out.
         level: of confidence.
     """
-    known = [one for one in intervals if np.isfinite(one.value)]
+    known = [interval for interval in intervals if np.isfinite(interval.value)]
     if len(known) < 2:
         return known[0] if known else NOTHING
     value, low, high = np.array(known, dtype=float).T
@@ -73,6 +75,6 @@ def over_draws(intervals: Sequence[Interval], level: float = 0.95) -> Interval:
     error = middle.std(ddof=1) / len(middle) ** 0.5
     draws = special.stdtrit(len(middle) - 1, (1 + level) / 2) * error
     reach = float(np.hypot(half, draws))
-    mark = next((one.mark for one in known if one.mark), "")
+    mark = next((interval.mark for interval in known if interval.mark), "")
     centre = float(middle.mean())
     return Interval(float(value.mean()), centre - reach, centre + reach).marked(mark)

@@ -59,9 +59,9 @@ def mean(
     if len(numbers) < LEAST_ROWS or spread == 0:
         return without_ends(middle)
     low, high = np.clip(skewness_removed(middle, numbers, level, len(numbers) - 1), *bounds)
-    found = Interval(middle, float(low), float(high))
+    result = Interval(middle, float(low), float(high))
     squares = (numbers - middle) ** 2
-    return found.marked(TAIL) if not known and squares.max() > _TOP * squares.sum() else found
+    return result.marked(TAIL) if not known and squares.max() > _TOP * squares.sum() else result
 
 
 def student(values: ArrayLike, level: float = 0.95) -> Interval:

@@ -25,13 +25,13 @@ def layer_similarity(
     Returns:
         Unbiased linear CKA of each layer; 1 where nothing has moved.
     """
-    found = {name: LinearCKA() for name in layers}
+    by_layer = {name: LinearCKA() for name in layers}
     for image in images:
         one, other = outputs(before, image, layers), outputs(after, image, layers)
-        for name, similarity in found.items():
+        for name, similarity in by_layer.items():
             if name in one:  # a layer that the forward pass does not call says nothing
                 similarity.update(one[name], other[name])
-    return {name: similarity.compute() for name, similarity in found.items()}
+    return {name: similarity.compute() for name, similarity in by_layer.items()}
 
 
 def outputs(model: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

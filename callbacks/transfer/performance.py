@@ -45,13 +45,13 @@ def performance(
     """
     ordered = [table.sort_values("index") for table in tables]
     hits, losses = _by_image(ordered, "correct"), _by_image(ordered, "loss")
-    found = {"acc": _share(hits, level, seed, resamples)}
-    found |= {name: macro_average(ordered, name).interval(level) for name in _MACRO}
-    found["ece"] = _ece(ordered, level, seed, resamples)
-    found["loss"] = mean(losses, level, bounds=_LOSSES)
+    measured = {"acc": _share(hits, level, seed, resamples)}
+    measured |= {name: macro_average(ordered, name).interval(level) for name in _MACRO}
+    measured["ece"] = _ece(ordered, level, seed, resamples)
+    measured["loss"] = mean(losses, level, bounds=_LOSSES)
     if resamples < 2:
-        return {name: without_ends(one.value) for name, one in found.items()}
-    return found
+        return {name: without_ends(part.value) for name, part in measured.items()}
+    return measured
 
 
 def performance_change(
@@ -76,20 +76,20 @@ def performance_change(
         UserError: the two were measured on different images.
     """
     images = [set(table["index"]) for table in (*before, *after)]
-    if any(one != images[0] for one in images):
+    if any(part != images[0] for part in images):
         raise UserError("Expected rows of the same test images before and after, but they differ.")
     old, new = ([table.sort_values("index") for table in tables] for tables in (before, after))
-    found = {
+    measured = {
         "acc": paired_difference(
             _by_image(old, "correct"), _by_image(new, "correct"), level, seed, resamples
         )
     }
     for name in _MACRO:
-        found[name] = macro_change(macro_average(old, name), macro_average(new, name), level)
-    found["ece"] = _apart(*(_ece(tables, level, seed, resamples) for tables in (old, new)))
+        measured[name] = macro_change(macro_average(old, name), macro_average(new, name), level)
+    measured["ece"] = _apart(*(_ece(tables, level, seed, resamples) for tables in (old, new)))
     losses = _by_image(old, "loss"), _by_image(new, "loss")
-    found["loss"] = paired_difference(*losses, level, bounds=_LOSSES)
-    return found
+    measured["loss"] = paired_difference(*losses, level, bounds=_LOSSES)
+    return measured
 
 
 def class_performance(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -141,10 +141,10 @@ def _share(hits: np.ndarray, level: float, seed: int, resamples: int) -> Interva
 def _ece(tables: Sequence[pd.DataFrame], level: float, seed: int, resamples: int) -> Interval:
     """Mean over seeds of value and ends: all of them saw the same images."""
     parts = [
-        ece_interval(one["confidence"], one["correct"], 15, level, seed, resamples)
-        for one in tables
+        ece_interval(part["confidence"], part["correct"], 15, level, seed, resamples)
+        for part in tables
     ]
-    mark = next((one.mark for one in parts if one.mark), "")
+    mark = next((part.mark for part in parts if part.mark), "")
     return Interval(*(float(end) for end in np.mean(parts, axis=0))).marked(mark)
 
 

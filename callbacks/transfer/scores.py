@@ -34,5 +34,5 @@ def predicted_transfer(features: Tensor, probability: Tensor, label: Tensor) -> 
         probability: `(N, S)` of the source classes.
         label: `(N,)` target classes. Never of test samples.
     """
-    found = {name: score(features, label) for name, score in FEATURE_SCORES.items()}
-    return found | {name: score(probability, label) for name, score in PROBABILITY_SCORES.items()}
+    scores = {name: score(features, label) for name, score in FEATURE_SCORES.items()}
+    return scores | {name: score(probability, label) for name, score in PROBABILITY_SCORES.items()}

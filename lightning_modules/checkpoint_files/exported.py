@@ -72,7 +72,7 @@ def read_exported_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _tensor(content: bytes, meta: dict[str, Any]) -> Tensor:
-    sizes, strides = ([one["as_int"] for one in meta[key]] for key in ("sizes", "strides"))
+    sizes, strides = ([number["as_int"] for number in meta[key]] for key in ("sizes", "strides"))
     dtype = _TYPES[meta["dtype"]]
     empty = torch.empty(0, dtype=dtype)
     flat = torch.frombuffer(bytearray(content), dtype=dtype) if content else empty

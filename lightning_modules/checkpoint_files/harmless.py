@@ -57,9 +57,9 @@ def harmless(module: str, name: str) -> Any:
         return Maker(getattr(np.dtypes, name))
     if module != "torch":
         return None
-    found = getattr(torch, name, None)
-    if isinstance(found, torch.dtype | torch.qscheme | torch.memory_format):
-        return found
+    attribute = getattr(torch, name, None)
+    if isinstance(attribute, torch.dtype | torch.qscheme | torch.memory_format):
+        return attribute
     return _storage_type(name)
 
 

@@ -32,9 +32,9 @@ class Unknown:
 
     def __new__(cls, *_: Any, **__: Any) -> "Unknown":
         """Takes any arguments, like every class that a pickle may name."""
-        made = super().__new__(cls)
-        made.state = {}
-        return made
+        instance = super().__new__(cls)
+        instance.state = {}
+        return instance
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.state: dict[str, Any]

@@ -29,10 +29,10 @@ def composed(state: State, keep: Iterable[str] = ()) -> tuple[dict[str, Tensor],
     parts = {name: value for name, value in state.items() if name not in kept}
     told: list[str] = []
     for words, make in _COMPOSERS:
-        made, used = make(parts)
-        if made:
-            told.append(f"{len(made)} {words}")
-        parts = {**{name: v for name, v in parts.items() if name not in used}, **made}
+        plain, used = make(parts)
+        if plain:
+            told.append(f"{len(plain)} {words}")
+        parts = {**{name: v for name, v in parts.items() if name not in used}, **plain}
     whole = {**{name: value for name, value in state.items() if name in kept}, **parts}
     if any(isinstance(value, Tensor) and value.is_quantized for value in whole.values()):
         told.append("quantised weights turned into float32; activations are not rounded any more")
@@ -44,31 +44,31 @@ def composed(state: State, keep: Iterable[str] = ()) -> tuple[dict[str, Tensor],
 
 
 def _pruned(state: State) -> tuple[State, set[str]]:
-    made: State = {}
+    plain: State = {}
     used: set[str] = set()
     for name, mask in state.items():
         base = name.removesuffix("_mask")
         original = state.get(f"{base}_orig")
         if base != name and original is not None and original.shape == mask.shape:
-            made[base] = mask.to(original.dtype) * original
+            plain[base] = mask.to(original.dtype) * original
             used |= {name, f"{base}_orig"}
-    return made, used
+    return plain, used
 
 
 def _normalised(state: State) -> tuple[State, set[str]]:
-    made: State = {}
+    plain: State = {}
     used: set[str] = set()
     for name, size in state.items():
         base = name.removesuffix("_g")
         direction = state.get(f"{base}_v")
         if base != name and direction is not None and _is_norm_of(size, direction):
-            made[base] = _scaled(direction, size)
+            plain[base] = _scaled(direction, size)
             used |= {name, f"{base}_v"}
-    return made, used
+    return plain, used
 
 
 def _spectral(state: State) -> tuple[State, set[str]]:
-    made: State = {}
+    plain: State = {}
     used: set[str] = set()
     for name, weight in state.items():
         base = name.removesuffix("_orig")
@@ -76,9 +76,9 @@ def _spectral(state: State) -> tuple[State, set[str]]:
         if base == name or left is None or right is None:
             continue
         if (divided := _divided(weight, left, right)) is not None:
-            made[base] = divided
+            plain[base] = divided
             used |= {name, f"{base}_u", f"{base}_v"}
-    return made, used
+    return plain, used
 
 
 def _parametrised(state: State) -> tuple[State, set[str]]:
@@ -90,8 +90,8 @@ def _parametrised(state: State) -> tuple[State, set[str]]:
             groups.setdefault(match[1] + match[2], {})[match[3]] = value
             names.setdefault(match[1] + match[2], set()).add(name)
     whole = {base: _original(group) for base, group in groups.items()}
-    made = {base: weight for base, weight in whole.items() if weight is not None}
-    return made, {name for base in made for name in names[base]}
+    plain = {base: weight for base, weight in whole.items() if weight is not None}
+    return plain, {name for base in plain for name in names[base]}
 
 
 def _original(group: dict[str, Tensor]) -> Tensor | None:
@@ -105,17 +105,17 @@ def _original(group: dict[str, Tensor]) -> Tensor | None:
 
 def _unpacked(state: State) -> tuple[State, set[str]]:
     """Quantised linear layers: weight and bias are one entry, a tuple."""
-    made: State = {}
+    plain: State = {}
     used: set[str] = set()
     for name, value in state.items():
         if not is_packed(value):
             continue
         base = name.partition("_packed_params")[0]
-        made[f"{base}weight"] = value[0]
+        plain[f"{base}weight"] = value[0]
         if len(value) > 1 and isinstance(value[1], Tensor):
-            made[f"{base}bias"] = value[1].detach()
+            plain[f"{base}bias"] = value[1].detach()
         used |= {n for n in state if n.startswith(f"{base}_packed_params")}
-    return made, used
+    return plain, used
 
 
 _COMPOSERS = (

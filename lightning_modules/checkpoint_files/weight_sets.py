@@ -89,12 +89,12 @@ def _walk_mapping(node: Mapping[Any, Any], path: str) -> Iterator[tuple[str, Sta
         and not _NO_WEIGHTS.fullmatch(str(key).lower())
     }
     known = {key: value for key, value in inner.items() if key in KEYS}
-    found = [pair for key, value in known.items() for pair in _walk(value, _joined(path, key))]
-    if not found and _is_network(node):
+    pairs = [pair for key, value in known.items() for pair in _walk(value, _joined(path, key))]
+    if not pairs and _is_network(node):
         yield path, dict(_flat(node, ""))
         return
     rest = {key: value for key, value in inner.items() if key not in known}
-    yield from found
+    yield from pairs
     for key, value in rest.items():
         yield from _walk(value, _joined(path, key))
 

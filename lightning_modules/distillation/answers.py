@@ -38,16 +38,16 @@ def recorded(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
     Raises:
         UserError: there is no such layer.
     """
-    found: dict[str, Tensor] = {}
+    collected: dict[str, Tensor] = {}
     handles = []
     for name in layers:
         if name == HEAD_INPUT:
             part = model.get_submodule(head_name(model))
-            handles.append(part.register_forward_pre_hook(_keep_input(found), with_kwargs=True))
+            handles.append(part.register_forward_pre_hook(_keep_input(collected), with_kwargs=True))
         else:
-            handles.append(layer(model, name).register_forward_hook(_keep_output(found, name)))
+            handles.append(layer(model, name).register_forward_hook(_keep_output(collected, name)))
     try:
-        yield found
+        yield collected
     finally:
         for handle in handles:
             handle.remove()
@@ -79,17 +79,17 @@ def answered(model: nn.Module, network: nn.Module, image: Tensor, layers: Sequen
     return Answers(logits.float(), {name: features[name].float() for name in layers})
 
 
-def _keep_output(found: dict[str, Tensor], name: str) -> Any:
+def _keep_output(collected: dict[str, Tensor], name: str) -> Any:
     def hook(part: nn.Module, given: Any, output: Tensor) -> None:
-        found[name] = output
+        collected[name] = output
 
     return hook
 
 
-def _keep_input(found: dict[str, Tensor]) -> Any:
+def _keep_input(collected: dict[str, Tensor]) -> Any:
     def hook(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = first_tensor(args, kwargs)
         assert given is not None
-        found[HEAD_INPUT] = given
+        collected[HEAD_INPUT] = given
 
     return hook

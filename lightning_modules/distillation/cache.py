@@ -46,7 +46,7 @@ class AnswerCache:
         if rows <= len(self._known):
             return True
         wanted = max(rows, 2 * len(self._known))
-        bytes_a_row = sum(one[0].numel() * one.element_size() for one in columns.values())
+        bytes_a_row = sum(stored[0].numel() * stored.element_size() for stored in columns.values())
         if wanted * bytes_a_row > self.max_bytes:
             return False
         for name, column in columns.items():

@@ -36,12 +36,12 @@ def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
         model: in eval mode.
         image: `(1, C, H, W)` as the model sees it.
     """
-    found: dict[str, int] = {}
+    used_by: dict[str, int] = {}
 
     def counting(name: str) -> Callable[..., None]:
         def count(part: nn.Module, given: object, output: Tensor) -> None:
             channels = output.shape[1] if isinstance(part, nn.Conv2d) else output.shape[-1]
-            found[name] = found.get(name, 0) + output.numel() // (len(output) * channels)
+            used_by[name] = used_by.get(name, 0) + output.numel() // (len(output) * channels)
 
         return count
 
@@ -56,7 +56,7 @@ def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return used_by
 
 
 def pruning_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tensor]:
@@ -78,16 +78,18 @@ def pruning_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tenso
     """
     used = positions(model, image)
     scores = {name: lamp(_weight(model, name).detach()) for name in used}
-    score = torch.cat([one.flatten() for one in scores.values()])
-    cost = torch.cat([torch.full_like(one.flatten(), used[name]) for name, one in scores.items()])
+    score = torch.cat([value.flatten() for value in scores.values()])
+    cost = torch.cat(
+        [torch.full_like(value.flatten(), used[name]) for name, value in scores.items()]
+    )
     order = score.argsort(descending=True)
     kept = torch.zeros_like(score, dtype=torch.bool)
     kept[order] = cost.double()[order].cumsum(0) <= macs
     if not bool(kept.any()):
         raise UserError(f"Expected `macs` that leave at least one weight, but got {macs}.")
-    parts = kept.split([one.numel() for one in scores.values()])
+    parts = kept.split([value.numel() for value in scores.values()])
     return {
-        name: part.view_as(one) for (name, one), part in zip(scores.items(), parts, strict=True)
+        name: part.view_as(value) for (name, value), part in zip(scores.items(), parts, strict=True)
     }
 
 

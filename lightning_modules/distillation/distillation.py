@@ -221,7 +221,7 @@ def made_teachers(
     if isinstance(teacher, Teachers):
         return teacher
     given = [teacher] if isinstance(teacher, Classifier) else list(teacher)
-    classifiers = [copy.deepcopy(one) if one is student else one for one in given]
+    classifiers = [copy.deepcopy(network) if network is student else network for network in given]
     layers = list(dict.fromkeys(its for _, its in layer_pairs(recipe)))
     temperature = recipe.filled().temperature or 1.0
     return Teachers(classifiers, recipe.teacher_weights, temperature, layers)

@@ -10,7 +10,7 @@ from lightning_modules.distillation.answers import layer
 
 def pairs(layers: Sequence[str]) -> list[tuple[str, str]]:
     """Reads `NAME`, the same layer in both, or `STUDENTS=TEACHERS`."""
-    return [(one.partition("=")[0], one.rpartition("=")[2]) for one in layers]
+    return [(pair.partition("=")[0], pair.rpartition("=")[2]) for pair in layers]
 
 
 def initialise_from(student: nn.Module, teacher: nn.Module, layers: Sequence[str]) -> None:

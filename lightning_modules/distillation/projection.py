@@ -42,8 +42,8 @@ def same_places(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     if student.ndim == teacher.ndim == 2:
         return student, teacher
     if student.ndim != teacher.ndim:
-        vectors = [one.mean((2, 3)) if one.ndim == 4 else one for one in (student, teacher)]
+        vectors = [maps.mean((2, 3)) if maps.ndim == 4 else maps for maps in (student, teacher)]
         return vectors[0], vectors[1]
     height, width = (min(student.shape[axis], teacher.shape[axis]) for axis in (2, 3))
-    pooled = [F.adaptive_avg_pool2d(one, (height, width)) for one in (student, teacher)]
+    pooled = [F.adaptive_avg_pool2d(maps, (height, width)) for maps in (student, teacher)]
     return pooled[0], pooled[1]

@@ -41,7 +41,7 @@ class Teachers:
     ) -> None:
         if not classifiers:
             raise UserError("Expected at least one `teacher`, but got none.")
-        self.classifiers = tuple(one.eval() for one in classifiers)
+        self.classifiers = tuple(network.eval() for network in classifiers)
         self.temperature, self.layers, self.chunk = temperature, tuple(layers), chunk
         self.native = native
         self.weights = _normalised(weights, len(self.classifiers))
@@ -56,12 +56,12 @@ class Teachers:
     @property
     def parameters(self) -> int:
         """Of all of them together."""
-        return sum(p.numel() for one in self.classifiers for p in one.parameters())
+        return sum(p.numel() for network in self.classifiers for p in network.parameters())
 
     def to(self, device: torch.device) -> None:
         """Moves them."""
-        for one in self.classifiers:
-            one.to(device)
+        for network in self.classifiers:
+            network.to(device)
 
     def cached(self, split: str, image: Tensor, index: Tensor) -> Answers:
         """Answers from the cache of "train" or "val" where all of `index` is known; fills it."""
@@ -80,10 +80,10 @@ class Teachers:
         # Also under Lightning's inference mode, whose tensors no loss could differentiate past.
         with torch.inference_mode(False), torch.no_grad():
             image = image.clone() if image.is_inference() else image
-            answers = [self._asked(one, image) for one in self.classifiers]
+            answers = [self._asked(network, image) for network in self.classifiers]
             if len(answers) == 1:
                 return answers[0]
-            logits = torch.stack([one.logits for one in answers])
+            logits = torch.stack([answer.logits for answer in answers])
             weights = torch.tensor(self.weights, device=logits.device)[:, None, None]
             mean = (weights * (logits / self.temperature).softmax(2)).sum(0)
             tiny = torch.finfo(mean.dtype).tiny
@@ -93,18 +93,20 @@ class Teachers:
         parts = []
         for part in shown(image, classifier.preprocessing, self.native).split(self.chunk):
             given = padded(part, self.chunk)
-            found = answered(classifier, classifier.model, given, self.layers)
-            cut = {name: feature[: len(part)] for name, feature in found.features.items()}
-            parts.append(Answers(found.logits[: len(part)], cut))
-        features = {name: torch.cat([one.features[name] for one in parts]) for name in self.layers}
-        return Answers(torch.cat([one.logits for one in parts]), features)
+            answer = answered(classifier, classifier.model, given, self.layers)
+            cut = {name: feature[: len(part)] for name, feature in answer.features.items()}
+            parts.append(Answers(answer.logits[: len(part)], cut))
+        features = {
+            name: torch.cat([answer.features[name] for answer in parts]) for name in self.layers
+        }
+        return Answers(torch.cat([answer.logits for answer in parts]), features)
 
     def _check(self) -> None:
-        for one in self.classifiers[1:]:
-            if one.classes != self.classes:
+        for network in self.classifiers[1:]:
+            if network.classes != self.classes:
                 raise UserError(
                     "Expected teachers of the same classes, but got "
-                    f"{_few(self.classes)} and {_few(one.classes)}."
+                    f"{_few(self.classes)} and {_few(network.classes)}."
                 )
         if self.layers and len(self.classifiers) > 1:
             raise UserError(

@@ -84,15 +84,15 @@ def fresh_classifier(
     """
     why = SAID if request.said.channels else ARCHITECTURE
     wanted, reasons = unknown_input(channels, side_of(network, architecture), why)
-    made = Classifier(
+    loaded = Classifier(
         network,
         classes=request.class_names or request.classes or head_outputs(network),
         preprocessing=wanted,
         architecture=architecture,
         reasons=reasons,
     )
-    made.facts["fresh"] = True
-    return made
+    loaded.facts["fresh"] = True
+    return loaded
 
 
 def _outputs(network: nn.Module, request: Request) -> int:

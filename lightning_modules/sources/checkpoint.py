@@ -49,23 +49,23 @@ def _with_weights(file: WeightsFile, request: Request) -> Classifier:
         return _noted(
             _as_pickled(file.module, request), file, choice_notes(best_set(file.sets), file.sets)
         )
-    made = build(arch, 10)
-    model = made.model if isinstance(made, Classifier) else made
+    network = build(arch, 10)
+    model = network.model if isinstance(network, Classifier) else network
     weights = weights_for(model, file)
     fit_ends(model, weights.state)
     load_exactly(model, weights.state, arch, file.path, weights.advice)
-    return _noted(_known(made, facts, arch, file.path, request), file, weights.notes)
+    return _noted(_known(network, facts, arch, file.path, request), file, weights.notes)
 
 
 def _known(
-    made: nn.Module, facts: Mapping[str, Any], arch: str, path: Path, request: Request
+    network: nn.Module, facts: Mapping[str, Any], arch: str, path: Path, request: Request
 ) -> Classifier:
     """A classifier that is shown what the user's code or the file says; else of a bare network."""
-    if isinstance(made, Classifier):
-        return made
+    if isinstance(network, Classifier):
+        return network
     if "preprocessing" in facts:
-        return Classifier.rebuilt(made, {**facts, "architecture": arch})
-    return bare_classifier(made, arch, request, path, facts.get("classes"))
+        return Classifier.rebuilt(network, {**facts, "architecture": arch})
+    return bare_classifier(network, arch, request, path, facts.get("classes"))
 
 
 def _noted(classifier: Classifier, file: WeightsFile, notes: Iterable[str]) -> Classifier:

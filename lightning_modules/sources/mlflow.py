@@ -73,16 +73,16 @@ def _models(client: "MlflowClient", run_id: str) -> "list[LoggedModel]":
         f"tags.mlflow.parentRunId = '{run_id}'",
         order_by=["attributes.start_time ASC"],
     )
-    for one in (run, *children):
-        made = one.outputs.model_outputs if one.outputs else []
-        used = one.inputs.model_inputs if one.inputs else []
-        if made or used:
-            return _in_order(client, made or used)
+    for part in (run, *children):
+        logged_outputs = part.outputs.model_outputs if part.outputs else []
+        used = part.inputs.model_inputs if part.inputs else []
+        if logged_outputs or used:
+            return _in_order(client, logged_outputs or used)
     return []
 
 
 def _in_order(client: "MlflowClient", ties: list[Any]) -> "list[LoggedModel]":
     """By step, then by time; a run that used a model before has no step for it."""
-    found = [(getattr(tie, "step", 0) or 0, client.get_logged_model(tie.model_id)) for tie in ties]
-    found.sort(key=lambda pair: (pair[0], pair[1].creation_timestamp))
-    return [model for _, model in found]
+    logged = [(getattr(tie, "step", 0) or 0, client.get_logged_model(tie.model_id)) for tie in ties]
+    logged.sort(key=lambda pair: (pair[0], pair[1].creation_timestamp))
+    return [model for _, model in logged]

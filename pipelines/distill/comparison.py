@@ -78,15 +78,18 @@ class ModelComparison:
     @cached_property
     def ball(self) -> str:
         """The threat models of the robust accuracy: `L∞ 8/255, L2 0.5`."""
-        return ", ".join(
-            f"{one.sign} {radius(one.values[self.radii[one.norm]], one.results[0].unit)}"
-            for one in self.attacks(self.teacher)
-        )
+        attacks = self.attacks(self.teacher)
+        radii = [radius(a.values[self.radii[a.norm]], a.results[0].unit) for a in attacks]
+        return ", ".join(f"{a.sign} {text}" for a, text in zip(attacks, radii, strict=True))
 
     def robust_rows(self, model: MeasuredModel) -> pd.DataFrame | None:
         """The worst rows over all attacks at `radii`, image by image; None if nothing attacked."""
-        sets = [one for one in self.attacks(model) if self.radii.get(one.norm) in one.values]
-        return worst_case([one.worst(self.radii[one.norm]) for one in sets]) if sets else None
+        sets = [
+            attack for attack in self.attacks(model) if self.radii.get(attack.norm) in attack.values
+        ]
+        return (
+            worst_case([attack.worst(self.radii[attack.norm]) for attack in sets]) if sets else None
+        )
 
     @cached_property
     def table(self) -> pd.DataFrame:

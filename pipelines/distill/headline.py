@@ -22,7 +22,9 @@ def headline_of(comparison: ModelComparison) -> dict[str, Number]:
     index = zlib.crc32(teacher.rows["index"].to_numpy("int64").tobytes())
     asked = f"images {index:08x}, seeds {[student.seed for student in students]}"
     relative = f"{asked}, teacher {teacher.digest}"
-    attacks = [result.algorithm for one in comparison.attacks(teacher) for result in one.results]
+    attacks = [
+        result.algorithm for attack in comparison.attacks(teacher) for result in attack.results
+    ]
     attacked = f"{asked}, {sorted(attacks)} at {comparison.ball}"
     table = (
         ("student_acc", "Student's accuracy", seeds, asked, True),

@@ -85,11 +85,11 @@ def _downloaded(run: str, uri: str, scratch: Path) -> Result:
 
     client = MlflowClient(uri)
     try:
-        found = client.get_run(run)
+        run_info = client.get_run(run)
         children = client.search_runs(
-            [found.info.experiment_id], f"tags.mlflow.parentRunId = '{run}'"
+            [run_info.info.experiment_id], f"tags.mlflow.parentRunId = '{run}'"
         )
-        for candidate in (found, *children):
+        for candidate in (run_info, *children):
             files = client.list_artifacts(candidate.info.run_id)
             if any(file.path == "result.json" for file in files):
                 scratch.mkdir(parents=True)

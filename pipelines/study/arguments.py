@@ -153,8 +153,10 @@ def _kind(name: str, parameter: inspect.Parameter) -> Any:
 
 def _told(pipeline: Callable[..., Any]) -> dict[str, str]:
     """What the docstring says of each parameter."""
-    found = parse_docstring(pipeline.__doc__ or "")
-    return {param.arg_name: (param.description or "").replace("\n", " ") for param in found.params}
+    documented = parse_docstring(pipeline.__doc__ or "")
+    return {
+        param.arg_name: (param.description or "").replace("\n", " ") for param in documented.params
+    }
 
 
 def _with_folders(pipeline: Callable[..., Any], words: Sequence[str]) -> list[str]:
@@ -166,16 +168,16 @@ def _with_folders(pipeline: Callable[..., Any], words: Sequence[str]) -> list[st
     single = [n for n in _DATA_SETS if n in own and "list" not in str(own[n].annotation)]
     flags = {f"--{name}" for name in single}
     joined = [part for word in words for part in _split(word, flags)]
-    made: list[str] = []
+    parsed_words: list[str] = []
     for before, word in pairwise(["", *joined]):
         if before not in flags or word.startswith("{") or "." in word.partition(":")[0]:
-            made.append(word)
+            parsed_words.append(word)
             continue
         name, _, root = word.partition(":")
         if name not in DATA:
             raise UserError(f"There is no data set {name!r}.{suggestion(name, DATA)}")
-        made += [name, f"{before}.root", root] if root else [name]
-    return made
+        parsed_words += [name, f"{before}.root", root] if root else [name]
+    return parsed_words
 
 
 def _split(word: str, flags: set[str]) -> list[str]:
@@ -192,18 +194,18 @@ def _with_lists(parser: CommandParser, words: Sequence[str]) -> list[str]:
         for option in action.option_strings
         if (kind := _item_type(getattr(action, "_typehint", None))) is not None
     }
-    made: list[str] = []
+    parsed_words: list[str] = []
     rest = [*words]
     while rest:
         word = rest.pop(0)
         if word not in kinds:
-            made.append(word)
+            parsed_words.append(word)
             continue
         values = []
         while rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
-        made.append(f"{word}={_as_list(values, *kinds[word])}")
-    return made
+        parsed_words.append(f"{word}={_as_list(values, *kinds[word])}")
+    return parsed_words
 
 
 def _item_type(hint: Any) -> tuple[bool, bool] | None:

@@ -72,13 +72,15 @@ def tags_of(result: Result) -> dict[str, str]:
 def _note(result: Result) -> str:
     """The description that the run's page shows, in Markdown."""
     lines = ["| | | 95 % interval |", "| --- | --- | --- |"]
-    for found in result.headline().values():
-        value, low, high = found.interval
+    for headline_number in result.headline().values():
+        value, low, high = headline_number.interval
         if value == value:
-            share = found.unit == "%"
+            share = headline_number.unit == "%"
             text = f"{percent(value)} %" if share else number(value)
             between = ends(low, high, 100, 1) if share else ends(low, high)
-            lines.append(f"| {found.title}: {found.note} | {text} | {between} |")
+            lines.append(
+                f"| {headline_number.title}: {headline_number.note} | {text} | {between} |"
+            )
     notes = [f"- {note}" for note in result.about.notes]
     sentences = [f"{sentence}\n" for sentence in result.sentences()]
     return "\n".join([*sentences, *lines, "", *notes, "", "Open `report.html` under Artifacts."])

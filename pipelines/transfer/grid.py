@@ -135,7 +135,11 @@ class Grid:
         untouched = Key(key.model, key.data, "untouched", "all")
         own = any(pair.own_head for pair in self.pairs if pair[:2] == key[:2])
         first = untouched if own or key.mode == "probe" else key._replace(mode="probe")
-        choices = [one for one in (first, untouched) if one in self.cells_by_key and one != key]
+        choices = [
+            measured
+            for measured in (first, untouched)
+            if measured in self.cells_by_key and measured != key
+        ]
         return choices[0] if choices else None
 
     def lines(self, table: str) -> list[Line]:
@@ -155,14 +159,17 @@ class Grid:
 
     def hits(self, key: Key) -> np.ndarray:
         """`(N,)` share of seeds that got each test image right."""
-        tables = [one.rows.sort_values("index") for one in self.cells_by_key[key]]
+        tables = [measured.rows.sort_values("index") for measured in self.cells_by_key[key]]
         return np.mean([table["correct"].to_numpy() for table in tables], axis=0)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One line a cell, failed ones included."""
         return pd.DataFrame(
-            [cell_line(one, len(self.classes[one.transfer.data])) for one in self.outcomes]
+            [
+                cell_line(measured, len(self.classes[measured.transfer.data]))
+                for measured in self.outcomes
+            ]
         )
 
     @cached_property
@@ -188,7 +195,9 @@ class Grid:
         """Precision, recall and F1 of each class, averaged over seeds."""
         tables = []
         for key, outcomes in self.cells_by_key.items():
-            parts = [class_performance(one.rows, self.classes[key.data]) for one in outcomes]
+            parts = [
+                class_performance(measured.rows, self.classes[key.data]) for measured in outcomes
+            ]
             numbers = {n: np.mean([p[n] for p in parts], 0) for n in ("precision", "recall", "f1")}
             tables.append(parts[0].assign(**numbers, **key._asdict()))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

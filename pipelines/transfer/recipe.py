@@ -78,7 +78,7 @@ class Recipe:
         if mode in TRAINED:
             facts |= {"tuning": asdict(self.tuning), "epochs": [self.epochs, self.min_steps]}
             chosen = {k: repr(v) for k, v in sorted(self.flags.items()) if k not in _FREE}
-            kinds = [type(one).__qualname__ for one in self.flags.get("callbacks") or ()]
+            kinds = [type(callback).__qualname__ for callback in self.flags.get("callbacks") or ()]
             facts |= {"batch_size": self.batch_size, "flags": chosen, "callbacks": kinds}
         if mode == "last_k":
             facts["last_k"] = self.last_k

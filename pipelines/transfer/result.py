@@ -86,9 +86,9 @@ class Matrix:
         """Cells, and the recipe."""
         transfers = [outcome.transfer for outcome in self.grid.outcomes]
         return {
-            "modes": " ".join(dict.fromkeys(one.mode for one in transfers)),
+            "modes": " ".join(dict.fromkeys(item.mode for item in transfers)),
             "fractions": " ".join(self.grid.fractions),
-            "seeds": " ".join(dict.fromkeys(str(one.seed) for one in transfers)),
+            "seeds": " ".join(dict.fromkeys(str(item.seed) for item in transfers)),
             "cells": len(transfers),
             "cells.failed": len(self.grid.failed),
             **self.recipe,
@@ -103,9 +103,11 @@ class Matrix:
     def parts(self) -> Parts:
         """Facts of every cell, the rows of all in one table, and tables that were given."""
         grid = self.grid
-        rows = [one.rows.assign(cell=i) for i, one in enumerate(grid.outcomes) if len(one.rows)]
+        rows = [item.rows.assign(cell=i) for i, item in enumerate(grid.outcomes) if len(item.rows)]
         facts = {
-            "outcomes": [{**one.facts(), "transfer": list(one.transfer)} for one in grid.outcomes],
+            "outcomes": [
+                {**item.facts(), "transfer": list(item.transfer)} for item in grid.outcomes
+            ],
             "pairs": [list(pair) for pair in grid.pairs],
             **{name: getattr(grid, name) for name in ("classes", "images", "asked")},
             "given": list(grid.given),

@@ -77,8 +77,8 @@ def _where(grid: Grid) -> Section:
         return Cell("failed", tone="worse") if key in failed else Cell("")
 
     def over_data(key: Key) -> list[str]:
-        found = indices.get((key.model, key.mode, key.fraction), {})
-        return [percent(found.get(name, math.nan)) for name in more.values()]
+        by_data = indices.get((key.model, key.mode, key.fraction), {})
+        return [percent(by_data.get(name, math.nan)) for name in more.values()]
 
     several = len(grid.tasks) > 1
     more = {"mean": "average", "spread": "spread", "worst": "worst"} if several else {}
