@@ -68,7 +68,10 @@ USAGE = "usage: assay COMMAND [options]        assay COMMAND --help shows the op
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit code: 0, 1 on a defect, 2 on a user's mistake.
+    """Runs one command and returns the exit code.
+
+    0: done. 1: a defect, or a machine or store that does not take the results. 2: a user's mistake.
+    130: interrupted by Ctrl-C or SIGTERM; the same command goes on.
 
     Args:
         argv: the words after `assay`; None takes them from the process.
@@ -105,7 +108,7 @@ def _run(command: str, words: list[str]) -> int:
     try:
         return module.main(words)
     except UserError as error:
-        return mistake(str(error))
+        return mistake(str(error), error.exit_code)
     except SystemExit as stop:  # --help and --print_config end the parser like this
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -128,10 +131,10 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", module="torch.utils.cpp_extension")
 
 
-def mistake(message: str) -> int:
+def mistake(message: str, code: int = 2) -> int:
     """Prints a user's mistake and returns the exit code."""
     print(f"assay: {message}", file=sys.stderr)
-    return 2
+    return code
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

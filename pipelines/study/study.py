@@ -20,7 +20,9 @@ from pipelines.study.log import log_result
 from pipelines.study.names import slug
 from pipelines.study.subjects import Subjects
 from pipelines.tracking import (
+    NotLoggedError,
     Run,
+    SchemaError,
     Store,
     TrackingError,
     UnreachableError,
@@ -86,7 +88,7 @@ class Study(Subjects):
         with started(self._store, name, self._tags(), keep=self._keep(), board=board) as self.run:
             yield self.run
         if self._problem:
-            raise TrackingError(
+            raise NotLoggedError(
                 f"{self._problem} The results are in {str(self.folder)!r}; run the same command "
                 "again to log them, nothing is measured twice."
             )
@@ -160,7 +162,7 @@ class Study(Subjects):
     # -- details ---------------------------------------------------------------------------------
 
     def _opened_store(self) -> tuple[Store | None, TrackingError | None]:
-        """Opens the store on rank 0; without an answering server the results stay on disk."""
+        """Opens the store on rank 0; if it does not answer or fit, the results stay on disk."""
         if board := self.tracking.board(self.root):
             self.say(f"board    tensorboard --logdir {board}")
         if not self.tracking.enabled or not self.is_first:
@@ -168,7 +170,7 @@ class Study(Subjects):
         self.say(f"root     {self.root}")
         try:
             return open_store(self.tracking.uri, self.root, self.tracking.experiment), None
-        except UnreachableError as problem:
+        except (UnreachableError, SchemaError) as problem:
             return None, problem
 
     def _tags(self) -> dict[str, str]:

@@ -26,7 +26,7 @@ from lightning_modules import (
 from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.study import Study
 from pipelines.study.cells import Cell
-from pipelines.tracking import Run, TrackingError
+from pipelines.tracking import NotLoggedError, Run, TrackingError
 from pipelines.tracking.logger import RunLogger
 
 TRAINER: dict[str, Any] = {
@@ -218,7 +218,7 @@ def _log(
         run.log_data(data.manifest(), data.manifest_digest(), "train")
         run.log_model(module.classifier)
     except TrackingError as error:
-        raise TrackingError(f"{error} The weights are in {str(folder)!r}.") from error
+        raise NotLoggedError(f"{error} The weights are in {str(folder)!r}.") from error
 
 
 def _rescued(module: FineTuning, outcome: Trained, folder: Path) -> str:

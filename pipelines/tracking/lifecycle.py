@@ -14,12 +14,9 @@ from uuid import uuid4
 from lightning.pytorch.utilities import rank_zero_only
 
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import (
-    Store,
-    TrackingError,
-    store_errors,
-)
+from pipelines.tracking.store import Store, store_errors
 from pipelines.tracking.tensorboard import TensorBoard, folder_name, require_tensorboard
+from pipelines.tracking.trouble import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
