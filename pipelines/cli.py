@@ -103,10 +103,12 @@ def _run(command: str, words: list[str]) -> int:
     if command in _LIGHT:
         return module.main(words)
 
+    from datamodules.disk import disk_errors
     from datamodules.errors import UserError
 
     try:
-        return module.main(words)
+        with disk_errors():
+            return module.main(words)
     except UserError as error:
         return mistake(str(error), error.exit_code)
     except SystemExit as stop:  # --help and --print_config end the parser like this
@@ -127,6 +129,9 @@ def _quiet() -> None:
     """Keeps what other packages say at import, and a user cannot act on, off the terminal."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # "No CUDA runtime is found", profiler
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        if not os.environ.get(name, "0").isdecimal():
+            del os.environ[name]  # Lightning reads them at import, and stumbles over an empty one
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="torch.utils.cpp_extension")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
+from datamodules.disk import disk_errors
 from lightning_modules import Classifier
 from pipelines.report.about import About, data_facts, environment, model_facts, now
 from pipelines.report.figures import save_png
@@ -83,10 +84,12 @@ class Study(Subjects):
             }
         )
         self.folder = self.root / "mlruns" / "results" / f"{name}-{self._key[:8]}"
-        self._store, self._problem = self._opened_store()
         board = self.tracking.board(self.root)
-        with started(self._store, name, self._tags(), keep=self._keep(), board=board) as self.run:
-            yield self.run
+        with disk_errors(self.root / "mlruns"):
+            self._store, self._problem = self._opened_store()
+            about = self._tags()
+            with started(self._store, name, about, keep=self._keep(), board=board) as self.run:
+                yield self.run
         if self._problem:
             raise NotLoggedError(
                 f"{self._problem} The results are in {str(self.folder)!r}; run the same command "

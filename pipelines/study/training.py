@@ -183,8 +183,9 @@ def trained_weights(
         curves = pd.DataFrame(logger.points, columns=["key", "value", "step"])
         return Cell({"score": outcome.score, "epochs": outcome.epochs}, curves)
 
-    done = study.cells.known(study.cells.key(decides))
-    cell = study.cells.measured(decides, work)
+    gone = not (folder / "model.safetensors").is_file()
+    done = study.cells.known(study.cells.key(decides)) and not gone
+    cell = study.cells.measured(decides, work, again=gone)
     load_weights(module.classifier, folder)
     curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
     _log(run, module, data, cell, folder, curves)

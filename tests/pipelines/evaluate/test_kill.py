@@ -29,6 +29,11 @@ def run(home: Path, words: list[str]) -> None:
     os._exit(code)
 
 
+def run_in_a_group(home: Path, words: list[str]) -> None:
+    os.setpgrp()
+    run(home, words)
+
+
 def begun(home: Path, words: list[str]) -> multiprocessing.process.BaseProcess:
     process = _FORKS.Process(target=run, args=(home, words))
     process.start()
@@ -95,3 +100,34 @@ def test_ctrl_c_leaves_a_killed_run_with_the_rows_so_far(home: Path, lenet: Path
     again.join()
     assert again.exitcode == 0
     assert client.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_sigterm_to_the_whole_job_while_workers_load(home: Path, lenet: Path) -> None:
+    from mlflow import MlflowClient
+
+    # What scancel and timeout do: every process gets the signal, the workers of the loader too.
+    words = command(lenet, "--data.num_workers", "2", "--data.batch_size", "8")
+    process = _FORKS.Process(target=run_in_a_group, args=(home, words))
+    process.start()
+    resume = home / "mlruns" / "resume"
+    while not list(resume.glob("*/*.parquet")):
+        time.sleep(0.02)
+    os.killpg(process.pid or 0, signal.SIGTERM)
+    process.join(60)
+    assert process.exitcode == 130
+    with pytest.raises(ProcessLookupError):  # no worker is left
+        os.killpg(process.pid or 0, 0)
+    client = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("assay")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+    kept = {file: file.stat().st_mtime_ns for file in resume.glob("*/*.parquet")}
+    again = begun(home, words)
+    again.join()
+    assert again.exitcode == 0
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept  # nothing is measured twice
+    measured = [pd.read_parquet(file) for file in resume.glob("*/*.parquet")]
+    assert sum(map(len, measured)) == sum(map(len, rows(home)))
