@@ -50,7 +50,7 @@ def check_writable(folder: Path) -> None:
     """Makes a folder and a file in it, before hours of work end in the same question.
 
     Raises:
-        DiskError: it cannot be written.
+        UserError: it cannot be written.
     """
     trial = folder / f".writable.{os.getpid()}"
     try:
@@ -58,7 +58,7 @@ def check_writable(folder: Path) -> None:
         trial.touch()
         trial.unlink()
     except OSError as error:
-        raise DiskError(
+        raise UserError(
             f"The folder {str(folder)!r} cannot be written ({error.strerror or error}): start from "
             "another folder, or name one with `--root`."
         ) from error

@@ -32,8 +32,8 @@ class Setup:
         trainer: flags of the Trainer, where they differ from Lightning's.
 
     Raises:
-        UserError: there is no such option, or the Trainer refuses its flags.
-        DiskError: the root cannot be written.
+        UserError: there is no such option, the Trainer refuses its flags, or the root cannot be
+            written.
     """
 
     def __init__(

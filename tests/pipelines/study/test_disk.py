@@ -104,7 +104,7 @@ def test_a_root_below_a_file(
 ) -> None:
     (home / "file").touch()
     code, _, err = assay(*words, "--root", "file/below", "--tracking.enabled", tracked)
-    assert code == 1
+    assert code == 2
     told(err, home / "file" / "below" / "mlruns", "Not a directory")
 
     def closed(*_: Any, **__: Any) -> None:
@@ -112,7 +112,7 @@ def test_a_root_below_a_file(
 
     monkeypatch.setattr(Path, "touch", closed)  # root may write everywhere
     code, _, err = assay(*words, "--root", "closed", "--tracking.enabled", tracked)
-    assert code == 1
+    assert code == 2
     told(err, home / "closed" / "mlruns", "Permission denied")
 
 
