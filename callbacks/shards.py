@@ -58,8 +58,12 @@ class Shards:
             (self.folder / "facts.json").write_text(text)
         final = self.folder / f"{int(frame['index'].min()):012d}.parquet"
         temporary = final.with_suffix(f".{os.getpid()}.tmp")
-        frame.to_parquet(temporary, index=False)
-        temporary.replace(final)
+        try:
+            frame.to_parquet(temporary, index=False)
+            temporary.replace(final)
+        except OSError as error:  # Arrow's names no file
+            temporary.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror or str(error), str(final)) from error
 
 
 def _read(file: Path) -> pd.DataFrame | None:

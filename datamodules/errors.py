@@ -2,14 +2,18 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(ValueError):
     """Says what a user gave, what was expected and what to do.
 
-    The command line prints the message without a traceback and exits with code 2, so raise it for
+    The command line prints the message without a traceback and exits with its code, so raise it for
     mistakes of the user only; a defect of the program keeps its traceback.
     """
+
+    exit_code: ClassVar[int] = 2
+    """1 where nothing of what was typed has to change."""
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,8 @@ def made_trainer(flags: dict[str, Any], own: list[L.Callback]) -> L.Trainer:
         trainer = L.Trainer(**flags, callbacks=[*own, *users])
         _check_devices(trainer)
         return trainer
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        # RuntimeError: what SLURM was told contradicts them.
         raise UserError(f"The Trainer refuses its flags: {str(error).strip()}") from error
 
 
@@ -41,14 +43,26 @@ def device_flags(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def uninterrupted(trainer: L.Trainer, work: Callable[[], Any]) -> bool:
-    """Runs the Trainer and returns False after Ctrl-C, which Lightning turns into an exit."""
+    """Runs the Trainer and returns False after Ctrl-C, which Lightning turns into an exit.
+
+    A loader's worker that SIGTERM has ended says the same: the signal went to the whole job.
+    """
     try:
         work()
     except (SystemExit, KeyboardInterrupt):
         if not trainer.interrupted:
             raise
         return False
+    except RuntimeError as error:
+        if not worker_terminated(error):
+            raise
+        return False
     return True
+
+
+def worker_terminated(error: RuntimeError) -> bool:
+    """Whether a loader complains that somebody has sent its worker SIGTERM."""
+    return f"killed by signal: {signal.strsignal(signal.SIGTERM)}" in str(error)
 
 
 def _quiet() -> None:
@@ -60,6 +74,7 @@ def _quiet() -> None:
         ".*number of training batches.*",  # small data sets log by the epoch anyway
         ".*does not have many workers.*",  # data in memory needs none
         ".*have no `validation_step`.*",  # a recovery measures its own curve
+        ".*was called before the ``update`` method.*",  # a probe that was interrupted before a row
         ".*in eval mode at the start of training.*",  # the frozen part of a linear probe
     ):
         warnings.filterwarnings("ignore", message)

@@ -6,7 +6,10 @@ is asked for.
 """
 
 import importlib
+import os
 import sys
+import tempfile
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -35,4 +38,17 @@ class _Commands(ModuleType):
             super().__setattr__(name, value)
 
 
+def _settle() -> None:
+    """Gives a process without a home (a container started for an unknown user) one.
+
+    MLflow asks for it when it is imported, and other packages later.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        number = os.getuid() if hasattr(os, "getuid") else 0
+        os.environ["HOME"] = str(Path(tempfile.gettempdir()) / f"assay-{number}")
+
+
+_settle()
 sys.modules[__name__].__class__ = _Commands

@@ -68,7 +68,10 @@ USAGE = "usage: assay COMMAND [options]        assay COMMAND --help shows the op
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit code: 0, 1 on a defect, 2 on a user's mistake.
+    """Runs one command and returns the exit code.
+
+    0: done. 1: a defect, or a machine or store that does not take the results. 2: a user's mistake.
+    130: interrupted by Ctrl-C or SIGTERM; the same command goes on.
 
     Args:
         argv: the words after `assay`; None takes them from the process.
@@ -100,12 +103,14 @@ def _run(command: str, words: list[str]) -> int:
     if command in _LIGHT:
         return module.main(words)
 
+    from datamodules.disk import disk_errors
     from datamodules.errors import UserError
 
     try:
-        return module.main(words)
+        with disk_errors():
+            return module.main(words)
     except UserError as error:
-        return mistake(str(error))
+        return mistake(str(error), error.exit_code)
     except SystemExit as stop:  # --help and --print_config end the parser like this
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -124,14 +129,17 @@ def _quiet() -> None:
     """Keeps what other packages say at import, and a user cannot act on, off the terminal."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # "No CUDA runtime is found", profiler
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        if not os.environ.get(name, "0").isdecimal():
+            del os.environ[name]  # Lightning reads them at import, and stumbles over an empty one
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="torch.utils.cpp_extension")
 
 
-def mistake(message: str) -> int:
+def mistake(message: str, code: int = 2) -> int:
     """Prints a user's mistake and returns the exit code."""
     print(f"assay: {message}", file=sys.stderr)
-    return 2
+    return code
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

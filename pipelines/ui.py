@@ -15,7 +15,8 @@ from jsonargparse import ArgumentParser
 
 from datamodules.errors import UserError
 from pipelines.tracking import terminable
-from pipelines.tracking.store import database_of, open_store, resolved_uri
+from pipelines.tracking.location import database_of, resolved_uri
+from pipelines.tracking.store import open_store
 
 _LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes and 0.5 GB instead of 10 and 2 GB
@@ -87,7 +88,7 @@ def _server(uri: str, artifacts: Path, host: str, port: int) -> Iterator[subproc
     """Runs the server in a session of its own, and stops all of it in the end."""
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri),
-        *("--artifacts-destination", str(artifacts), "--workers", "1"),
+        *("--artifacts-destination", artifacts.as_uri(), "--workers", "1"),
         *("--host", host, "--port", str(port), "--uvicorn-opts", "--log-level warning"),
     ]
     # A session of its own: Ctrl-C reaches us alone, and we end the server once.

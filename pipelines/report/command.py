@@ -9,7 +9,8 @@ from datamodules.errors import UserError
 from pipelines.report.page import write_page
 from pipelines.report.result import Result, load_result
 from pipelines.report.terminal import print_result
-from pipelines.tracking.store import database_of, resolved_uri
+from pipelines.tracking.location import database_of, resolved_uri
+from pipelines.tracking.store import connected
 
 
 def main(words: list[str]) -> int:
@@ -80,10 +81,9 @@ def _loaded(run: str, root: Path, uri: str | None, scratch: Path) -> Result:
 
 
 def _downloaded(run: str, uri: str, scratch: Path) -> Result:
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(uri)
+    client = connected(uri)
     try:
         run_info = client.get_run(run)
         children = client.search_runs(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pandas as pd
+from filelock import FileLock
 
 from callbacks.shards import fingerprint
 
@@ -32,6 +34,10 @@ class Cell:
     measured: str = ""
 
 
+_LOCK = ".alive"
+_FRESH = 60.0
+"""Seconds for which a folder may lack the lock of its process, which has just made it."""
+
 Work = Callable[[Path], Cell]
 """Does the work; further files go into the folder that it is given."""
 
@@ -49,6 +55,7 @@ class Cells:
         self.reused: list[str] = []
         """When each cell was measured that was there already."""
         self._mine: set[str] = set()
+        self._tidied = False
 
     @staticmethod
     def key(facts: Mapping[str, Any]) -> str:
@@ -75,15 +82,18 @@ class Cells:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def measured(self, facts: Mapping[str, Any], work: Work) -> Cell:
+    def measured(self, facts: Mapping[str, Any], work: Work, again: bool = False) -> Cell:
         """The stored cell of some facts, else what `work` makes, stored.
 
         Args:
             facts: everything that may change the rows.
             work: is done if there is no such cell.
+            again: do it anyway, because something that the cell speaks of is gone.
         """
         key = self.key(facts)
-        stored = self.get(key)
+        if again:
+            shutil.rmtree(self._place(key), ignore_errors=True)
+        stored = None if again else self.get(key)
         if stored is not None:
             if key not in self._mine:
                 self.reused.append(stored.measured)
@@ -92,19 +102,32 @@ class Cells:
 
     def _stored(self, key: str, facts: Mapping[str, Any], work: Work) -> Cell:
         """Does the work in a folder of its own, which takes its place at once."""
+        self._tidy()
         unfinished = self.folder / f"{key}.{os.getpid()}-{uuid4().hex[:8]}.part"
         unfinished.mkdir(parents=True)
+        alive = _held(unfinished)
         try:
             cell = work(unfinished)
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             about = {"of": facts, "facts": dict(cell.facts), "measured": now}
             cell.rows.to_parquet(unfinished / "rows.parquet", index=False)
             (unfinished / "cell.json").write_text(json.dumps(about, indent=1, default=str))
+            alive.release()
+            (unfinished / _LOCK).unlink(missing_ok=True)
             self._take_place(key, unfinished)
         finally:
+            alive.release()
             shutil.rmtree(unfinished, ignore_errors=True)
         self._mine.add(key)
         return Cell(cell.facts, cell.rows, self._place(key), now)
+
+    def _tidy(self) -> None:
+        """Deletes, once, what killed processes have left; the lock of one that lives is held."""
+        if self._tidied:
+            return
+        self._tidied = True
+        for left in self.folder.glob("*.part"):
+            _delete_if_dead(left)
 
     def _take_place(self, key: str, finished: Path) -> None:
         """Renames a finished cell; of two processes that did the same work one wins."""
@@ -123,3 +146,27 @@ class Cells:
 
     def _place(self, key: str) -> Path:
         return self.folder / key
+
+
+def _held(unfinished: Path) -> FileLock:
+    """A lock that says as long as this process lives that it works in a folder.
+
+    The system lets go of it when the process is killed, whatever machine or container it is in.
+    """
+    lock = FileLock(unfinished / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError):  # a file system without locks: nobody will tidy up
+        (unfinished / _LOCK).unlink(missing_ok=True)
+    return lock
+
+
+def _delete_if_dead(left: Path) -> None:
+    """Deletes the folder of a killed process."""
+    try:
+        old = time.time() - left.stat().st_mtime > _FRESH
+        if old and (left / _LOCK).is_file():
+            with FileLock(left / _LOCK, timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+    except (OSError, NotImplementedError):
+        return  # its process lives, or another one tidies up

@@ -8,7 +8,7 @@ from callbacks.words import ends, number, percent
 from lightning_modules import Classifier
 from pipelines.report.result import Result, summary_metrics
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import TrackingError
+from pipelines.tracking.trouble import NotLoggedError, TrackingError
 
 
 def log_result(
@@ -26,7 +26,7 @@ def log_result(
         classifier: logged as a model; None logs none.
 
     Raises:
-        TrackingError: the store does not take it; the files are where they were.
+        NotLoggedError: the store does not take it; the files are where they were.
     """
     about = result.about
     try:
@@ -37,7 +37,7 @@ def log_result(
         dataset = datasets[0] if datasets else None
         run.log_batch(metrics, parameters_of(result), tags_of(result), model_id, dataset)
     except TrackingError as error:
-        raise TrackingError(
+        raise NotLoggedError(
             f"{error} The results are in {str(folder)!r}; run the same command again to log them, "
             "nothing is measured twice."
         ) from error

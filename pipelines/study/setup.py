@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from datamodules import ImageDataModule
+from datamodules.disk import check_writable
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Classifier
 from lightning_modules.answer_rule import Scale
@@ -32,7 +33,8 @@ class Setup:
         trainer: flags of the Trainer, where they differ from Lightning's.
 
     Raises:
-        UserError: there is no such option, or the Trainer refuses its flags.
+        UserError: there is no such option, the Trainer refuses its flags, or the root cannot be
+            written.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Setup:
         self.models: list[Classifier] = []
         self.data: list[ImageDataModule] = []
         self._trainer = self._checked_trainer()
+        if self.is_first:
+            check_writable(self.root / "mlruns")
         L.seed_everything(self.seed, verbose=False)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 
 from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
+from datamodules.disk import disk_errors
 from lightning_modules import Classifier
 from pipelines.report.about import About, data_facts, environment, model_facts, now
 from pipelines.report.figures import save_png
@@ -20,7 +21,9 @@ from pipelines.study.log import log_result
 from pipelines.study.names import slug
 from pipelines.study.subjects import Subjects
 from pipelines.tracking import (
+    NotLoggedError,
     Run,
+    SchemaError,
     Store,
     TrackingError,
     UnreachableError,
@@ -81,12 +84,14 @@ class Study(Subjects):
             }
         )
         self.folder = self.root / "mlruns" / "results" / f"{name}-{self._key[:8]}"
-        self._store, self._problem = self._opened_store()
         board = self.tracking.board(self.root)
-        with started(self._store, name, self._tags(), keep=self._keep(), board=board) as self.run:
-            yield self.run
+        with disk_errors(self.root / "mlruns"):
+            self._store, self._problem = self._opened_store()
+            about = self._tags()
+            with started(self._store, name, about, keep=self._keep(), board=board) as self.run:
+                yield self.run
         if self._problem:
-            raise TrackingError(
+            raise NotLoggedError(
                 f"{self._problem} The results are in {str(self.folder)!r}; run the same command "
                 "again to log them, nothing is measured twice."
             )
@@ -160,7 +165,7 @@ class Study(Subjects):
     # -- details ---------------------------------------------------------------------------------
 
     def _opened_store(self) -> tuple[Store | None, TrackingError | None]:
-        """Opens the store on rank 0; without an answering server the results stay on disk."""
+        """Opens the store on rank 0; if it does not answer or fit, the results stay on disk."""
         if board := self.tracking.board(self.root):
             self.say(f"board    tensorboard --logdir {board}")
         if not self.tracking.enabled or not self.is_first:
@@ -168,7 +173,7 @@ class Study(Subjects):
         self.say(f"root     {self.root}")
         try:
             return open_store(self.tracking.uri, self.root, self.tracking.experiment), None
-        except UnreachableError as problem:
+        except (UnreachableError, SchemaError) as problem:
             return None, problem
 
     def _tags(self) -> dict[str, str]:

@@ -9,7 +9,8 @@ from lightning_modules import Classifier, load_classifier
 from lightning_modules.sources import match_classes
 from pipelines.study.options import DataLike, ModelLike
 from pipelines.study.setup import Setup
-from pipelines.tracking.store import resolved_uri
+from pipelines.tracking.location import resolved_uri
+from pipelines.tracking.schema import check_schema
 
 
 class Subjects(Setup):
@@ -97,7 +98,9 @@ class Subjects(Setup):
         if isinstance(model, str) and model.startswith("mlflow:"):
             import mlflow
 
-            mlflow.set_tracking_uri(resolved_uri(self.tracking.uri, self.root))
+            uri = resolved_uri(self.tracking.uri, self.root)
+            check_schema(uri)
+            mlflow.set_tracking_uri(uri)
 
     def tell_data(self, data: ImageDataModule) -> None:
         """Says once where the images are, however many models are opened for them."""

@@ -26,7 +26,7 @@ from lightning_modules import (
 from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.study import Study
 from pipelines.study.cells import Cell
-from pipelines.tracking import Run, TrackingError
+from pipelines.tracking import NotLoggedError, Run, TrackingError
 from pipelines.tracking.logger import RunLogger
 
 TRAINER: dict[str, Any] = {
@@ -183,8 +183,9 @@ def trained_weights(
         curves = pd.DataFrame(logger.points, columns=["key", "value", "step"])
         return Cell({"score": outcome.score, "epochs": outcome.epochs}, curves)
 
-    done = study.cells.known(study.cells.key(decides))
-    cell = study.cells.measured(decides, work)
+    gone = not (folder / "model.safetensors").is_file()
+    done = study.cells.known(study.cells.key(decides)) and not gone
+    cell = study.cells.measured(decides, work, again=gone)
     load_weights(module.classifier, folder)
     curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
     _log(run, module, data, cell, folder, curves)
@@ -218,7 +219,7 @@ def _log(
         run.log_data(data.manifest(), data.manifest_digest(), "train")
         run.log_model(module.classifier)
     except TrackingError as error:
-        raise TrackingError(f"{error} The weights are in {str(folder)!r}.") from error
+        raise NotLoggedError(f"{error} The weights are in {str(folder)!r}.") from error
 
 
 def _rescued(module: FineTuning, outcome: Trained, folder: Path) -> str:

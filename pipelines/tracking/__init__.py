@@ -2,10 +2,14 @@
 
 from pipelines.tracking.lifecycle import Tracking, started, terminable
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import Store, TrackingError, UnreachableError, open_store
+from pipelines.tracking.schema import SchemaError
+from pipelines.tracking.store import Store, open_store
+from pipelines.tracking.trouble import NotLoggedError, TrackingError, UnreachableError
 
 __all__ = [
+    "NotLoggedError",
     "Run",
+    "SchemaError",
     "Store",
     "Tracking",
     "TrackingError",

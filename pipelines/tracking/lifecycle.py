@@ -13,13 +13,11 @@ from uuid import uuid4
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_modules.trainer import worker_terminated
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import (
-    Store,
-    TrackingError,
-    store_errors,
-)
+from pipelines.tracking.store import Store, store_errors
 from pipelines.tracking.tensorboard import TensorBoard, folder_name, require_tensorboard
+from pipelines.tracking.trouble import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -88,6 +86,11 @@ def started(
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
+    except RuntimeError as error:
+        if not worker_terminated(error):
+            raise
+        status = "KILLED"
+        raise KeyboardInterrupt from error
     finally:
         _end(run, status)
 
@@ -97,6 +100,9 @@ def terminable() -> Iterator[None]:
     """Makes SIGTERM interrupt like Ctrl-C, where signals can be caught."""
 
     def interrupt(*_: object) -> None:
+        if hasattr(signal, "SIGCHLD"):
+            # Workers get the signal too, and torch would raise for them amid what is tidied up.
+            signal.signal(signal.SIGCHLD, lambda *_: None)
         raise KeyboardInterrupt
 
     try:

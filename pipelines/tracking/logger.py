@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import TrackingError
+from pipelines.tracking.trouble import TrackingError
 
 
 class RunLogger(Logger):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from datamodules.errors import UserError
+from pipelines.tracking.location import database_of, resolved_uri
+from pipelines.tracking.schema import check_schema
+from pipelines.tracking.trouble import TrackingError, UnreachableError, innermost
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,7 +21,6 @@ _PATIENCE = 120.0
 """Seconds to wait for another process that is creating the database."""
 _BRIEF = 5.0
 """Seconds a server has for its first answer."""
-_SQLITE = "sqlite:///"
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 _DEFAULTS = {
     # A run must not wait for minutes on a server that is gone; results are on disk anyway.
@@ -27,14 +28,6 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-
-class TrackingError(UserError):
-    """The store does not take what was measured; the results are on disk."""
-
-
-class UnreachableError(TrackingError):
-    """No tracking server answers, which may pass."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +60,6 @@ class Store:
         return f"assay ui  ->  http://127.0.0.1:5000{self.page}"
 
 
-def resolved_uri(uri: str | None, root: Path) -> str:
-    """Returns the given URI, else `MLFLOW_TRACKING_URI`, else the SQLite file below `root`."""
-    database = (root / "mlruns" / "mlflow.db").resolve()
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{database}"
-
-
-def database_of(uri: str) -> Path | None:
-    """The file of an SQLite store; None for any other."""
-    return Path(uri.removeprefix(_SQLITE)).resolve() if uri.startswith(_SQLITE) else None
-
-
 def open_store(uri: str | None, root: Path, experiment: str) -> Store:
     """Opens, and creates where need be, the store and the experiment.
 
@@ -88,6 +70,7 @@ def open_store(uri: str | None, root: Path, experiment: str) -> Store:
 
     Raises:
         UnreachableError: no server answers.
+        SchemaError: the database is of another version of MLflow.
         TrackingError: the folder cannot be written, or the database is locked or none.
     """
     uri = resolved_uri(uri, root)
@@ -132,24 +115,37 @@ def store_errors(sentence: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:  # a dead server shows as either
-        raise TrackingError(f"{sentence} ({_innermost(error)}).") from error
+        raise TrackingError(f"{sentence} ({innermost(error)}).") from error
 
 
-def _opened(uri: str, experiment: str, artifacts: str | None) -> Store:
+def connected(uri: str) -> "MlflowClient":
+    """A client of MLflow that keeps to itself what is told in one line, and migrates nothing.
+
+    Args:
+        uri: from `resolved_uri`.
+
+    Raises:
+        SchemaError: the database is of another version of MLflow.
+    """
     from mlflow import MlflowClient
 
+    check_schema(uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it narrates its migrations
     # It prints tracebacks and retries of errors that it raises as well, and we tell in one line.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    return MlflowClient(uri)
+
+
+def _opened(uri: str, experiment: str, artifacts: str | None) -> Store:
     try:
-        client = MlflowClient(uri)
+        client = connected(uri)
         return Store(client, uri, _experiment(client, experiment, artifacts))
     except TrackingError:
         raise
     except Exception as error:  # SQLAlchemy's, MLflow's and requests' errors share no other base
         raise TrackingError(
-            f"The tracking store {uri!r} cannot be opened ({_innermost(error)}): end the program "
+            f"The tracking store {uri!r} cannot be opened ({innermost(error)}): end the program "
             "that holds it, or name another with `--tracking.uri`."
         ) from error
 
@@ -194,13 +190,5 @@ def _reach(uri: str) -> None:
         while cause.__context__ is not None:  # urllib3 and requests wrap what the system said
             cause = cause.__context__
         raise UnreachableError(
-            f"The tracking server {uri!r} does not answer ({_innermost(cause)})."
+            f"The tracking server {uri!r} does not answer ({innermost(cause)})."
         ) from error
-
-
-def _innermost(error: BaseException) -> str:
-    """The innermost cause in one line, without SQLAlchemy's statements."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200].rstrip(".")

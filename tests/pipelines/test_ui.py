@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.tracking.store import open_store
+
 Assay = Callable[..., tuple[int, str, str]]
 
 
@@ -47,7 +49,14 @@ def test_a_store_on_a_server_that_is_gone(assay: Assay) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 def test_serves_the_link_until_it_is_stopped(home: Path, port: int, ending: signal.Signals) -> None:
+    odd = home / "?#%20 %41ü"
+    (home / "mlruns").rename(odd) if ending is signal.SIGTERM else None
+    uri = f"sqlite:///{odd if odd.is_dir() else home / 'mlruns'}/mlflow.db"
+    store = open_store(uri, home, "assay")
+    run = store.client.create_run(store.experiment_id).info.run_id
+    store.client.log_text(run, "kept", "folder/file.txt")
     command = [sys.executable, "-u", "-m", "pipelines.cli", "ui", "--port", str(port)]
+    command += ["--tracking.uri", uri]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=home)
     assert server.stdout is not None
     link = next(line for line in server.stdout if "http://" in line).split()[-1]
@@ -55,6 +64,9 @@ def test_serves_the_link_until_it_is_stopped(home: Path, port: int, ending: sign
     assert "workflowType=machine_learning&compareRunsMode=CHART" in link
     with urllib.request.urlopen(link) as answer:
         assert b"<title>MLflow</title>" in answer.read()
+    file = f"http://127.0.0.1:{port}/get-artifact?run_id={run}&path=folder/file.txt"
+    with urllib.request.urlopen(file) as answer:
+        assert answer.read() == b"kept"
     os.kill(server.pid, ending)
     assert server.wait(20) == 0
     deadline = time.monotonic() + 10

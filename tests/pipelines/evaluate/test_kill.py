@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def run(home: Path, words: list[str]) -> None:
     os.chdir(home)
     code = main(words)
     os._exit(code)
+
+
+def run_in_a_group(home: Path, words: list[str]) -> None:
+    os.setpgrp()
+    run(home, words)
 
 
 def begun(home: Path, words: list[str]) -> multiprocessing.process.BaseProcess:
@@ -95,3 +101,40 @@ def test_ctrl_c_leaves_a_killed_run_with_the_rows_so_far(home: Path, lenet: Path
     again.join()
     assert again.exitcode == 0
     assert client.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def alive_in_group(group: int) -> list[str]:
+    """Processes of a group; dead ones that nobody has asked for yet do not count."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,pid="], capture_output=True, check=True)
+    found = [line.split() for line in listed.stdout.decode().splitlines()]
+    return [pid for pgid, stat, pid in found if int(pgid) == group and stat[0] not in "ZX"]
+
+
+@pytest.mark.slow
+def test_sigterm_to_the_whole_job_while_workers_load(home: Path, lenet: Path) -> None:
+    from mlflow import MlflowClient
+
+    # What scancel and timeout do: every process gets the signal, the workers of the loader too.
+    words = command(lenet, "--data.num_workers", "2", "--data.batch_size", "8")
+    process = _FORKS.Process(target=run_in_a_group, args=(home, words))
+    process.start()
+    resume = home / "mlruns" / "resume"
+    while not list(resume.glob("*/*.parquet")):
+        time.sleep(0.02)
+    os.killpg(process.pid or 0, signal.SIGTERM)
+    process.join(60)
+    assert process.exitcode == 130
+    assert not alive_in_group(process.pid or 0)
+    client = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("assay")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+    kept = {file: file.stat().st_mtime_ns for file in resume.glob("*/*.parquet")}
+    again = begun(home, words)
+    again.join()
+    assert again.exitcode == 0
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept  # nothing is measured twice
+    measured = [pd.read_parquet(file) for file in resume.glob("*/*.parquet")]
+    assert sum(map(len, measured)) == sum(map(len, rows(home)))
