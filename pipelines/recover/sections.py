@@ -19,18 +19,20 @@ Line = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Line], Cell | str]]
 """What a sheet shows of each line, by the heading."""
 _TERMS = {
-    "came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
+    "Came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
     "below 0 the repair did harm. In the noise: the damage is smaller than two standard errors, so "
     "there is nothing to divide by.",
-    "to 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's; a dash "
+    "To 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's; a dash "
     "where it never does.",
-    "area": "Between the original accuracy and the curve of the training, as a share of what it "
+    "Area": "Between the original accuracy and the curve of the training, as a share of what it "
     "would be without recovery: 0 is at once, 1 never.",
-    "negative flips": "Images that were right before the damage and are wrong after the repair.",
-    "net": "Points of accuracy above the undamaged model after the same training.",
-    "knows": "What a repair is allowed to know; everything else is refused.",
+    "Negative flips": "Images that were right before the damage and are wrong after the repair.",
+    "Net": "Points of accuracy above the undamaged model after the same training.",
+    "Knows": "What a repair is allowed to know; everything else is refused. Signatures are "
+    "checksums, and ranges those of activations, that were stored before the damage; location is "
+    "where the damage is; original is a copy of the undamaged weights.",
     "FLOPs, memory": "Work of the repair, and bytes of tensors that a step of it holds at once.",
-    "stored": "Bits that were put aside before the damage for this repair.",
+    "Stored": "Bits that were put aside before the damage for this repair.",
 }
 
 
@@ -56,7 +58,10 @@ def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
         "For each damage the repair that asks for least among those within a point of the best; "
         "restoring everything from a copy is left out."
     )
-    sheet = _sheet(_ADVICE, advice, in_terminal=True)
+    columns = dict(_ADVICE)
+    if lines["subject"].nunique() < 2:
+        del columns["model"]
+    sheet = _sheet(columns, advice, in_terminal=True)
     return Section("What to do", text, figures, sheets=[sheet])
 
 
@@ -71,7 +76,11 @@ def damage_sections(
         name, classes = f"{slug(subject)}_{damage}", int(own["classes"].iloc[0])
         figures = severity_curves(part, best[subject, damage], classes, name)
         failed = records(pd.DataFrame(part[part["status"] != "ok"]))
-        reasons = " ".join(dict.fromkeys(f"{strategy_title(x)}: {x['status']}" for x in failed))
+        why: dict[str, list[str]] = {}
+        for line in failed:
+            why.setdefault(line["status"], []).append(strategy_title(line))
+        told = {status: ", ".join(dict.fromkeys(names)) for status, names in why.items()}
+        reasons = " ".join(f"{names}: {status}" for status, names in told.items())
         sheets = [
             _sheet(_OUTCOME, records(part), "What came back", reasons),
             _sheet(_COST, records(part), "What it took"),
@@ -129,7 +138,7 @@ def _sheet(
 
 def _damage(line: Line) -> str:
     name = {"none": "undamaged", "scratch": "from scratch"}.get(line["damage"])
-    return name or f"{line['damage']} {line['severity']:g}"
+    return name or f"{title_of(line['damage'])} {line['severity']:g}"
 
 
 def _accuracy(line: Line) -> Cell:

@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 # Okabe & Ito's palette, told apart also by colour-blind readers. The page replaces each of these
 # colours by a variable of its own style sheet, so that a dark page has light lines.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#6b7280")
-INK, SOFT, GRID = "#1b1f24", "#5b6572", "#e2e6ea"
-_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {
+INK, SOFT, GRID, PAPER = "#1b1f24", "#5b6572", "#e2e6ea", "#fffffe"
+_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"} | {
     colour: f"--c{i}" for i, colour in enumerate(COLOURS)
 }
+_HALF = 7.0
+"""Inches; wider figures do not stand two in a line."""
 LOOK: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -38,12 +40,18 @@ LOOK: Any = {
 }
 
 
-def as_svg(figure: Figure, name: str) -> str:
+def is_wide(figure: Figure) -> bool:
+    """Whether it takes the whole width of a page; in half of it, its letters were too small."""
+    return figure.get_figwidth() > _HALF
+
+
+def as_svg(figure: Figure, name: str, of: str = "") -> str:
     """Returns a figure as an `<svg>` element in the colours and type of the page around it.
 
     Args:
         figure: as `curves` makes it.
         name: distinguishes the figures of a page.
+        of: the result, where a page has several.
     """
     with mpl.rc_context({**LOOK, "svg.hashsalt": name}):
         text = io.StringIO()
@@ -52,7 +60,9 @@ def as_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"font: (?:\d+ )?([\d.]+)px [^;\"]+", r"font-size: \1px", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    label = name.replace("_", " ")
+    used = set(re.findall(r"#([\w.-]+)", svg))  # the others are alike in all figures of a page
+    svg = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in used else "", svg)
+    label = f"{name.replace('_', ' ')}, {of}" if of else name.replace("_", " ")
     return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
