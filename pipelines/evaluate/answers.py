@@ -55,7 +55,8 @@ def answer_sections(
         figures["reliability"] = reliability_figure(clean.rows)
         if len(classes) <= _MANY_CLASSES:
             figures["confusion"] = confusion_figure(clean.rows, classes)
-    sheet = _class_sheet(results, classes)
+    # What has no severity, such as an explanation, asks nothing new of the images.
+    sheet = _class_sheet([one for one in results if one.is_curve or one is clean], classes)
     if not (figures or sheet.lines):
         return []
     text = "Accuracy in per cent by true class, of curves at their headline severity."

@@ -164,6 +164,9 @@ def _reported(family: Family, names: Sequence[str], results: Sequence[ProbeResul
             for line in records(result.table)
         ]
     columns = ["probe", "severity", "images", *(family.heading(name) for name in names)]
-    title = f"{family.title}: {', '.join(columns[3:5])}" if len(names) < 3 else family.title
+    if not any(line[1] for line in lines):
+        columns, lines = [columns[0], *columns[2:]], [[line[0], *line[2:]] for line in lines]
+    headings = [family.heading(name) for name in names[:2]]
+    title = f"{family.title}: {', '.join(headings)}{', ...' if len(names) > 2 else ''}"
     shown, groups = len(names) <= 4, frozenset(groups)
     return Sheet(columns, lines, title, in_terminal=shown, groups=groups)

@@ -63,13 +63,13 @@ class Recoverability:
 
     @property
     def title(self) -> str:
-        """`lenet/Digits after weights set to zero`."""
+        """`lenet on Digits after weights set to zero`."""
         damages = dict.fromkeys(damages_of(self.rows)["damage"])
         what = f"Atlas of recovery, {self.atlas}: " if self.atlas else ""
         after = (
             "" if self.atlas else f" after {', '.join(title_of(name).lower() for name in damages)}"
         )
-        return f"{what}{', '.join(self.subjects)}{after}"
+        return f"{what}{', '.join(name.replace('/', ' on ', 1) for name in self.subjects)}{after}"
 
     @cached_property
     def subjects(self) -> list[str]:

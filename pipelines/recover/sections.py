@@ -136,9 +136,14 @@ def _sheet(
     return Sheet([*columns], table, title, caption, groups=frozenset(marks), **options)
 
 
-def _damage(line: Line) -> str:
+def _damage(line: Line, title: Callable[[str], str] = title_of) -> str:
     name = {"none": "undamaged", "scratch": "from scratch"}.get(line["damage"])
-    return name or f"{title_of(line['damage'])} {line['severity']:g}"
+    return name or f"{title(line['damage'])} {line['severity']:g}"
+
+
+def _short_damage(line: Line) -> str:
+    """By its name on the command line: a terminal is narrow."""
+    return _damage(line, title=str)
 
 
 def _accuracy(line: Line) -> Cell:
@@ -173,7 +178,13 @@ _SEVERITY: Columns = {
 }
 _CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
-_BRIEF: Columns = {**_REPAIR, **_CAME_BACK, "to 99 %": _steps(99), **_SECONDS}
+_BRIEF: Columns = {
+    **_REPAIR,
+    "damage": _short_damage,
+    **_CAME_BACK,
+    "to 99 %": _steps(99),
+    **_SECONDS,
+}
 _ADVICE: Columns = {
     "model": lambda x: x["subject"], **_REPAIR, **_CAME_BACK, "why": lambda x: x["why"],
 }  # fmt: skip

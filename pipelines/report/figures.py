@@ -7,6 +7,7 @@ from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -62,7 +63,7 @@ def as_svg(figure: Figure, name: str, of: str = "") -> str:
         svg = svg.replace(colour, f"var({variable})")
     used = set(re.findall(r"#([\w.-]+)", svg))  # the others are alike in all figures of a page
     svg = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in used else "", svg)
-    label = f"{name.replace('_', ' ')}, {of}" if of else name.replace("_", " ")
+    label = escape(", ".join(part for part in (name.replace("_", " "), of) if part))
     return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 

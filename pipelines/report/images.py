@@ -35,7 +35,10 @@ def image_sections(about: About) -> list[Section]:
     shown = {title: data for title, data in shown.items() if title in about.examples}
     if not shown:
         return []
-    pictures = {f"examples_{i}": _strip(about.examples[t], t) for i, t in enumerate(shown)}
+    pictures = {
+        f"examples_{i}": _strip(about.examples[t], t if len(shown) > 1 else "")
+        for i, t in enumerate(shown)
+    }
     prepared = [f"{title}: {_prepared(data)}" for title, data in shown.items()]
     return [
         Section(
@@ -65,12 +68,15 @@ def _size(side: int | Sequence[int]) -> str:
 
 
 def _strip(kept: Mapping[str, Any], title: str) -> Figure:
-    """Every image with its class under it."""
+    """Every image with its class under it; of several data sets each has its title."""
     row = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept["png"]))))
     images = np.split(row, len(kept["classes"]), axis=1)
     with mpl.rc_context({**LOOK, "axes.grid": False}):
-        figure = Figure(figsize=(1.32 * max(len(images), 6), 1.8), layout="constrained")
-        figure.suptitle(title, x=0.004, ha="left", fontsize=11, fontweight="bold")
+        figure = Figure(
+            figsize=(1.32 * max(len(images), 6), 1.8 if title else 1.55), layout="constrained"
+        )
+        if title:
+            figure.suptitle(title, x=0.004, ha="left", fontsize=11, fontweight="bold")
         places = figure.subplots(1, max(len(images), 6), squeeze=False)[0]
         for axes in places:
             axes.axis("off")
