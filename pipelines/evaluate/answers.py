@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from callbacks.reductions import per_class
 from callbacks.results import ProbeResult
 from callbacks.words import percent, radius
-from pipelines.report.figures import COLOURS, GRID, INK, LOOK, PAPER, SOFT, drawn
+from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn
 from pipelines.report.images import shortened
 from pipelines.report.sections import Cell, Section, Sheet
 
@@ -73,11 +73,10 @@ def confusion_figure(rows: pd.DataFrame, classes: Sequence[str]) -> Figure:
     figure, axes = drawn(side, 0.8 * side)
     axes.grid(False)
     for (i, j), value in np.ndenumerate(share):
-        if value >= 0.5:  # in the page's colours, so that a dark page has a dark ground
-            place, strength = (j - 0.5, i - 0.5), 0.08 + 0.92 * value / 100
+        if value >= 0.5:  # so strong that ink is read on it in light and dark, at least 4.5 : 1
+            place, strength = (j - 0.5, i - 0.5), 0.08 + 0.42 * value / 100
             axes.add_patch(Rectangle(place, 1, 1, color=COLOURS[0], alpha=strength, linewidth=0))
-            colour = PAPER if value > 60 else INK
-            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=9, color=INK)
     axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5), aspect="equal")
     names = [shortened(name) for name in classes]
     slanted: Any = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 2 else {}

@@ -130,10 +130,12 @@ class Evaluation:
         one, two, notes = common(self.results, other.results)
         mine, its = replace(self, results=one), replace(other, results=two)
         same = same_images(self.about.dataset, other.about.dataset)
+        first, second = mine.title, its.title
+        if first == second:  # numbered as the page numbers them
+            first, second = f"{first} (1)", f"{second} (2)"
         sections = comparison(
-            (mine.title, mine.curves, one), (its.title, its.curves, two), same, notes,
-            len(self.classes),
-        )  # fmt: skip
+            (first, mine.curves, one), (second, its.curves, two), same, notes, len(self.classes)
+        )
         return mine, its, sections
 
     def parts(self) -> Parts:

@@ -28,19 +28,26 @@ _UNIT_DOWNWARDS = "bits left"
 """The one unit of which less is worse, and 0 is not undamaged."""
 
 
-def maps(lines: pd.DataFrame, prefix: str) -> dict[str, Figure]:
-    """What came back of one model, and how long it took: damages down, strategies across."""
+def maps(lines: pd.DataFrame, prefix: str, named: bool = False) -> dict[str, Figure]:
+    """What came back of one model, and how long it took: damages down, strategies across.
+
+    Args:
+        lines: of the model.
+        prefix: of the figures' names.
+        named: its label stands over them.
+    """
     shown = damages_of(lines)
     shown = pd.DataFrame(shown[~shown["strategy"].isin(["nothing", "restore_all"])])
     if len(shown[["damage", "severity"]].drop_duplicates()) < 2:
         return {}
     draws = f"mean of {shown['draws'].max()} draws" if shown["draws"].max() > 1 else "one draw"
-    subject = lines["subject"].iloc[0]
-    back, took = (f"{subject}: {what}, {draws}" for what in ("share that came back", "seconds"))
-    return {
-        f"{prefix}_ratio": _map(shown, "ratio", back, "RdBu", Normalize(-1, 1)),
-        f"{prefix}_seconds": _map(shown, "seconds", took, "Blues", LogNorm(1e-2)),
-    }
+    name = f"{lines['subject'].iloc[0]}\n" if named else ""
+    back, took = (f"{name}{what}, {draws}" for what in ("Share that came back", "Seconds"))
+    figures = {f"{prefix}_seconds": _map(shown, "seconds", took, "Blues", LogNorm(1e-2))}
+    if shown["ratio"].notna().any():  # of damage inside the noise there is none
+        ratios = _map(shown, "ratio", back, "RdBu", Normalize(-1, 1))
+        figures = {f"{prefix}_ratio": ratios, **figures}
+    return figures
 
 
 def severity_curves(lines: pd.DataFrame, best: str, classes: int, prefix: str) -> dict[str, Figure]:

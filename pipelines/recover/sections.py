@@ -49,17 +49,18 @@ def brief_sheets(lines: pd.DataFrame) -> Iterator[Sheet]:
 
 def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
     """The repair to take for each damage, and maps of all."""
+    several = lines["subject"].nunique() > 1
     figures = {
         name: figure
         for key, part in groups(lines, ["subject"])
-        for name, figure in maps(part, slug(key["subject"])).items()
+        for name, figure in maps(part, slug(key["subject"]), several).items()
     }
     text = (
         "For each damage the repair that asks for least among those within a point of the best; "
         "restoring everything from a copy is left out."
     )
     columns = dict(_ADVICE)
-    if lines["subject"].nunique() < 2:
+    if not several:
         del columns["model"]
     sheet = _sheet(columns, advice, in_terminal=True)
     return Section("What to do", text, figures, sheets=[sheet])
@@ -133,6 +134,7 @@ def _sheet(
         if line.get("status", "ok") != "ok":
             cells[2:] = [line["status"].partition(":")[0], *[""] * (len(columns) - 3)]
     marks = {i for i, cells in enumerate(table) if i and cells[0] != table[i - 1][0]}
+    marks = marks if len(marks) < len(table) - 1 else set()  # a group a line is none
     return Sheet([*columns], table, title, caption, groups=frozenset(marks), **options)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from callbacks.family import Curve
 from callbacks.results import unit_sign, unit_slug
@@ -166,6 +167,8 @@ def _name_severities(axes: Axes, lines: Sequence[Line], unit: str) -> None:
     if axes.get_xscale() == "symlog":
         axes.set_xticks([0, *values], ["0", *names.values()])
         axes.minorticks_off()
+    elif values and all(value == round(value) for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif values and all("/" in name for name in names.values()):
         apart = [0.0]
         for value in values:

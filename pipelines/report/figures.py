@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 # Okabe & Ito's palette, told apart also by colour-blind readers. The page replaces each of these
 # colours by a variable of its own style sheet, so that a dark page has light lines.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#6b7280")
-INK, SOFT, GRID, PAPER = "#1b1f24", "#5b6572", "#e2e6ea", "#fffffe"
-_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"} | {
+INK, SOFT, GRID = "#1b1f24", "#5b6572", "#e2e6ea"
+_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {
     colour: f"--c{i}" for i, colour in enumerate(COLOURS)
 }
 _HALF = 7.0

@@ -55,7 +55,7 @@ def as_html(results: Sequence[Result]) -> str:
         comparison=comparison,
         terms=_terms([*comparison, *(s for result in asked for s in result.sections())], asked),
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
-        facts=_facts,
+        facts=list(dict.fromkeys(line for result in asked for line in _facts(result))),
         repeat=_repeat,
         shown=_shown,
         interval=_interval,
@@ -105,7 +105,7 @@ def glance(results: Sequence[Result]) -> Sheet:
     headlines = [result.headline() for result in results]
     names = list(dict.fromkeys(name for headline in headlines for name in headline))
     lines = [line for name in names if (line := _glance_line(name, headlines))]
-    return Sheet(["", *model_names(results)], lines, "At a glance")
+    return Sheet(["", *model_names(results)], lines)
 
 
 def bar(rate: Interval) -> Markup:

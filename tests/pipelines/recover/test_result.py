@@ -91,7 +91,8 @@ def test_the_page_has_its_numbers(made_recoverability: Make) -> None:
         assert shown in text
     for words in (
         "What to do", "What came back", "What it took", "Controls", "Silent errors", "25G",
-        "knows signatures", "lenet on Digits after weights set to zero", "assay recover", f"10.0{DASH}30.0 120 380",
+        "knows signatures", "lenet on Digits after weights set to zero", "assay recover",
+        f"10.0{DASH}30.0 120 380",
     ):  # fmt: skip
         assert words in text
 
