@@ -134,7 +134,8 @@ class Family:
         text: under the title: what its curves and numbers are.
         probes: by name.
         summarise: makes headline numbers, sentences and further curves of results.
-        terms: what a reader may not know, by the name of a column.
+        terms: what a reader may not know, by the heading of a column.
+        headings: of columns of its own, where the column's name says too little.
         presets: names of its probes that belong to `quick`, `regular` and `full`.
     """
 
@@ -144,4 +145,12 @@ class Family:
     probes: Entries
     summarise: Summarise = _nothing_more
     terms: Mapping[str, str] = field(default_factory=dict)
+    headings: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def heading(self, column: str) -> str:
+        """What stands over a column: of `srg_random` the heading of `srg`, then `random`."""
+        for name, said in self.headings.items():
+            if column == name or column.startswith(f"{name}_"):
+                return f"{said} {column[len(name) + 1 :]}".strip().replace("_", " ")
+        return column.replace("_", " ")

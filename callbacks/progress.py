@@ -1,6 +1,7 @@
 """A bar that names probe and setting and gives the time left."""
 
 import sys
+import time
 from typing import Protocol
 
 import lightning as L
@@ -8,6 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from callbacks.measurement import Setting
+
+_SECONDS_A_LINE = 2.0
+"""Between two lines of an output that is no terminal: what is quick needs none."""
 
 
 class Planned(Protocol):
@@ -30,8 +34,8 @@ class Planned(Protocol):
 class EvaluationProgress(L.Callback):
     """Adds up the predicted cost of all probes and shows how much of it is done.
 
-    Without a terminal it prints one line when a setting is finished. Only rank 0 shows anything,
-    and what it shows is its own share.
+    Without a terminal it prints a line now and then, when a setting with all its random draws is
+    finished. Only rank 0 shows anything, and what it shows is its own share.
 
     Args:
         enabled: False is silent.
@@ -39,7 +43,8 @@ class EvaluationProgress(L.Callback):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
-        self._left: dict[tuple[str, Setting], int] = {}
+        self._left: dict[tuple[str, str], int] = {}
+        self._told = time.monotonic()
         self._bar: Progress | None = None
 
     @classmethod
@@ -53,7 +58,8 @@ class EvaluationProgress(L.Callback):
     def plan(self, probe: Planned, n: int) -> None:
         """Announces that `n` samples will be measured under every setting of a probe."""
         for setting in probe.settings():
-            self._left[probe.name, setting] = n
+            key = probe.name, str(setting)
+            self._left[key] = self._left.get(key, 0) + n
         if self.enabled:
             cost = sum(n * probe.cost(setting) for setting in probe.settings())
             bar = self._started()
@@ -66,11 +72,20 @@ class EvaluationProgress(L.Callback):
 
     def advance(self, probe: Planned, setting: Setting, n: int) -> None:
         """Counts `n` samples as measured."""
-        self._left[probe.name, setting] = self._left.get((probe.name, setting), 0) - n
+        key = probe.name, str(setting)
+        self._left[key] = self._left.get(key, 0) - n
         if self._bar:
             self._bar.update(self._task, advance=n * probe.cost(setting))
-            if not self._bar.console.is_terminal and self._left[probe.name, setting] <= 0:
-                self._bar.console.print(f"measured {setting}")
+            if not self._bar.console.is_terminal and self._left[key] <= 0:
+                self._tell(setting)
+
+    def _tell(self, setting: Setting) -> None:
+        """Prints a line, where the last one is some time ago."""
+        now = time.monotonic()
+        if self._bar and now - self._told >= _SECONDS_A_LINE:
+            done = sum(left <= 0 for left in self._left.values())
+            self._bar.console.print(f"measured {setting} ({done} of {len(self._left)})")
+            self._told = now
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Takes the bar away, also after an exception."""

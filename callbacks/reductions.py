@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from callbacks.statistics import (
@@ -26,6 +27,8 @@ _BOUNDS = {
     "worst_loss": (0.0, _INFINITE),
     "brier": (0.0, 2.0),
     "confidence": (0.0, 1.0),
+    "ece": (0.0, 1.0),
+    "error_auroc": (0.0, 1.0),
 }
 _RESAMPLES = 500
 
@@ -137,10 +140,18 @@ def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | 
         "error_auroc": _of_every_draw(rows, _error_auroc),
     }
     numbers |= {name: column_mean(rows, name) for name in also if name in rows}
+    numbers = {name: _possible(name, number) for name, number in numbers.items()}
     line: dict[str, float | str] = {"n": len(rows)}
     for name, number in numbers.items():
         line |= number.columns(name)
     return {**line, "marks": marks(numbers)}
+
+
+def _possible(name: str, number: Interval) -> Interval:
+    """Cuts ends, e.g. of few draws, at what a number can be; that takes nothing from coverage."""
+    least, most = _BOUNDS.get(name, UNBOUNDED)
+    low, high = np.clip([number.low, number.high], least, most)
+    return Interval(number.value, float(low), float(high)).marked(number.mark)
 
 
 def _draws(rows: pd.DataFrame) -> int:

@@ -18,10 +18,13 @@ _HUGE = 1e9
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number, or a dash for what is none."""
+    """A number, or a dash for what is none; what is rounded to 0 has no sign."""
     if not math.isfinite(value):
         return DASH
-    return f"{value:.1e}" if abs(value) >= _HUGE else f"{value:,.{digits}f}"
+    if abs(value) >= _HUGE:
+        return f"{value:.1e}"
+    text = f"{value:,.{digits}f}"
+    return text if text.strip("-0.") else text.lstrip("-")
 
 
 def amount(value: float) -> str:
@@ -39,7 +42,8 @@ def ends(low: float, high: float, scale: float = 1, digits: int = 3) -> str:
     """Both ends of an interval, or nothing where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"{number(scale * low, digits)}{DASH}{number(scale * high, digits)}"
+    between = " to " if low < 0 else DASH  # a dash beside a minus is hard to read
+    return f"{number(scale * low, digits)}{between}{number(scale * high, digits)}"
 
 
 def rate_with_ends(rate: Interval) -> str:

@@ -64,12 +64,13 @@ FAMILY = Family(
     probes=PROBES,
     summarise=summarise,
     terms={
-        "sdc": (
+        "Silent errors": (
             "Silent data corruption: share of answers whose class differs from the undamaged "
             "model's, without any sign of it (Li et al. 2017)."
         ),
-        "due": "Detected: share of answers that are not finite, which a check would notice.",
+        "Detected errors": "Share of answers that are not finite, which a check would notice.",
     },
+    headings={"sdc": "silent errors", "due": "detected errors"},
     presets={
         "regular": ("zero", "bit_flip"),
         "full": ("zero", "noise", "sign_flip", "bit_flip", "bit_error", "activation_fault"),

@@ -50,13 +50,15 @@ FAMILY = Family(
     probes=PROBES,
     summarise=summarise,
     terms={
-        "srg": (
-            "Symmetric relevance gain: how much later the score falls when the least influential "
-            "pixels are removed first than when the most influential are. 0 is a random map."
+        "Relevance gain": (
+            "Symmetric relevance gain (srg): how much later the score falls when the least "
+            "influential pixels are removed first than when the most influential are. 0 is a "
+            "random map."
         ),
-        "sparseness": "Gini index of the map: 0 is even, 1 is a single pixel.",
-        "max sensitivity": "The largest relative change of the map in a small ball; 0 is stable.",
+        "Sparseness": "Gini index of the map: 0 is even, 1 is a single pixel.",
+        "Max sensitivity": "The largest relative change of the map in a small ball; 0 is stable.",
     },
+    headings={"srg": "relevance gain"},
 )
 
 __all__ = [

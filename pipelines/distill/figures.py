@@ -60,7 +60,7 @@ def _front(table: pd.DataFrame, column: str, title: str, axis: str) -> Figure:
     scale = np.log10(size)  # where all are of one size, the axis is taken for half a decade
     at = 10 ** np.array(apart(scale.tolist(), _GAP * max(float(np.ptp(scale)), 0.5)))
     kept = front(size, value)
-    figure, axes = drawn(6.2, 3.7)
+    figure, axes = drawn(height=4.0)
     with mpl.rc_context(LOOK):
         axes.step(at[kept], value[kept], where="post", color=SOFT, linewidth=1, alpha=0.5)
         for i, name in enumerate(shown["model"]):
@@ -73,7 +73,7 @@ def _front(table: pd.DataFrame, column: str, title: str, axis: str) -> Figure:
         ticks = _legible(sorted(set(size.tolist())))
         axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
         axes.minorticks_off()
-        figure.legend(loc="outside right center", fontsize=9)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 

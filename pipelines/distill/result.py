@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,9 +17,11 @@ from pipelines.distill.model import MeasuredModel
 from pipelines.distill.sections import sections_of
 from pipelines.distill.sentences import sentences_of
 from pipelines.distill.side_by_side import compared, in_both
+from pipelines.evaluate.answers import answer_sections
 from pipelines.evaluate.comparison import same_images
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.about import About
+from pipelines.report.images import image_sections
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of
 from pipelines.report.sections import Section
@@ -106,7 +107,7 @@ class DistillationResult:
             rows[slug(model.title)] = model.rows
             if model.evaluation is not None:  # every number is a reduction of rows
                 parts = model.evaluation.parts()
-                about = model.evaluation.about.as_dict()
+                about = replace(model.evaluation.about, examples={}).as_dict()
                 facts[-1]["evaluation"] = {"about": about, **parts.facts}
                 rows |= {f"{slug(model.title)}.{k}": v for k, v in parts.rows.items()}
         return Parts({"models": facts, "settings": self.settings, "failed": self.failed}, rows)
@@ -127,11 +128,21 @@ class DistillationResult:
 
     @cached_property
     def _sections(self) -> list[Section]:
-        return sections_of(self.comparison, self.failed, self.title)
+        own = sections_of(self.comparison, self.failed, self.title)
+        return [*own, *self._answers, *image_sections(self.about)]
+
+    @property
+    def _answers(self) -> list[Section]:
+        """Confusion and reliability of the first student."""
+        evaluation = self.comparison.named("student")[0].evaluation
+        clean = evaluation.result("clean") if evaluation else None
+        if evaluation is None or clean is None:
+            return []
+        sections = answer_sections(clean, [clean], evaluation.classes)
+        return [replace(section, title="The student by class") for section in sections]
 
 
 RESULT = DistillationResult
-_NO_EXAMPLES = {"examples": np.zeros((0, 1, 1, 1), np.uint8)}
 
 
 def _model(facts: Mapping[str, Any], rows: Mapping[str, pd.DataFrame]) -> MeasuredModel:
@@ -143,6 +154,6 @@ def _model(facts: Mapping[str, Any], rows: Mapping[str, pd.DataFrame]) -> Measur
     name = slug(model.title)
     if measured is not None:
         probes = [result["name"] for result in measured["results"]]
-        parts = Parts(measured, {probe: rows[f"{name}.{probe}"] for probe in probes}, _NO_EXAMPLES)
+        parts = Parts(measured, {probe: rows[f"{name}.{probe}"] for probe in probes})
         evaluation = Evaluation.from_parts(About(**measured["about"]), parts)
     return replace(model, rows=rows[name], evaluation=evaluation)

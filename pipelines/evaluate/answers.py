@@ -1,15 +1,19 @@
 """What the model answers, class by class, and how far its confidence can be believed."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from callbacks.reductions import per_class
 from callbacks.results import ProbeResult
 from callbacks.words import percent, radius
-from pipelines.report.figures import COLOURS, GRID, INK, SOFT, drawn
+from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn
+from pipelines.report.images import shortened
 from pipelines.report.sections import Cell, Section, Sheet
 
 _MANY_CLASSES = 24
@@ -51,32 +55,38 @@ def answer_sections(
         figures["reliability"] = reliability_figure(clean.rows)
         if len(classes) <= _MANY_CLASSES:
             figures["confusion"] = confusion_figure(clean.rows, classes)
-    sheet = _class_sheet(results, classes)
+    # What has no severity, such as an explanation, asks nothing new of the images.
+    sheet = _class_sheet([one for one in results if one.is_curve or one is clean], classes)
     if not (figures or sheet.lines):
         return []
     text = "Accuracy in per cent by true class, of curves at their headline severity."
     return [Section("By class", text, figures, sheets=[sheet])]
 
 
+@mpl.rc_context(LOOK)
 def confusion_figure(rows: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """How often each class is taken for which, in per cent of the true class."""
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (rows["label"].to_numpy(int), rows["prediction"].to_numpy(int)), 1)
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = 2.2 + 0.28 * len(classes)
-    figure, axes = drawn(max(size, 3.6), max(size - 0.4, 3.2))
+    side = 5.6 if len(classes) <= 14 else 7.5
+    figure, axes = drawn(side, 0.8 * side)
     axes.grid(False)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for (i, j), value in np.ndenumerate(share):
-        if value >= 0.5:
-            colour = "white" if value > 60 else INK
-            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(classes)), list(classes), rotation=45, ha="right", fontsize=8)
-    axes.set_yticks(range(len(classes)), list(classes), fontsize=8)
+        if value >= 0.5:  # so strong that ink is read on it in light and dark, at least 4.5 : 1
+            place, strength = (j - 0.5, i - 0.5), 0.08 + 0.42 * value / 100
+            axes.add_patch(Rectangle(place, 1, 1, color=COLOURS[0], alpha=strength, linewidth=0))
+            axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=9, color=INK)
+    axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5), aspect="equal")
+    names = [shortened(name) for name in classes]
+    slanted: Any = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 2 else {}
+    axes.set_xticks(range(len(classes)), names, fontsize=9, **slanted)
+    axes.set_yticks(range(len(classes)), names, fontsize=9)
     axes.set(title="Undisturbed: taken for (%)", xlabel="answer", ylabel="true class")
     return figure
 
 
+@mpl.rc_context(LOOK)
 def reliability_figure(rows: pd.DataFrame) -> Figure:
     """Accuracy against confidence in equal bins, with how many answers each holds."""
     confidence, correct = rows["confidence"].to_numpy(), rows["correct"].to_numpy(float)
@@ -86,7 +96,7 @@ def reliability_figure(rows: pd.DataFrame) -> Figure:
     full = size > 0
     share = np.bincount(place, correct, minlength=_BINS)[full] / size[full]
     mean = np.bincount(place, confidence, minlength=_BINS)[full] / size[full]
-    figure, axes = drawn(4.6, 3.6)
+    figure, axes = drawn(height=4.48)
     axes.plot([0, 100], [0, 100], color=SOFT, linewidth=0.8, linestyle="--", label="perfect")
     middle = (edges[:-1] + edges[1:]) / 2
     axes.bar(
@@ -101,7 +111,7 @@ def reliability_figure(rows: pd.DataFrame) -> Figure:
         title="Reliability, undisturbed", xlabel="confidence (%)", ylabel="correct (%)",
         xlim=(0, 101), ylim=(0, 102),
     )  # fmt: skip
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=9, loc="upper left")
     return figure
 
 

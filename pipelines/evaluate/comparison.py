@@ -77,9 +77,10 @@ def comparison(
 
 def _unmatched(whole: Sequence[ProbeResult], kept: Sequence[ProbeResult]) -> Iterator[str]:
     names = {result.name for result in kept}
-    for result in whole:
-        if result.name not in names:
-            yield f"{result.title} is left out: the two were not asked alike."
+    titles = list(dict.fromkeys(result.title for result in whole if result.name not in names))
+    if titles:
+        are = "is" if len(titles) == 1 else "are"
+        yield f"{', '.join(titles)} {are} left out: the two were not asked alike."
 
 
 def _cut(whole: Sequence[ProbeResult], kept: Sequence[ProbeResult]) -> Iterator[str]:

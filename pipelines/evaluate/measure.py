@@ -20,7 +20,6 @@ TRAINER = {
     "enable_model_summary": False,
     "use_distributed_sampler": False,  # the data module's own sampler does not pad
 }
-_EXAMPLES = 8
 
 
 def make_probes(probes: Sequence[Probe | str] | None, preset: str, study: Study) -> list[Probe]:
@@ -93,7 +92,7 @@ def measure(
     results = [_result(probe, partial=not done) for probe in probes]
     about = study.about(classifier, interrupted=not done)
     notes = [*about.notes, *_notes(data, probes, results)]
-    return Evaluation(about.with_notes(notes), results, _examples(data))
+    return Evaluation(about.with_notes(notes), results)
 
 
 def _result(probe: Probe, partial: bool) -> ProbeResult:
@@ -114,7 +113,12 @@ def _notes(
 ) -> list[str]:
     """What was left out, what is not finite, what came from an earlier run."""
     notes = [probe.note for probe in probes if probe.note]
-    notes += [f"{probe.title}: {probe.reused}." for probe in probes if probe.reused]
+    reused: dict[str, list[str]] = {}
+    for probe in probes:
+        if probe.reused:
+            count, _, run = probe.reused.partition(" rows are from ")
+            reused.setdefault(run, []).append(f"{probe.title} {count}")
+    notes += [f"Rows from {run}: {', '.join(counts)}." for run, counts in reused.items()]
     if data.skipped:
         notes.append(f"{len(data.skipped)} files that are no images were left out.")
     n = len(data.test_index)
@@ -131,9 +135,3 @@ def _notes(
         for measured, titles in parts.items()
         if measured < n
     ]
-
-
-def _examples(data: ImageDataModule) -> np.ndarray:
-    """`(n, H, W, C)` uint8 of the first test images."""
-    image = data.taken("test", _EXAMPLES).image
-    return (255 * image.movedim(1, -1)).round().byte().numpy()

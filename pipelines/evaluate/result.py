@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,11 +17,11 @@ from pipelines.evaluate.answers import answer_sections, by_class
 from pipelines.evaluate.comparison import common, comparison, same_images
 from pipelines.evaluate.sections import (
     curve_of,
-    data_section,
     family_section,
     number_sheets,
 )
 from pipelines.report.about import About
+from pipelines.report.images import image_sections
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of
 from pipelines.report.sections import Section
@@ -35,13 +34,11 @@ class Evaluation:
     Args:
         about: model, data and circumstances.
         results: of the probes.
-        examples: `(n, H, W, C)` uint8, the first test images as the model is shown them.
     """
 
     room: ClassVar[str] = "evaluate"
     about: About
     results: Sequence[ProbeResult]
-    examples: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
 
     @property
     def title(self) -> str:
@@ -133,17 +130,19 @@ class Evaluation:
         one, two, notes = common(self.results, other.results)
         mine, its = replace(self, results=one), replace(other, results=two)
         same = same_images(self.about.dataset, other.about.dataset)
+        first, second = mine.title, its.title
+        if first == second:  # numbered as the page numbers them
+            first, second = f"{first} (1)", f"{second} (2)"
         sections = comparison(
-            (mine.title, mine.curves, one), (its.title, its.curves, two), same, notes,
-            len(self.classes),
-        )  # fmt: skip
+            (first, mine.curves, one), (second, its.curves, two), same, notes, len(self.classes)
+        )
         return mine, its, sections
 
     def parts(self) -> Parts:
-        """Facts of every probe, their rows, and the examples."""
+        """Facts of every probe, and their rows."""
         facts = [{name: getattr(result, name) for name in _RESULT_FACTS} for result in self.results]
         rows = {result.name: result.rows for result in self.results}
-        return Parts({"results": facts}, rows, {"examples": self.examples})
+        return Parts({"results": facts}, rows)
 
     @classmethod
     def from_parts(cls, about: About, parts: Parts) -> "Evaluation":
@@ -153,7 +152,7 @@ class Evaluation:
             for facts in parts.facts["results"]
             for name in [facts["name"]]
         ]
-        return cls(about, results, parts.arrays["examples"])
+        return cls(about, results)
 
     def to_frame(self) -> pd.DataFrame:
         """One line a setting of every probe, with intervals."""
@@ -186,8 +185,13 @@ class Evaluation:
         brief, whole = number_sheets(self.results, self.summaries, self.title)
         answers = answer_sections(clean, self.results, self.classes)
         numbers = Section("Every number", sheets=[whole])
-        shown = data_section(self.about, self.examples)
-        return [Section("", sheets=[brief]), *families, numbers, *answers, shown]
+        return [
+            Section("", sheets=[brief]),
+            *families,
+            numbers,
+            *answers,
+            *image_sections(self.about),
+        ]
 
     def _start(self, result: ProbeResult) -> list[Metric]:
         """A curve begins at step 0 with the undisturbed images that it has, at severity 0."""

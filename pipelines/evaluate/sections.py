@@ -1,33 +1,30 @@
-"""The sections of an evaluation's page: each family, every number, the data."""
+"""The sections of an evaluation's page: each family, and every number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.figure import Figure
+import pandas as pd
 
 from callbacks.family import Curve, Family, Summary
 from callbacks.results import ProbeResult, records
 from callbacks.words import number, radius
-from pipelines.report.about import About
 from pipelines.report.curves import coloured, curve_figures
-from pipelines.report.figures import LOOK
 from pipelines.report.sections import Cell, Section, Sheet, number_cell, rate_cell
 
 _DAGGER = "†"
 _COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "forwards/image")
 _MORE = (
     "probe", "severity", "images", "0 · accuracy · 100", "accuracy %", "worst loss",
-    "ECE", "Brier", "error AUROC", "forwards", "backwards",
+    "ECE", "Brier", "error AUROC", "passes an image",
 )  # fmt: skip
 
 
 def curve_of(result: ProbeResult, clean: ProbeResult | None) -> Curve:
     """A probe's curve, with the undisturbed numbers on the same samples where it begins."""
     start: dict[str, float] = {}
-    if clean is not None:
+    position = ", " in result.unit  # such as `layer, first to last`: nothing stands at 0
+    if clean is not None and not position:
         rows = clean.rows[clean.rows["index"].isin(result.rows["index"])]
         start = {name: float(rows[name].mean()) for name in ("correct", "loss")}
     return Curve(result.title, result.unit, result.table, start)
@@ -50,10 +47,13 @@ def family_section(
         classes: of the model.
     """
     figures = curve_figures(family.name, coloured(curves), classes)
-    sheets = [_reported(result) for result in results if result.reported and len(result.rows)]
-    terms = family.terms
+    alike: dict[tuple[str, ...], list[ProbeResult]] = {}
+    for result in results:
+        if result.reported and len(result.rows):
+            alike.setdefault(result.reported, []).append(result)
+    sheets = [_reported(family, names, found) for names, found in alike.items()]
     return Section(
-        family.title, family.text, {**figures, **summary.figures}, sheets=sheets, terms=terms
+        family.title, family.text, {**figures, **summary.figures}, sheets=sheets, terms=family.terms
     )
 
 
@@ -64,24 +64,17 @@ def number_sheets(
     brief: list[list[Cell | str]] = []
     whole: list[list[Cell | str]] = []
     groups = []
-    for result in results:
+    for title, unit, table, result in _tables(results, summaries):
         groups.append(len(brief))
-        for line in records(result.table):
-            cost = [result.cost(line["severity"], of) for of in ("forwards", "backwards")]
-            images = f"{result.at(line['severity'])['index'].nunique():,}"
-            brief.append(_brief(line, result.title, result.unit, images, number(cost[0], 1)))
-            whole.append(
-                _whole(line, result.title, result.unit, images)
-                + [number(value, 1) for value in cost]
-            )
-    for summary in summaries.values():
-        for name, table in summary.tables.items():
-            groups.append(len(brief))
-            unit = next((curve.unit for curve in summary.curves if curve.table is table), "")
-            for line in records(table):
-                images = f"{line['n']:,}"
-                brief.append(_brief(line, name, unit, images, ""))
-                whole.append([*_whole(line, name, unit, images), "", ""])
+        for line in records(table):
+            step, cost, passes = line["severity"], "", ""
+            images = f"{line['n']:,}"
+            if result is not None:
+                images = f"{result.at(step)['index'].nunique():,}"
+                cost = number(result.cost(step), 1)
+                passes = f"{cost} + {number(result.cost(step, 'backwards'), 1)}"
+            brief.append(_brief(line, title, unit, images, cost))
+            whole.append([*_whole(line, title, unit, images), passes])
     caption = "in brackets: 95 % interval over images, and over draws where there are several"
     marks = frozenset(groups)
     return (
@@ -90,17 +83,19 @@ def number_sheets(
     )
 
 
-def data_section(about: About, examples: np.ndarray) -> Section:
-    """The first test images as the model was shown them, and how they were prepared."""
-    data = about.dataset
-    prepared = ", ".join(f"{k} {v}" for k, v in data.get("preprocessing", {}).items() if v)
-    conversion = f"; {data['conversion']}" if data.get("conversion") else ""
-    pictures = {"examples": _examples(examples)} if len(examples) else {}
-    return Section(
-        "The images",
-        f"As the model is shown them, before its own normalisation: {prepared}{conversion}.",
-        pictures=pictures,
-    )
+def _tables(
+    results: Sequence[ProbeResult], summaries: Mapping[str, Summary]
+) -> Iterator[tuple[str, str, pd.DataFrame, ProbeResult | None]]:
+    """Title, unit and table of every probe, and after those of a family what is made of them."""
+    for family in dict.fromkeys(result.family for result in results):
+        for result in results:
+            if result.family == family:
+                yield result.title, result.unit, result.table, result
+        if family in summaries:
+            for name, table in summaries[family].tables.items():
+                curves = summaries[family].curves
+                unit = next((curve.unit for curve in curves if curve.table is table), "")
+                yield name, unit, table, None
 
 
 def _brief(
@@ -148,30 +143,30 @@ def _caption(results: Sequence[ProbeResult], summaries: Mapping[str, Summary]) -
     parts = [part for table in tables for line in records(table) for part in _marks(line)]
     reasons = dict.fromkeys(part.partition(": ")[2] for part in parts)
     doubtful = f" {_DAGGER} may not hold: {'; or '.join(reasons)}." if reasons else ""
-    return f"Small figures are 95 % intervals.{doubtful}"
+    told = "Small figures are 95 % intervals; passes are forwards + backwards."
+    return f"{told}{doubtful}"
 
 
-def _reported(result: ProbeResult) -> Sheet:
-    """The numbers that only this probe has."""
-    names = [name for name in result.reported if name in result.table]
-    lines = [
-        [
-            radius(line["value"], result.unit) if line["value"] else "",
-            *(_with_ends(line, name) for name in names),
+def _reported(family: Family, names: Sequence[str], results: Sequence[ProbeResult]) -> Sheet:
+    """The numbers that only some probes of a family have."""
+    names = [name for name in names if name in results[0].table]
+    lines: list[list[Cell | str]] = []
+    groups = []
+    for result in results:
+        groups.append(len(lines))
+        lines += [
+            [
+                result.title,
+                radius(line["value"], result.unit) if line["value"] else "",
+                f"{result.at(line['severity'])['index'].nunique():,}",
+                *(_with_ends(line, name) for name in names),
+            ]
+            for line in records(result.table)
         ]
-        for line in records(result.table)
-    ]
-    columns = ["severity", *(name.replace("_", " ") for name in names)]
-    return Sheet(columns, lines, f"{result.title}: numbers of its own", in_terminal=len(names) <= 4)
-
-
-def _examples(images: np.ndarray) -> Figure:
-    with mpl.rc_context({**LOOK, "axes.grid": False}):
-        figure = Figure(figsize=(1.1 * len(images), 1.15), layout="constrained")
-        for axes, image in zip(
-            figure.subplots(1, len(images), squeeze=False)[0], images, strict=True
-        ):
-            grey = image.shape[-1] == 1
-            axes.imshow(image[..., 0] if grey else image, cmap="gray", vmin=0, vmax=255)
-            axes.axis("off")
-    return figure
+    columns = ["probe", "severity", "images", *(family.heading(name) for name in names)]
+    if not any(line[1] for line in lines):
+        columns, lines = [columns[0], *columns[2:]], [[line[0], *line[2:]] for line in lines]
+    headings = [family.heading(name) for name in names[:2]]
+    title = f"{family.title}: {', '.join(headings)}{', ...' if len(names) > 2 else ''}"
+    shown, groups = len(names) <= 4, frozenset(groups)
+    return Sheet(columns, lines, title, in_terminal=shown, groups=groups)

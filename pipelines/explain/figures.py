@@ -102,6 +102,7 @@ def drift_figure(timeline: pd.DataFrame, threshold: float, rate: float) -> Figur
         ("axes fraction", "data"), "offset points", ha="right", fontsize=8, color=INK,
     )  # fmt: skip
     axes.set_yscale("symlog", linthresh=5)
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="images served since the drift began", ylabel="score of the window")
     axes.set_title("Drift of activations")
     axes.legend(fontsize=8, loc="upper left")
@@ -139,6 +140,7 @@ def linearity_figure(table: pd.DataFrame) -> Figure:
         axes.fill_between(table["radius"], low, high, color=colour, alpha=0.18, linewidth=0)
     axes.axhline(0, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="radius of the disturbance (standard deviation, pixels in [0, 1])")
     axes.set(ylabel="held-out R²", title="Linear round an image", ylim=(-1.05, 1.05))
     axes.legend(fontsize=8)

@@ -53,7 +53,8 @@ def measure_methods(inputs: Inputs, _: Path) -> Stage:
     gain, known = SymmetricRelevanceGain(), explainers_for(inputs)
     chosen, count, ranked = _affordable(known, gain.forwards, _SHARE * inputs.budget)
     image, label, draw = inputs.images("test", count)
-    notes = [f"{name}: left out, raise --forwards." for name in known if name not in chosen]
+    left = [name for name in known if name not in chosen]
+    notes = [f"{', '.join(left)}: left out, raise --forwards."] if left else []
     method = f"{len(image)} test images, {gain!r}"
     with leave_no_trace(inputs.classifier):
         model = inputs.queries()

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipelines.report.figures import COLOURS, GRID, INK, SOFT, drawn
+from pipelines.report.figures import COLOURS, GRID, SOFT, drawn
 
 _DPI = 150
 """Of `save_png`."""
@@ -56,8 +56,9 @@ def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
     axes.set_yticks(range(n), labels, fontsize=8)
     for i, row in enumerate(same):
         for j, value in enumerate(row):
-            text, ink = f"{round(value, 1) + 0:.1f}", "white" if abs(value) > 0.6 else INK
-            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
+            # Neither is a colour of the page: a cell stays as light or dark as it is.
+            text, ink = f"{round(value, 1) + 0:.1f}", "white" if abs(value) > 0.6 else "black"
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color=ink)
     axes.grid(False)
     axes.set_title("Rank correlation of methods")
     return figure

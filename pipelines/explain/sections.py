@@ -1,6 +1,7 @@
 """The sections of an explanation's page and terminal: one for every stage."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import matplotlib as mpl
 import pandas as pd
@@ -153,6 +154,8 @@ def _failure(table: pd.DataFrame, evaluation: Evaluation) -> Section:
     # Explanation probes ask nothing new of the images: their rows are the clean ones again.
     asked = [result for result in evaluation.results if result.family != "interpretability"]
     rows = {result.title: result.at_headline for result in asked if len(result.rows)}
+    names = {str(name) for result in asked for name in result.rows["setting"].unique()}
+    table = table.loc[table["setting"].isin(names)] if len(table) else table
     brief = ["setting", "images", "errors", "error AUROC", "excess AURC"]
     return Section(
         "Knowing when it is wrong",
@@ -206,7 +209,7 @@ def _monitor(stage: Stage) -> Section:
         {"drift": drift, "firing": firing_figure(stage.arrays)},
         sheets=[
             *sheets_of(tables["drifts"], drifts, title, [head for head, *_ in drifts]),
-            *sheets_of(tables["layers"], layers),
+            *(replace(sheet, title="By layer") for sheet in sheets_of(tables["layers"], layers)),
         ],
         terms=TERMS["monitor"],
     )

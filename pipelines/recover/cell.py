@@ -14,6 +14,7 @@ import torch
 from callbacks import Probe
 from callbacks.damage.injections import silent_error_rate
 from callbacks.digests import classes_in, source_digest
+from callbacks.words import duration
 from datamodules import ImageDataModule
 from lightning_modules import Classifier, Tuning, save_classifier
 from lightning_modules.recovery import Recovery
@@ -59,8 +60,10 @@ class Experiment:
         for done, task in enumerate(tasks, 1):
             row = self._row(task)
             left = (time.perf_counter() - begun) / done * (len(tasks) - done)
-            later = f"   about {left / 60:.0f} min left" if left > 90 else ""
-            self.study.say(f"{done}/{len(tasks)}  {_outcome(row)}{later}")
+            later = f"   about {duration(left)} left" if done < len(tasks) else ""
+            self.study.say_progress(
+                f"{done:>4}/{len(tasks)} {_outcome(row)}{later}", done == len(tasks)
+            )
             yield row
 
     def silent_errors(self, error: float) -> pd.DataFrame:
@@ -194,4 +197,6 @@ def seeded(seed: int) -> Iterator[None]:
 def _outcome(row: Mapping[str, Any]) -> str:
     before, after = 100 * row["acc_damaged"], 100 * row["acc_repaired"]
     outcome = f"{before:.1f} -> {after:.1f} %" if row["status"] == "ok" else row["status"]
-    return f"{row['damage']} {row['severity']:g}  {row['strategy']}: {outcome}"
+    damage = f"{row['damage']} {row['severity']:g}"
+    named = {"none 0": "undamaged", "scratch 0": "from scratch"}.get(damage, damage)
+    return f"{named} {row['strategy']}: {outcome}"

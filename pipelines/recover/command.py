@@ -129,7 +129,8 @@ def _measured(
             raise
         interrupted = True
     if reused := study.cells.reused:
-        study.notes.append(f"{len(reused)} results are of earlier runs, up to {max(reused)}.")
+        when = max(reused)[:16].replace("T", " ")
+        study.notes.append(f"{len(reused)} results are from an earlier run of {when}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
     settings = {e.original.label: e.plan.parameters() for e in experiments}

@@ -17,10 +17,10 @@ from callbacks.family import Curve
 from callbacks.results import records
 from callbacks.words import number
 from lightning_modules import Tuning
-from pipelines.recover.damages import unit_of
+from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.strategies import strategy_named
 from pipelines.recover.table import damages_of, groups
-from pipelines.report.curves import Line, curve_figures
+from pipelines.report.curves import Line, add_legend, curve_figures
 from pipelines.report.figures import COLOURS, INK, LOOK, SOFT, drawn
 
 _STYLES = ("-", "--", ":")
@@ -28,19 +28,26 @@ _UNIT_DOWNWARDS = "bits left"
 """The one unit of which less is worse, and 0 is not undamaged."""
 
 
-def maps(lines: pd.DataFrame, prefix: str) -> dict[str, Figure]:
-    """What came back of one model, and how long it took: damages down, strategies across."""
+def maps(lines: pd.DataFrame, prefix: str, named: bool = False) -> dict[str, Figure]:
+    """What came back of one model, and how long it took: damages down, strategies across.
+
+    Args:
+        lines: of the model.
+        prefix: of the figures' names.
+        named: its label stands over them.
+    """
     shown = damages_of(lines)
     shown = pd.DataFrame(shown[~shown["strategy"].isin(["nothing", "restore_all"])])
     if len(shown[["damage", "severity"]].drop_duplicates()) < 2:
         return {}
     draws = f"mean of {shown['draws'].max()} draws" if shown["draws"].max() > 1 else "one draw"
-    subject = lines["subject"].iloc[0]
-    back, took = (f"{subject}\n{what}, {draws}" for what in ("Share that came back", "Seconds"))
-    return {
-        f"{prefix}_ratio": _map(shown, "ratio", back, "RdBu", Normalize(-1, 1)),
-        f"{prefix}_seconds": _map(shown, "seconds", took, "Blues", LogNorm(1e-2)),
-    }
+    name = f"{lines['subject'].iloc[0]}\n" if named else ""
+    back, took = (f"{name}{what}, {draws}" for what in ("Share that came back", "Seconds"))
+    figures = {f"{prefix}_seconds": _map(shown, "seconds", took, "Blues", LogNorm(1e-2))}
+    if shown["ratio"].notna().any():  # of damage inside the noise there is none
+        ratios = _map(shown, "ratio", back, "RdBu", Normalize(-1, 1))
+        figures = {f"{prefix}_ratio": ratios, **figures}
+    return figures
 
 
 def severity_curves(lines: pd.DataFrame, best: str, classes: int, prefix: str) -> dict[str, Figure]:
@@ -78,7 +85,7 @@ def strategy_title(line: Mapping[str, Any]) -> str:
 
 
 def _training_curve(rows: pd.DataFrame, severity: float) -> Figure:
-    figure, axes = drawn()
+    figure, axes = drawn(height=3.5 + 0.1 * len(rows))
     with mpl.rc_context(LOOK):
         for place, row in enumerate(records(rows)):
             points, (colour, style) = json.loads(row["curve"]), _look(place)
@@ -92,19 +99,20 @@ def _training_curve(rows: pd.DataFrame, severity: float) -> Figure:
         axes.set(title=f"The way back from {severity:g}", xlabel="optimizer step")
         axes.set(ylabel="correct (%)", xscale="symlog", ylim=(-2, 102))
         axes.set_xlim(left=0)
-        axes.legend(fontsize=8)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        add_legend(figure, axes, len(rows))
     return figure
 
 
 def _map(lines: pd.DataFrame, column: str, title: str, colours: str, scale: Normalize) -> Figure:
     """A dash where there is nothing to divide by."""
     named = lines.assign(
-        down=[f"{line['damage']} {line['severity']:g}" for line in records(lines)],
+        down=[f"{title_of(line['damage'])} {line['severity']:g}" for line in records(lines)],
         across=[strategy_title(line) for line in records(lines)],
     )
     table = named.pivot(index="down", columns="across", values=column)
     table = table.loc[named["down"].unique(), named["across"].unique()]
-    size = (max(5.6, 2.4 + 0.48 * table.shape[1]), 1.9 + 0.24 * len(table))
+    size = (max(5.6, 3.4 + 0.46 * table.shape[1]), 1.9 + 0.26 * len(table))
     with mpl.rc_context({**LOOK, "axes.grid": False}):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -116,9 +124,9 @@ def _map(lines: pd.DataFrame, column: str, title: str, colours: str, scale: Norm
             # Neither is a colour of the page: a cell stays as light or dark as it is.
             colour = "white" if sum(picture.cmap(scale(value))[:3]) < 1.6 else "black"
             text = number(value, 2 if value < 10 else 0)
-            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
-        axes.set_xticks(range(table.shape[1]), table.columns, rotation=40, ha="right", fontsize=8)
-        axes.set_yticks(range(len(table)), table.index, fontsize=8)
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+        axes.set_xticks(range(table.shape[1]), table.columns, rotation=40, ha="right", fontsize=9)
+        axes.set_yticks(range(len(table)), table.index, fontsize=9)
         axes.set_title(title)
         axes.spines[:].set_visible(False)
     return figure

@@ -13,7 +13,7 @@ from callbacks.damage.kind import steps
 from callbacks.family import Number
 from callbacks.results import records
 from callbacks.words import NBSP
-from pipelines.recover.damages import unit_of
+from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.headline import headline, sentences, silent_error_headline
 from pipelines.recover.sections import (
     brief_sheets,
@@ -31,6 +31,7 @@ from pipelines.recover.table import (
     summarised,
 )
 from pipelines.report.about import About
+from pipelines.report.images import image_sections
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of
 from pipelines.report.sections import Section
@@ -62,11 +63,13 @@ class Recoverability:
 
     @property
     def title(self) -> str:
-        """`lenet/Digits after zero`."""
+        """`lenet on Digits after weights set to zero`."""
         damages = dict.fromkeys(damages_of(self.rows)["damage"])
         what = f"Atlas of recovery, {self.atlas}: " if self.atlas else ""
-        after = "" if self.atlas else f" after {', '.join(damages)}"
-        return f"{what}{', '.join(self.subjects)}{after}"
+        after = (
+            "" if self.atlas else f" after {', '.join(title_of(name).lower() for name in damages)}"
+        )
+        return f"{what}{', '.join(name.replace('/', ' on ', 1) for name in self.subjects)}{after}"
 
     @cached_property
     def subjects(self) -> list[str]:
@@ -189,6 +192,7 @@ class Recoverability:
             *injected,
             *damage_sections(self.rows, self.lines, self.advice),
             control_section(self.lines),
+            *image_sections(self.about),
         ]
 
     def _points(self, line: Mapping[str, Any], suffix: str, names: Sequence[str]) -> list[Metric]:

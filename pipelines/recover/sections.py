@@ -19,18 +19,20 @@ Line = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Line], Cell | str]]
 """What a sheet shows of each line, by the heading."""
 _TERMS = {
-    "came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
+    "Came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
     "below 0 the repair did harm. In the noise: the damage is smaller than two standard errors, so "
     "there is nothing to divide by.",
-    "to 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's; a dash "
+    "To 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's; a dash "
     "where it never does.",
-    "area": "Between the original accuracy and the curve of the training, as a share of what it "
+    "Area": "Between the original accuracy and the curve of the training, as a share of what it "
     "would be without recovery: 0 is at once, 1 never.",
-    "negative flips": "Images that were right before the damage and are wrong after the repair.",
-    "net": "Points of accuracy above the undamaged model after the same training.",
-    "knows": "What a repair is allowed to know; everything else is refused.",
+    "Negative flips": "Images that were right before the damage and are wrong after the repair.",
+    "Net": "Points of accuracy above the undamaged model after the same training.",
+    "Knows": "What a repair is allowed to know; everything else is refused. Signatures are "
+    "checksums, and ranges those of activations, that were stored before the damage; location is "
+    "where the damage is; original is a copy of the undamaged weights.",
     "FLOPs, memory": "Work of the repair, and bytes of tensors that a step of it holds at once.",
-    "stored": "Bits that were put aside before the damage for this repair.",
+    "Stored": "Bits that were put aside before the damage for this repair.",
 }
 
 
@@ -47,16 +49,20 @@ def brief_sheets(lines: pd.DataFrame) -> Iterator[Sheet]:
 
 def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
     """The repair to take for each damage, and maps of all."""
+    several = lines["subject"].nunique() > 1
     figures = {
         name: figure
         for key, part in groups(lines, ["subject"])
-        for name, figure in maps(part, slug(key["subject"])).items()
+        for name, figure in maps(part, slug(key["subject"]), several).items()
     }
     text = (
         "For each damage the repair that asks for least among those within a point of the best; "
         "restoring everything from a copy is left out."
     )
-    sheet = _sheet(_ADVICE, advice, in_terminal=True)
+    columns = dict(_ADVICE)
+    if not several:
+        del columns["model"]
+    sheet = _sheet(columns, advice, in_terminal=True)
     return Section("What to do", text, figures, sheets=[sheet])
 
 
@@ -71,7 +77,11 @@ def damage_sections(
         name, classes = f"{slug(subject)}_{damage}", int(own["classes"].iloc[0])
         figures = severity_curves(part, best[subject, damage], classes, name)
         failed = records(pd.DataFrame(part[part["status"] != "ok"]))
-        reasons = " ".join(dict.fromkeys(f"{strategy_title(x)}: {x['status']}" for x in failed))
+        why: dict[str, list[str]] = {}
+        for line in failed:
+            why.setdefault(line["status"], []).append(strategy_title(line))
+        told = {status: ", ".join(dict.fromkeys(names)) for status, names in why.items()}
+        reasons = " ".join(f"{names}: {status}" for status, names in told.items())
         sheets = [
             _sheet(_OUTCOME, records(part), "What came back", reasons),
             _sheet(_COST, records(part), "What it took"),
@@ -124,12 +134,18 @@ def _sheet(
         if line.get("status", "ok") != "ok":
             cells[2:] = [line["status"].partition(":")[0], *[""] * (len(columns) - 3)]
     marks = {i for i, cells in enumerate(table) if i and cells[0] != table[i - 1][0]}
+    marks = marks if len(marks) < len(table) - 1 else set()  # a group a line is none
     return Sheet([*columns], table, title, caption, groups=frozenset(marks), **options)
 
 
-def _damage(line: Line) -> str:
+def _damage(line: Line, title: Callable[[str], str] = title_of) -> str:
     name = {"none": "undamaged", "scratch": "from scratch"}.get(line["damage"])
-    return name or f"{line['damage']} {line['severity']:g}"
+    return name or f"{title(line['damage'])} {line['severity']:g}"
+
+
+def _short_damage(line: Line) -> str:
+    """By its name on the command line: a terminal is narrow."""
+    return _damage(line, title=str)
 
 
 def _accuracy(line: Line) -> Cell:
@@ -164,7 +180,13 @@ _SEVERITY: Columns = {
 }
 _CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
-_BRIEF: Columns = {**_REPAIR, **_CAME_BACK, "to 99 %": _steps(99), **_SECONDS}
+_BRIEF: Columns = {
+    **_REPAIR,
+    "damage": _short_damage,
+    **_CAME_BACK,
+    "to 99 %": _steps(99),
+    **_SECONDS,
+}
 _ADVICE: Columns = {
     "model": lambda x: x["subject"], **_REPAIR, **_CAME_BACK, "why": lambda x: x["why"],
 }  # fmt: skip

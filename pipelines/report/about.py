@@ -31,6 +31,7 @@ class About:
         run_id: of MLflow.
         notes: what decides how far the numbers can be trusted.
         interrupted: these are only the rows so far.
+        examples: of each data set, by its title, some images; see `examples_of`.
     """
 
     command: str = ""
@@ -43,6 +44,7 @@ class About:
     run_id: str | None = None
     notes: Sequence[str] = ()
     interrupted: bool = False
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> Mapping[str, Any]:

@@ -8,11 +8,17 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from callbacks.family import Curve
 from callbacks.results import unit_sign, unit_slug
 from callbacks.words import radius
 from pipelines.report.figures import COLOURS, INK, LOOK, SOFT, drawn
+
+_MANY_LINES = 6
+_ORDERS = 20
+"""From this ratio of the largest to the smallest severity on they stand on a logarithmic axis."""
+_HUGE_LOSS = 1000
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class _Quantity:
 
 _QUANTITIES = {
     "acc": _Quantity("acc", "correct", 100, "Accuracy", "correct (%)"),
-    "loss": _Quantity("worst_loss", "loss", 1, "Worst loss found", "cross-entropy (nats)"),
+    "loss": _Quantity("worst_loss", "loss", 1, "Loss", "cross-entropy (nats)"),
 }
 
 
@@ -82,18 +88,40 @@ def _has(curve: Curve, quantity: _Quantity) -> bool:
 
 
 def _figure(lines: Sequence[Line], quantity: _Quantity, unit: str, classes: int) -> Figure:
-    figure, axes = drawn()
+    many = len(lines) > _MANY_LINES
+    figure, axes = drawn(height=3.5 + 0.1 * len(lines)) if many else drawn()
     with mpl.rc_context(LOOK):
         for line in lines:
             _draw(axes, line, quantity)
         axes.set(title=f"{quantity.title}, {unit_sign(unit)}", xlabel=unit, ylabel=quantity.axis)
         axes.margins(x=0.02)
+        _set_scales(axes, lines)
         if quantity.column == "acc":
             axes.set_ylim(-2, 102)
             _mark_chance(axes, classes)
-        _name_radii(axes, lines, unit)
-        axes.legend(fontsize=9)
+        _name_severities(axes, lines, unit)
+        add_legend(figure, axes, len(lines))
     return figure
+
+
+def add_legend(figure: Figure, axes: Axes, lines: int) -> None:
+    """A legend among few lines, or below many, which it would hide."""
+    if lines > _MANY_LINES:
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    else:
+        axes.legend(fontsize=9)
+
+
+def _set_scales(axes: Axes, lines: Sequence[Line]) -> None:
+    """Severities, and losses, of several orders of magnitude stand at equal distances."""
+    values = sorted({value for line in lines for value in line.curve.table["value"] if value > 0})
+    if len(values) > 2 and values[-1] >= _ORDERS * values[0]:
+        axes.set_xscale("symlog", linthresh=values[0], linscale=0.5)
+    if axes.get_ylim()[1] > _HUGE_LOSS:
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(numticks=6)
+        axes.yaxis.set_major_formatter(lambda x, _: f"{x:.0e}".replace("+", "") if x else "0")
 
 
 def _draw(axes: Axes, line: Line, quantity: _Quantity) -> None:
@@ -132,11 +160,16 @@ def _mark_chance(axes: Axes, classes: int) -> None:
     )  # fmt: skip
 
 
-def _name_radii(axes: Axes, lines: Sequence[Line], unit: str) -> None:
+def _name_severities(axes: Axes, lines: Sequence[Line], unit: str) -> None:
     """Writes radii of whole grey levels as k/255, where the field thinks in them."""
     values = sorted({value for line in lines for value in line.curve.table["value"]})
     names: Mapping[float, str] = {value: radius(value, unit) for value in values}
-    if values and all("/" in name for name in names.values()):
+    if axes.get_xscale() == "symlog":
+        axes.set_xticks([0, *values], ["0", *names.values()])
+        axes.minorticks_off()
+    elif values and all(value == round(value) for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    elif values and all("/" in name for name in names.values()):
         apart = [0.0]
         for value in values:
             if value - apart[-1] > 0.08 * values[-1]:

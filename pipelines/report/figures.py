@@ -7,6 +7,7 @@ from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,6 +18,8 @@ INK, SOFT, GRID = "#1b1f24", "#5b6572", "#e2e6ea"
 _VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {
     colour: f"--c{i}" for i, colour in enumerate(COLOURS)
 }
+_HALF = 7.0
+"""Inches; wider figures do not stand two in a line."""
 LOOK: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -38,12 +41,18 @@ LOOK: Any = {
 }
 
 
-def as_svg(figure: Figure, name: str) -> str:
+def is_wide(figure: Figure) -> bool:
+    """Whether it takes the whole width of a page; in half of it, its letters were too small."""
+    return figure.get_figwidth() > _HALF
+
+
+def as_svg(figure: Figure, name: str, of: str = "") -> str:
     """Returns a figure as an `<svg>` element in the colours and type of the page around it.
 
     Args:
         figure: as `curves` makes it.
         name: distinguishes the figures of a page.
+        of: the result, where a page has several.
     """
     with mpl.rc_context({**LOOK, "svg.hashsalt": name}):
         text = io.StringIO()
@@ -52,7 +61,9 @@ def as_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"font: (?:\d+ )?([\d.]+)px [^;\"]+", r"font-size: \1px", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    label = name.replace("_", " ")
+    used = set(re.findall(r"#([\w.-]+)", svg))  # the others are alike in all figures of a page
+    svg = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in used else "", svg)
+    label = escape(", ".join(part for part in (name.replace("_", " "), of) if part))
     return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from callbacks.family import Number
 from callbacks.statistics import Interval
 from callbacks.words import DASH, ends, number, percent
-from pipelines.report.figures import as_svg, save_png
+from pipelines.report.figures import as_svg, is_wide, save_png
 from pipelines.report.result import Result
 from pipelines.report.sections import Cell, Section, Sheet
 
@@ -53,18 +53,17 @@ def as_html(results: Sequence[Result]) -> str:
         purpose=_PURPOSES,
         glance=glance(asked),
         comparison=comparison,
-        terms=_TERMS,
+        terms=_terms([*comparison, *(s for result in asked for s in result.sections())], asked),
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
-        facts=_facts,
+        facts=list(dict.fromkeys(line for result in asked for line in _facts(result))),
         repeat=_repeat,
         shown=_shown,
         interval=_interval,
         bar=bar,
         shift=shift,
-        svg=lambda figure, name: Markup(
-            as_svg(figure, name)
-        ),  # our own text, escaped by matplotlib
+        svg=_svg,
         png=_png,
+        is_wide=is_wide,
     )
 
 
@@ -106,7 +105,7 @@ def glance(results: Sequence[Result]) -> Sheet:
     headlines = [result.headline() for result in results]
     names = list(dict.fromkeys(name for headline in headlines for name in headline))
     lines = [line for name in names if (line := _glance_line(name, headlines))]
-    return Sheet(["", *model_names(results)], lines, "At a glance")
+    return Sheet(["", *model_names(results)], lines)
 
 
 def bar(rate: Interval) -> Markup:
@@ -188,11 +187,24 @@ def _repeat(result: Result) -> Iterator[tuple[str, str]]:
         yield "MLflow run", about.run_id
 
 
-def _png(figure: Figure, name: str) -> Markup:
+def _terms(sections: Sequence[Section], results: Sequence[Result]) -> dict[str, str]:
+    """Of the words that all pages share those that stand on this one."""
+    columns = [c for section in sections for sheet in section.sheets for c in sheet.columns]
+    titles = [n.title for result in results for n in result.headline().values() if n.card]
+    said = f" {' '.join([*columns, *titles])} ".lower()
+    return {term: text for term, text in _TERMS.items() if f" {term.lower()} " in said}
+
+
+def _svg(figure: Figure, name: str, of: str) -> Markup:
+    """Our own text, escaped by matplotlib."""
+    return Markup(as_svg(figure, name, of))
+
+
+def _png(figure: Figure, name: str, of: str) -> Markup:
     buffer = io.BytesIO()
     save_png(figure, buffer)
     data = base64.b64encode(buffer.getvalue()).decode()
-    label = name.replace("_", " ")
+    label = f"{name.replace('_', ' ')}, {of}" if of else name.replace("_", " ")
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(label, data)
 
 

@@ -1,5 +1,6 @@
 """What a page is made of: sections of text, figures and sheets, which a terminal prints too."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,6 +9,8 @@ from matplotlib.figure import Figure
 
 from callbacks.statistics import Interval
 from callbacks.words import DASH, ends, number, percent
+
+_NUMBER = re.compile(r"[+-]?\.?\d[\d.,]*(e[+-]?\d+)?[kMGT]?(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Cell:
         ends_of = self.small.replace(DASH, ", ").replace(" to ", ", ")
         return f"{self.text} [{ends_of}]" if self.small and self.text else self.text
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is a line with a mark, which repeats what another column says in numbers."""
+        return self.bar is not None or self.shift is not None
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -64,6 +72,21 @@ class Sheet:
     def cells(self) -> list[list[Cell]]:
         """All cells as such."""
         return [[c if isinstance(c, Cell) else Cell(str(c)) for c in line] for line in self.lines]
+
+    @property
+    def drawn(self) -> frozenset[int]:
+        """Positions of columns that are drawn."""
+        return frozenset(i for line in self.cells for i, cell in enumerate(line) if cell.is_drawn)
+
+    @property
+    def words(self) -> frozenset[int]:
+        """Positions of columns of words, which stand on the left; numbers stand on the right."""
+        return frozenset(i for i, _ in enumerate(self.columns) if not i or self._is_of_words(i))
+
+    def _is_of_words(self, column: int) -> bool:
+        texts = [line[column].text for line in self.cells]
+        told = [text for text in texts if text not in ("", DASH)]
+        return 2 * sum(bool(_NUMBER.match(text)) for text in told) < len(told)
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ def as_table(sheet: Sheet, console: Console) -> Table:
         title_justify="left", caption_justify="left",
         box=rich.box.SIMPLE_HEAD if console.is_terminal else rich.box.ASCII2,
     )  # fmt: skip
-    drawn = [i for i, _ in enumerate(sheet.columns) if any(_is_drawn(x[i]) for x in sheet.cells)]
-    shown = [i for i, _ in enumerate(sheet.columns) if i not in drawn]
+    shown, words = [i for i, _ in enumerate(sheet.columns) if i not in sheet.drawn], sheet.words
     for i in shown:
-        table.add_column(sheet.columns[i], justify="right" if i else "left", overflow="fold")
+        side = "left" if i in words else "right"
+        table.add_column(sheet.columns[i], justify=side, overflow="fold")
     for position, line in enumerate(sheet.cells):
         if position in sheet.groups and position:
             table.add_section()
@@ -62,8 +62,3 @@ def plain_console() -> Console:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED)
-
-
-def _is_drawn(cell: object) -> bool:
-    """A bar repeats what another column says in numbers."""
-    return getattr(cell, "bar", None) is not None or getattr(cell, "shift", None) is not None

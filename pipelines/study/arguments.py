@@ -105,6 +105,7 @@ def parse(
 def typed_command() -> str:
     """The command as the user typed it, for reports and for running it again."""
     words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    words[0] = "assay" if words[0] == "cli.py" else words[0]  # `python -m pipelines.cli`
     return " ".join(f"'{word}'" if " " in word else word for word in words)
 
 

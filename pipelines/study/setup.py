@@ -22,6 +22,9 @@ from pipelines.study.cells import Cells
 from pipelines.study.options import DEFAULTS, Options
 from pipelines.tracking import Tracking
 
+_SECONDS_A_LINE = 2.0
+"""Between two lines of progress: what is quick needs none."""
+
 
 class Setup:
     """The options of a command and what follows from them.
@@ -65,6 +68,7 @@ class Setup:
         self.cells = Cells(self.root / "mlruns" / "cells", self.fresh)
         self._begun = time.perf_counter()
         self._told: set[str] = set()
+        self._said_at = 0.0
         self.models: list[Classifier] = []
         self.data: list[ImageDataModule] = []
         self._trainer = self._checked_trainer()
@@ -125,6 +129,18 @@ class Setup:
         """Prints a line of the command line, once; a notebook gets its result and nothing else."""
         if self.config and self.is_first:
             print(text, flush=True)
+
+    def say_progress(self, text: str, last: bool = False) -> None:
+        """Prints a line about one of many pieces of work, where the one before is some time ago.
+
+        Args:
+            text: the line.
+            last: print it in any case.
+        """
+        now = time.monotonic()
+        if last or now - self._said_at >= _SECONDS_A_LINE:
+            self._said_at = now
+            self.say(text)
 
     def _checked_trainer(self) -> L.Trainer:
         """A Trainer of the flags; a single process is rank 0 whatever its environment says."""

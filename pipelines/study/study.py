@@ -14,6 +14,7 @@ from datamodules.disk import disk_errors
 from lightning_modules import Classifier
 from pipelines.report.about import About, data_facts, environment, model_facts, now
 from pipelines.report.figures import save_png
+from pipelines.report.images import examples_of
 from pipelines.report.page import write_page
 from pipelines.report.result import Metric, Result, save_result
 from pipelines.report.terminal import print_result
@@ -56,6 +57,7 @@ class Study(Subjects):
             run_id=self.run.run_id,
             notes=list(dict.fromkeys(notes)),
             interrupted=interrupted,
+            examples={data.title: examples_of(data) for data in self.data},
         )
 
     def name(self, *models: str) -> str:

@@ -135,4 +135,7 @@ def _notes(pairs: Mapping[tuple[str, str], Pair], outcomes: Sequence[Outcome]) -
     """What was adapted, pair by pair, and which trainings went wrong."""
     adapted = [(f"{m} on {t}", "; ".join(pair.notes()) + ".") for (m, t), pair in pairs.items()]
     trained = [(str(o.transfer), note) for o in outcomes if not o.error for note in o.notes]
-    return [f"{about}: {note}" for about, note in (*adapted, *trained) if note != "."]
+    subjects: dict[str, list[str]] = {}
+    for about, note in (*adapted, *trained):
+        subjects.setdefault(note, []).append(about)
+    return [f"{', '.join(about)}: {note}" for note, about in subjects.items() if note != "."]

@@ -38,7 +38,8 @@ def learning_figures(grid: Grid) -> dict[str, Figure]:
         figure, axes = drawn()
         with mpl.rc_context(LOOK):
             _learning(axes, grid.comparison.loc[grid.comparison["data"] == task])
-            axes.set(title=task, xlabel="labelled images", ylabel="correct (%)", ylim=(-2, 102))
+            axes.set(title=f"{task}: accuracy by labelled images", ylim=(-2, 102))
+            axes.set(xlabel="labelled images", ylabel="correct (%)")
             axes.legend(fontsize=9)
         figures[f"learning_{task}"] = figure
     return figures
@@ -58,7 +59,8 @@ def drift_figures(grid: Grid) -> dict[str, Figure]:
             figure, axes = drawn()
             with mpl.rc_context(LOOK):
                 _drift(axes, curves)
-                axes.set(title=task, ylabel="linear CKA, before / after", ylim=(-0.05, 1.05))
+                axes.set(title=f"{task}: similarity to before", ylim=(-0.05, 1.05))
+                axes.set_ylabel("linear CKA, before / after")
                 axes.legend(fontsize=9)
             figures[f"drift_{task}"] = figure
     return figures
@@ -74,7 +76,7 @@ def _accuracy(table: pd.DataFrame, task: str) -> Figure:
             axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.8)
             axes.plot([100 * value], [place], color=colour, marker="o", markersize=5)
         axes.set_yticks(range(len(table)), list(table["name"]))
-        axes.set(title=task, xlabel="correct (%)", ylim=(-0.6, len(table) - 0.4))
+        axes.set(title=f"{task}: accuracy", xlabel="correct (%)", ylim=(-0.6, len(table) - 0.4))
     return figure
 
 

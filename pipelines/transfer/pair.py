@@ -133,7 +133,7 @@ class Pair:
             others = f"{len(own)} source classes, other than these {len(self.classes)}"
             if own == self.classes and source is None:
                 others = "equal numbers are no equal classes unless `--sources` says so"
-            adapted.append(f"{others}: untouched reads them by LEEP's empirical conditional")
+            adapted.append(f"{others}: untouched reads them by what its answers mean (LEEP)")
         return adapted
 
     def _file(self, split: str) -> Path:

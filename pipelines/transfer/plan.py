@@ -107,7 +107,7 @@ def predicted_seconds(
 
 
 def carried_out(study: Study, plan: Sequence[PlannedCell], recipe: Recipe) -> list[Outcome]:
-    """Measures cell by cell, each told in one line."""
+    """Measures cell by cell, and tells of some in one line, of those that fail always."""
     outcomes = []
     for i, cell in enumerate(plan, 1):
         outcome = measured(study, cell.transfer, cell.pair, cell.source, recipe)
@@ -115,5 +115,6 @@ def carried_out(study: Study, plan: Sequence[PlannedCell], recipe: Recipe) -> li
         if not cell.known:
             told = f"FAILED {outcome.error}" if outcome.error else f"{percent(outcome.accuracy)} %"
             took = f"{outcome.seconds:.1f} s; {duration(seconds_left(plan[i:]))} left"
-            study.say(f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {took}")
+            line = f"{i:>4}/{len(plan)} {cell.transfer}: {told}, {took}"
+            study.say_progress(line, bool(outcome.error) or i == len(plan))
     return outcomes

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from callbacks.family import Number
 from callbacks.transfer import NUMBERS
 from pipelines.report.about import About
+from pipelines.report.images import image_sections
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of, with_nan
 from pipelines.report.sections import Section
@@ -139,7 +140,7 @@ class Matrix:
 
     @cached_property
     def _sections(self) -> list[Section]:
-        return sections_of(self.grid)
+        return [*sections_of(self.grid), *image_sections(self.about)]
 
 
 RESULT = Matrix

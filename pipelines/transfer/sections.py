@@ -20,7 +20,7 @@ from pipelines.transfer.sheets import (
     sheet_by_pair,
     sheet_by_task,
 )
-from pipelines.transfer.terms import BEFORE, CKA, COST, SCORES, SELECTION
+from pipelines.transfer.terms import BEFORE, CKA, COST, SCORES, SELECTION, TITLES
 
 _MANY_CLASSES = 24
 _MODELS = 5
@@ -90,7 +90,7 @@ def _where(grid: Grid) -> Section:
         text + (spread if several else ""),
         accuracy_figures(grid),
         sheets=[sheet_by_task(grid, keys, accuracy, [*more], over_data)],
-        terms={key.mode: f"{MODES[key.mode].capitalize()}." for key in keys},
+        terms={x.mode.capitalize(): f"{MODES[x.mode].capitalize()}." for x in keys},
     )
 
 
@@ -150,7 +150,7 @@ def _cost(grid: Grid, lines: Sequence[Line]) -> Section:
     titles += [f"{probe.removesuffix('_acc').replace('_', ' ')} %" for probe in probes]
     shown = [line for line in lines if any(is_known(line, name) for name in moved)]
     sheet = sheet_by_pair(grid, shown, ["mode", "labelled", *titles], cells)
-    terms = {title: text for title, text in COST.items() if title in titles}
+    terms = {x[0].upper() + x[1:]: text for x, text in COST.items() if x in titles}
     if probes:
         terms["Under attack or damage"] = "Accuracy at each probe's usual severity."
     return Section("What it cost the model", sheets=[sheet] if shown else [], terms=terms)
@@ -158,7 +158,7 @@ def _cost(grid: Grid, lines: Sequence[Line]) -> Section:
 
 def _predicted(grid: Grid) -> Section:
     """The scores, and how well they rank the models."""
-    scores = {name: name.replace("_", " ") for name in SCORES if name in grid.predicted}
+    scores = {name: TITLES[name] for name in SCORES if name in grid.predicted}
     lines, titles = grid.lines("predicted"), list(scores.values())
     sheets = [sheet_by_pair(grid, lines, titles, lambda x: [number(x[name]) for name in scores])]
     if len(grid.agreement):
@@ -168,7 +168,7 @@ def _predicted(grid: Grid) -> Section:
         "Scores of the labelled images' features, before any training; higher predicts better "
         "transfer. They compare models on the same data set, nothing else.",
         sheets=sheets,
-        terms={title: SCORES[name] for name, title in scores.items()},
+        terms={x[0].upper() + x[1:]: SCORES[name] for name, x in scores.items()},
     )
 
 

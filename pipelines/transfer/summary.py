@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from callbacks.family import Number
 from callbacks.statistics import Interval
 from callbacks.words import NBSP, percent, with_interval
@@ -51,7 +53,9 @@ def _of_mode(grid: Grid, line: Line, card: bool) -> Iterator[tuple[str, Number]]
     least, alone = interval_of(worst, "acc"), len(grid.models) == 1
     if several:
         note = f"over {len(cells)} data sets, and so is the interval: {how}"
-        yield f"{mode}_mean_acc", number("Mean accuracy", interval_of(line, "average"), note, True)
+        mean, low, high = interval_of(line, "average")
+        possible = Interval(mean, *np.clip([low, high], 0, 1).tolist())
+        yield f"{mode}_mean_acc", number("Mean accuracy", possible, note, True)
     else:
         yield f"{mode}_mean_acc", number("Accuracy", least, f"on {worst['data']}: {how}", True)
     yield f"{mode}_worst_acc", number("Worst data set", least, worst["data"], several and alone)

@@ -21,17 +21,22 @@ COST = {
     "CKA, last block": CKA,
 }
 SCORES = {
-    "leep": "LEEP: how well the old head's answers tell the new classes, mean log-likelihood; at "
+    "leep": "How well the old head's answers tell the new classes, mean log-likelihood; at "
     "most 0 (Nguyen 2020).",
     "nce": "Negative conditional entropy of the new labels, given the old head's answers; at most "
     "0 (Tran 2019).",
-    "h_score": "H-score: how far the features of the classes lie apart, against how far they "
+    "h_score": "How far the features of the classes lie apart, against how far they "
     "scatter; too large where images are few (Bao 2019).",
     "regularised_h_score": "The H-score with a covariance that few images can bear (Ibrahim 2021).",
-    "log_me": "LogME: evidence of a Bayesian linear model on the features, its logarithm for each "
+    "log_me": "Evidence of a Bayesian linear model on the features, its logarithm for each "
     "image (You 2021).",
-    "trans_rate": "TransRate: information that features and labels share, in nats (Huang 2022).",
+    "trans_rate": "Information that features and labels share, in nats (Huang 2022).",
     "knn": "Share of images whose 5 nearest neighbours by the features vote for the right class.",
     "probe": "Share of held-out labelled images that a new last layer gets right.",
 }
 """Scores that predict a transfer; higher predicts the better one."""
+TITLES = {
+    "leep": "LEEP", "nce": "NCE", "h_score": "H-score", "log_me": "LogME",
+    "regularised_h_score": "regularised H-score", "trans_rate": "TransRate", "knn": "5-NN",
+    "probe": "new last layer",
+}  # fmt: skip

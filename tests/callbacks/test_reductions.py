@@ -107,3 +107,11 @@ def test_doubtful_ends_are_named() -> None:
     table = rows([1] * 40).assign(loss=np.where(np.arange(40) == 0, 9.0, 0.1))
     assert "loss: one value" in by_setting(table)["marks"][0]
     assert "acc" not in by_setting(table)["marks"][0]
+
+
+def test_ends_of_few_draws_are_cut_at_what_a_number_can_be() -> None:
+    draws = [rows([int(i % (3 + draw) > 0) for i in range(40)]) for draw in range(2)]
+    draws = [one.assign(draw=i, loss=0.01 + 5.0 * i, brier=1.9 * i) for i, one in enumerate(draws)]
+    line = by_setting(pd.concat(draws).drop(columns="worst_loss")).iloc[0]
+    for name, most in (("loss", np.inf), ("brier", 2.0), ("ece", 1.0), ("error_auroc", 1.0)):
+        assert 0 <= line[f"{name}_low"] <= line[name] <= line[f"{name}_high"] <= most

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from callbacks.words import DASH, amount
+from callbacks.words import DASH, amount, ends, number
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,8 @@ from callbacks.words import DASH, amount
 )  # fmt: skip
 def test_amounts_are_short_and_have_a_sign(value: float, text: str) -> None:
     assert amount(value) == text
+
+
+def test_what_is_rounded_to_nothing_has_no_sign_and_minus_meets_no_dash() -> None:
+    assert [number(value, 2) for value in (-0.001, -0.01, 0.0)] == ["0.00", "-0.01", "0.00"]
+    assert (ends(0.1, 0.2, 1, 1), ends(-0.2, -0.1, 1, 1)) == (f"0.1{DASH}0.2", "-0.2 to -0.1")

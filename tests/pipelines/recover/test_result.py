@@ -91,7 +91,8 @@ def test_the_page_has_its_numbers(made_recoverability: Make) -> None:
         assert shown in text
     for words in (
         "What to do", "What came back", "What it took", "Controls", "Silent errors", "25G",
-        "knows signatures", "lenet/Digits after zero", "assay recover", f"10.0{DASH}30.0 120 380",
+        "knows signatures", "lenet on Digits after weights set to zero", "assay recover",
+        f"10.0{DASH}30.0 120 380",
     ):  # fmt: skip
         assert words in text
 
@@ -165,7 +166,13 @@ def test_side_by_side_only_what_both_were_asked(made_recoverability: Make) -> No
     assert set(mine.rows["severity"]) == set(its.rows["severity"]) == {0.0, 0.6}
     (sheet,) = section.sheets
     line = next(cells for cells in sheet.cells if cells[1].text == "Retrain all")
-    assert [cell.text for cell in line] == ["zero 0.6", "Retrain all", "79.0", "84.0", "+5.0"]
+    assert [cell.text for cell in line] == [
+        "Weights set to zero 0.6",
+        "Retrain all",
+        "79.0",
+        "84.0",
+        "+5.0",
+    ]
     assert "zero 0.3 retrain_all" in section.notes[0]
     numbers = {
         cells[0].text: [cell.text for cell in cells[1:]] for cells in glance([mine, its]).cells
