@@ -10,16 +10,21 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.classifier import Classifier
+from lightning_modules.trial import MEMORY
 
 _HOME = Path(__file__).resolve().parent
 _SIMPLE = (bool, int, float, str, bytes, type(None), torch.dtype, torch.Size)
 # Of a classifier; none of them changes an answer, or `answers` and `preprocessing` have it.
 _NO_MATTER = frozenset({"source", "notes", "chunk", "architecture", "facts", "reasons", "scale"})
+
+# What torch and Lightning keep in every module; what else begins with `_` is its author's own.
+_THEIR_OWN = frozenset({*vars(nn.Module()), *vars(L.LightningModule()), MEMORY})
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -35,7 +40,8 @@ def model_digest(module: nn.Module) -> str:
     """Hashes everything that a network computes with, to 64 hex digits.
 
     Parameters, all buffers (those that are not saved too), extra state, plain attributes such as
-    `self.scale = 2.0`, and the source of its classes. What a closure holds is not seen; the bits of
+    `self.scale = 2.0` (and, of the user's own classes, `self._scale`), and the source of its
+    classes. What a closure holds is not seen; the bits of
     some answers are a part of the key for that, see `answers_digest`.
     """
     digest = hashlib.sha256()
@@ -44,9 +50,8 @@ def model_digest(module: nn.Module) -> str:
             _add(digest, name, tensor)
     for name, part in module.named_modules(remove_duplicate=False):
         digest.update(f"{name} {type(part).__qualname__} {part.extra_repr()}".encode())
-        ignored = {"training"} | (_NO_MATTER if isinstance(part, Classifier) else set())
         for attribute, value in sorted(vars(part).items()):
-            if not attribute.startswith("_") and attribute not in ignored:
+            if _matters(part, attribute):
                 _add_value(digest, f"{name}.{attribute}", value)
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             _add_value(digest, f"{name} extra state", part.get_extra_state())
@@ -62,11 +67,22 @@ def answers_digest(answers: Tensor) -> str:
     return digest.hexdigest()
 
 
+def _matters(part: nn.Module, attribute: str) -> bool:
+    """Whether an attribute of a module may change its answers."""
+    if isinstance(part, Classifier):
+        return not attribute.startswith("_") and attribute not in {"training", *_NO_MATTER}
+    if attribute.startswith("_"):
+        file = _file_of(type(part))
+        return attribute not in _THEIR_OWN and (file is None or not _is_installed(file))
+    return attribute != "training"
+
+
 def source_digest(*classes: type) -> str:
     """Hashes the source of classes with what it leans on, to 64 hex digits.
 
     Of Assay's own, the files of the family and of `callbacks/`, or the file itself; of the user's,
-    every file of the same folder that is imported; of an installed package, its name and version.
+    every file of the same project that is imported, which is the folder
+    that they are imported from; of an installed package, its name and version.
     """
     files: set[Path] = set()
     versions: set[str] = set()
@@ -78,7 +94,7 @@ def source_digest(*classes: type) -> str:
             if _is_installed(file):
                 versions.add(_version(base.__module__.partition(".")[0]))
             else:
-                files |= set(_neighbours(file))
+                files |= set(_neighbours(file, base.__module__))
     digest = hashlib.sha256("".join(sorted(versions)).encode())
     for file in sorted(files):
         digest.update(file.name.encode() + _content(file, file.stat().st_mtime_ns))
@@ -126,7 +142,7 @@ def _file_of(kind: type) -> Path | None:
 
 
 def _is_ours(file: Path) -> bool:
-    rooms = ("callbacks", "lightning_modules", "datamodules")
+    rooms = ("callbacks", "lightning_modules", "datamodules", "pipelines")
     home = _HOME.parent
     return file.is_relative_to(home) and file.relative_to(home).parts[0] in rooms
 
@@ -139,8 +155,8 @@ def _is_installed(file: Path) -> bool:
     )  # fmt: skip
 
 
-def _neighbours(file: Path) -> Iterator[Path]:
-    """The files that a class in `file` may lean on."""
+def _neighbours(file: Path, name: str) -> Iterator[Path]:
+    """The files that a class in `file`, imported under a dotted name, may lean on."""
     if file.is_relative_to(_HOME):
         family = _HOME / file.relative_to(_HOME).parts[0]
         yield from _HOME.glob("*.py")
@@ -149,12 +165,21 @@ def _neighbours(file: Path) -> Iterator[Path]:
     yield file
     if _is_ours(file):
         return  # what of us is imported differs from command to command; answers are hashed too
+    project = _imported_from(file, name)
     for module in list(sys.modules.values()):
         other = getattr(module, "__file__", None)
         if other and other.endswith(".py"):
             path = Path(other).resolve()
-            if path.is_relative_to(file.parent) and not _is_installed(path) and path.is_file():
+            stranger = _is_installed(path) or _is_ours(path)
+            if path.is_relative_to(project) and not stranger and path.is_file():
                 yield path
+
+
+def _imported_from(file: Path, name: str) -> Path:
+    """The folder on the path of imports: `project` of `project/models/net.py`, `models.net`."""
+    parts = tuple(name.split("."))
+    path = file.parent if file.stem == "__init__" else file.with_suffix("")
+    return path.parents[len(parts) - 1] if path.parts[-len(parts) :] == parts else file.parent
 
 
 @lru_cache(maxsize=4096)

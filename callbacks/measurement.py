@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from callbacks.randomness import Draw
+from callbacks.rows import is_answer
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Samples:
     @property
     def correct(self) -> Tensor:
         """`(N,)` bool: classified correctly when undisturbed."""
-        return (self.logits.argmax(1) == self.label) & self.logits.isfinite().all(1)
+        return (self.logits.argmax(1) == self.label) & is_answer(self.logits)
 
     def select(self, rows: Tensor | slice) -> "Samples":
         """Returns some of the samples, by indices, mask or slice."""

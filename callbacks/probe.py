@@ -287,12 +287,29 @@ _ANSWERS: WeakKeyDictionary[L.Trainer, str] = WeakKeyDictionary()
 
 
 def _some_answers(trainer: L.Trainer, classifier: Classifier) -> str:
-    """The bits of the answers to some images; asked once a pass, for all probes."""
+    """The bits of the answers to some images, and of their gradients; asked once a pass."""
     if trainer not in _ANSWERS:
-        image = _data(trainer).taken("test", _FIXED).image.to(classifier.device)
-        with leave_no_trace(classifier), trainer.precision_plugin.forward_context():
-            _ANSWERS[trainer] = answers_digest(classifier(image).float())
+        with _gradients(), leave_no_trace(classifier), trainer.precision_plugin.forward_context():
+            image = _data(trainer).taken("test", _FIXED).image.to(classifier.device)
+            with torch.no_grad():
+                answers = answers_digest(classifier(image).float())
+            _ANSWERS[trainer] = answers + _some_gradients(classifier, image)
     return _ANSWERS[trainer]
+
+
+def _some_gradients(classifier: Classifier, image: Tensor) -> str:
+    """The bits of gradients by the image: a backward of the user's changes attacks, not answers.
+
+    Nothing on a GPU, where two gradients of one network may differ in their last bits.
+    """
+    if image.device.type != "cpu":
+        return ""
+    try:
+        leaf = image.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(classifier(leaf).float().square().sum(), leaf)
+    except (RuntimeError, UserError):  # it gives none
+        return ""
+    return answers_digest(gradient)
 
 
 def _data(trainer: L.Trainer) -> ImageDataModule:

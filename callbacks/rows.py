@@ -21,6 +21,21 @@ DISCRETE_COLUMNS = frozenset(
 )
 
 
+def is_answer(logits: Tensor) -> Tensor:
+    """Whether a row of logits says anything: its largest is a number.
+
+    Minus infinity for other classes is how a network says that they cannot be; any other logit that
+    is not finite is no answer.
+
+    Args:
+        logits: `(N, K)`.
+
+    Returns:
+        `(N,)` bool.
+    """
+    return logits.amax(1).isfinite()  # which NaN passes through
+
+
 @torch.no_grad()
 def outcome_columns(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
     """Reduces logits to the columns every probe shares.
@@ -32,8 +47,8 @@ def outcome_columns(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
     Returns:
         `(N,)` tensors: `prediction`, `loss` (cross-entropy, nats), `confidence` (largest softmax),
         `margin` (label's logit minus the largest other; negative when wrong), `logsumexp` (minus
-        the energy), `brier` (0 to 2, not halved), `correct`. An answer that is not finite counts
-        as wrong.
+        the energy), `brier` (0 to 2, not halved), `correct`. What is no answer (see `is_answer`)
+        counts as wrong.
     """
     logits = logits.float()
     probability = logits.softmax(1)
@@ -47,5 +62,5 @@ def outcome_columns(logits: Tensor, label: Tensor) -> dict[str, Tensor]:
         "margin": logits[is_label] - logits.masked_fill(is_label, -torch.inf).amax(1),
         "logsumexp": logits.logsumexp(1),
         "brier": (probability - is_label.float()).square().sum(1),
-        "correct": (prediction == label) & logits.isfinite().all(1),
+        "correct": (prediction == label) & is_answer(logits),
     }

@@ -60,7 +60,7 @@ def is_random(source: Source) -> bool:
     """Whether the first images differ when they are read twice, as with random transforms."""
     data = underlying(source)
     listed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
-    if _are_tensors(source) or not listed:
+    if _are_tensors(source) or isinstance(data, IterableDataset) or not listed:
         return False
     rows = range(min(len(data), _TRIED_TWICE))
     with torch.random.fork_rng(devices=[]):
@@ -109,7 +109,7 @@ def _items(source: Any, name: str) -> Iterable[Any]:
 def _in_order(loader: DataLoader, name: str) -> Iterable[Any]:
     """The loader's batches without its shuffling; a sampler that chooses images is refused."""
     if isinstance(loader.dataset, IterableDataset):
-        return loader
+        return _loaded(loader, 0)  # several workers would each give all of a plain one's images
     whole = isinstance(loader.sampler, SequentialSampler) or (
         isinstance(loader.sampler, RandomSampler)
         and not loader.sampler.replacement
@@ -120,10 +120,15 @@ def _in_order(loader: DataLoader, name: str) -> Iterable[Any]:
             f"Expected a DataLoader of all images in `{name}`, but its sampler chooses some: give "
             "the data set, or a torch.utils.data.Subset of it."
         )
+    return _loaded(loader, loader.num_workers)
+
+
+def _loaded(loader: DataLoader, workers: int) -> DataLoader:
+    """All images in order: the last batch too, where the loader drops it."""
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,
-        num_workers=loader.num_workers,
+        num_workers=workers,
         collate_fn=loader.collate_fn,
     )
 
@@ -133,13 +138,25 @@ def _pair(item: Any, name: str) -> tuple[Tensor, Tensor]:
     if not isinstance(item, list | tuple) or (len(item) != 2 and not isinstance(item, Batch)):
         kind = f"{len(item)} things" if isinstance(item, list | tuple) else type(item).__name__
         raise UserError(f"Expected pairs (image, label) in `{name}`, but got {kind}.")
-    image, label = _image(item[0], name), torch.as_tensor(item[1])
+    image, label = _image(item[0], name), _label(item[1], name)
     if label.is_floating_point() or label.dtype == torch.bool or label.numel() != len(image):
         raise UserError(
             f"Expected one whole number as the label of each image in `{name}`, but got "
             f"{tuple(label.shape)} of {label.dtype} for {len(image)}."
         )
     return image, label.reshape(-1).long()
+
+
+def _label(given: Any, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):  # a text, None, a pair of things
+        shown = repr(given)
+        raise UserError(
+            f"Expected one whole number as the label of each image in `{name}`, but got "
+            f"{shown[:60]}{' ...' if len(shown) > 60 else ''}: number the classes from 0 and give "
+            "their names as `classes` of the data set."
+        ) from None
 
 
 def _image(given: Any, name: str) -> Tensor:

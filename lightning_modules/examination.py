@@ -93,9 +93,17 @@ def _check(classifier: Classifier, scores: Tensor, logits: Tensor) -> None:
             f"{', ...' if classifier.num_classes > 6 else ''}): choose data of its classes, or "
             "give it a new head with `assay fine-tune`."
         )
-    strange = int((~scores.isfinite().all(1)).sum())
+    closed = logits.isneginf()  # a class that cannot be, for a network that masks some
+    strange = int((~(logits.isfinite() | closed).all(1)).sum())
     said = f"The model answers NaN or infinity for {strange} of {len(logits)} images."
     classifier.note(said if strange else "", "finite")
+    never = [classifier.classes[k] for k in closed.all(0).nonzero()[:, 0].tolist()]
+    said = (
+        f"The model answers minus infinity for {len(never)} of {logits.shape[1]} classes "
+        f"({', '.join(never[:6])}{', ...' if len(never) > 6 else ''}) in all of {len(logits)} "
+        "images: they can never be its answer."
+    )
+    classifier.note(said if never else "", "closed")
 
 
 def _tell_answers(classifier: Classifier, answer: Any, rule: AnswerRule, scores: Tensor) -> None:

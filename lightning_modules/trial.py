@@ -13,7 +13,7 @@ from datamodules.errors import UserError
 from lightning_modules.answer_rule import AnswerRule, placed
 
 _SIDES = (32, 28, 224, 64, 8, 16, 96, 128, 48, 299, 384)
-_MEMORY = "_assay_knows"
+MEMORY = "_assay_knows"
 """Attribute of a network that keeps what was found out, so that copies know it too."""
 
 
@@ -141,7 +141,7 @@ def example(network: nn.Module, channels: int | None = None) -> Tensor | None:
 
 def memory(network: nn.Module) -> dict[str, Any]:
     """What was found out about a network; plain values, kept by copies."""
-    return vars(network).setdefault(_MEMORY, {})
+    return vars(network).setdefault(MEMORY, {})
 
 
 def remember_shape(network: nn.Module, shape: tuple[int, ...]) -> None:

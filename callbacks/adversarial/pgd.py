@@ -10,6 +10,7 @@ from callbacks.adversarial.attack import AttackResult, Objective
 from callbacks.adversarial.found import Found
 from callbacks.adversarial.losses import LossName, chosen_loss
 from callbacks.adversarial.threat_models import ThreatModel
+from callbacks.rows import is_answer
 from datamodules.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,8 +154,8 @@ class _Active(NamedTuple):
         return _Active(self.rows[wanted], self.point[wanted], self.origin[wanted], classes)
 
     def broken(self, logits: Tensor) -> Tensor:
-        """`(n,)` bool; an answer that is not finite is wrong, as it is in the rows."""
+        """`(n,)` bool; what is no answer is wrong, as it is in the rows."""
         prediction = logits.argmax(1)
         if self.target is not None:
             return prediction == self.target
-        return (prediction != self.classes[0]) | ~logits.isfinite().all(1)
+        return (prediction != self.classes[0]) | ~is_answer(logits)

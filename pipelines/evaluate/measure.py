@@ -127,8 +127,8 @@ def _notes(
         parts.setdefault(result.rows["index"].nunique(), []).append(result.title)
         if strange := int((~np.isfinite(result.rows["loss"])).sum()):
             notes.append(
-                f"{result.title}: {strange:,} answers are not finite; they count as wrong, and "
-                "mean losses leave them out."
+                f"{result.title}: {strange:,} answers have no finite loss; they count as wrong, "
+                "and mean losses leave them out."
             )
     return notes + [
         f"{', '.join(titles)}: measured on {measured:,} of {n:,} samples."

@@ -1,10 +1,12 @@
 """Rows are used again only if nothing that an answer depends on has changed."""
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -58,11 +60,15 @@ def tensored(net: nn.Module) -> None:
     net.offsets = [torch.ones(2), torch.zeros(2)]  # type: ignore[assignment]
 
 
+def hidden(net: nn.Module) -> None:
+    net._threshold = 0.5  # type: ignore[assignment]
+
+
 def aliased(net: nn.Module) -> None:
     net.second = net.fc
 
 
-@pytest.mark.parametrize("change", [scaled, buffered, weighted, tensored, aliased])
+@pytest.mark.parametrize("change", [scaled, buffered, weighted, tensored, hidden, aliased])
 def test_what_a_network_computes_with(change: Callable[[nn.Module], None], tmp_path: Path) -> None:
     module = imported(tmp_path, SOURCE)
     one, other = module.Net(), module.Net()
@@ -123,3 +129,64 @@ def test_what_is_used_again_is_said(one_pass: Callable, tmp_path: Path) -> None:
     probe = Clean(chunk=16)
     one_pass(probe, resume=tmp_path)
     assert probe.reused.startswith("23 rows are from an earlier run of 20")
+
+
+ROUNDING = """
+import torch
+class Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.round()
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 1.0
+"""
+
+
+def test_another_package_of_the_same_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`models/net.py` leans on `layers/rounding.py`, as people sort their projects."""
+    for name, text in (
+        ("layers/rounding.py", ROUNDING),
+        ("models/net.py", f"from layers.rounding import Round\n{SOURCE}"),
+    ):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("layers", "layers.rounding", "models", "models.net"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    net = importlib.import_module("models.net").Net()
+    before = model_digest(net)
+    (tmp_path / "layers/rounding.py").write_text(ROUNDING.replace("1.0", "-1.0"))
+    assert model_digest(net) != before
+
+
+def test_another_gradient_of_the_same_answers(
+    one_pass: Callable, classifier: Classifier, tmp_path: Path
+) -> None:
+    """A backward that a closure changes leaves answers, weights and sources as they were."""
+    slope = [1.0]
+
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient * slope[0]
+
+    classifier.model.register_forward_hook(lambda module, inputs, output: Same.apply(output))
+
+    def attacked() -> tuple[str, float]:
+        probe = AdversarialProbe(PGD(steps=2), epsilons=[0.2], objective="loss", chunk=16)
+        (rows,) = one_pass(probe, resume=tmp_path).values()
+        return probe.reused, float(rows["loss"].mean())
+
+    _, before = attacked()
+    assert attacked()[0].startswith("23 rows")
+    slope[0] = -1.0
+    reused, after = attacked()
+    assert reused == ""
+    assert after < before, "it went the other way"

@@ -40,3 +40,13 @@ def test_an_answer_that_is_not_finite_is_wrong() -> None:
         False,
         True,
     ]
+
+
+def test_minus_infinity_for_another_class_is_an_answer() -> None:
+    """By hand: softmax over the classes that a network leaves open, infinite loss for others."""
+    inf = torch.inf
+    rows = [[2.0, -inf, 0.0], [2.0, -inf, 0.0], [-inf, -inf, -inf], [1.0, inf, -inf]]
+    columns = outcome_columns(torch.tensor(rows), torch.tensor([0, 1, 0, 1]))
+    assert columns["correct"].tolist() == [True, False, False, False]
+    expected = [np.log(1 + np.exp(-2.0)), np.inf]  # of softmax over the classes that can be
+    np.testing.assert_allclose(columns["loss"][:2], expected, rtol=1e-6)

@@ -62,6 +62,11 @@ def pil(row: int) -> Image.Image:
     return Image.fromarray(IMAGE[row].permute(1, 2, 0).numpy())
 
 
+class StreamOfKnownLength(Streamed):
+    def __len__(self) -> int:
+        return 24
+
+
 UNIT = IMAGE.float() / 255
 SOURCES: dict[str, Callable[[], Any]] = {
     "tensors": lambda: (IMAGE, LABEL),
@@ -84,6 +89,9 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "loader without batches": lambda: DataLoader(TensorDataset(IMAGE, LABEL), batch_size=None),
     "stream": Streamed,
     "loader of a stream": lambda: DataLoader(Streamed(), batch_size=5),
+    "stream of known length": StreamOfKnownLength,
+    "workers that each give the whole stream": lambda: DataLoader(Streamed(), 5, num_workers=2),
+    "loader of a stream that drops": lambda: DataLoader(Streamed(), 5, drop_last=True),
     "list": lambda: list(zip(IMAGE, LABEL.tolist(), strict=True)),
 }
 
@@ -179,6 +187,18 @@ WRONG: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "fewer labels": (lambda: (IMAGE, LABEL[:5]), {}, "but got (5,) of torch.int64 for 24"),
     "one-hot": (lambda: (IMAGE, torch.eye(3)[LABEL].long()), {}, "but got (24, 3) of torch.int64"),
     "soft": (lambda: (IMAGE, LABEL.float()), {}, "whole number as the label"),
+    "texts": (lambda: Listed(lambda row: (IMAGE[row], "cat")), {}, "in `test`, but got 'cat'"),
+    "a batch of texts": (
+        lambda: DataLoader(Listed(lambda row: (IMAGE[row], "cat")), batch_size=4),
+        {},
+        "number the classes from 0",
+    ),
+    "no label": (lambda: Listed(lambda row: (IMAGE[row], None)), {}, "but got None"),
+    "labels with paths": (
+        lambda: Listed(lambda row: (IMAGE[row], (1, "a.png"))),
+        {},
+        "but got (1, 'a.png')",
+    ),
     "images alone": (
         lambda: TensorDataset(IMAGE),
         {},
