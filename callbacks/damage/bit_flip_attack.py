@@ -89,7 +89,8 @@ class _Search:
         self.weights = {name: model.get_parameter(name) for name in self.names}
         self.steps = {name: self.kind.step(weight) for name, weight in self.weights.items()}
         self.codes = {
-            name: self.kind.encode(w, self.steps[name]) for name, w in self.weights.items()
+            name: self.kind.encode(w, self.steps[name]).contiguous()  # flips go by position
+            for name, w in self.weights.items()
         }
         self.clean = {name: code.clone() for name, code in self.codes.items()}
         self.flips: list[Flip] = []
@@ -158,7 +159,9 @@ class _Search:
         for weight in weights:
             weight.requires_grad_(True)
         loss = F.cross_entropy(self.model(self.image), self.label)
-        gradients = torch.autograd.grad(loss, weights)
+        if not loss.requires_grad:
+            raise UserError("The bit-flip attack needs gradients, which the model does not give.")
+        gradients = torch.autograd.grad(loss, weights, materialize_grads=True, allow_unused=True)
         for weight in weights:
             weight.requires_grad_(False)
         return loss.detach(), dict(zip(self.names, gradients, strict=True))

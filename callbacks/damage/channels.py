@@ -110,6 +110,15 @@ class RemoveChannels:
         return chosen
 
 
+@dataclass(frozen=True)
+class RemoveRandomChannels(RemoveChannels):
+    """Removes a share of output channels physically, at random."""
+
+    criterion: Literal["l1", "random"] = "random"
+    name: ClassVar[str] = "remove_random_channels"
+    title: ClassVar[str] = "Random channels removed"
+
+
 def _makes(dependency: Any) -> bool:
     """Whether a part of a group makes output channels, and does not only take them in."""
     return isinstance(dependency.target.module, nn.modules.conv._ConvNd | nn.Linear) and (
