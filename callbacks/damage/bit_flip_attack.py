@@ -1,6 +1,5 @@
 """The bit-flip attack: the few flips that do the most harm."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from callbacks.damage.formats import FORMATS, Format
 from callbacks.damage.record import Record
 from callbacks.damage.selection import EVERYWHERE, Selection
+from callbacks.damage.variant import duplicate
 from datamodules.errors import UserError
 
 
@@ -65,7 +65,7 @@ class BitFlipAttack:
             raise UserError(f"Expected `severity` to be a number of bits, but got {severity:g}.")
         order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
         rows = order[: self.batch].to(image.device)
-        search = _Search(copy.deepcopy(model), self, image[rows], label[rows])
+        search = _Search(duplicate(model), self, image[rows], label[rows])
         losses = []
         while len(search.flips) < severity and search.tries <= 10:
             losses.append(search.iterate(int(severity) - len(search.flips)))
