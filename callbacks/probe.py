@@ -227,7 +227,7 @@ class Probe(L.Callback, ABC):
         size = self.chunk * self.pool
         pool, rest = joined.select(slice(size)), joined.select(slice(size, None))
         self._queue = [rest] if len(rest) else []
-        with leave_no_trace(module):
+        with leave_no_trace(module, f"The probe {self.name!r}"):
             for settings, mask in self._resume.groups(pool.index):
                 self._measure(pool.select(mask), settings)
 

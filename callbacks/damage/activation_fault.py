@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from callbacks.damage.formats import format_of
 from callbacks.damage.kind import generator
 from callbacks.damage.selection import checked_layer, checked_share, distinct, layers_of, split
+from datamodules.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class ActivationFault:
 
     Args:
         bit: flipped in float32 (0 is the least significant); None sets the output to zero.
-        layers: names of modules; empty for all convolutions and linear layers but the last, whose
-            outputs are the logits.
+        layers: names of modules; empty for all convolutions and linear layers that are called,
+            but the last, if it has as many outputs as there are answers: they are the logits.
     """
 
     bit: int | None = None
@@ -85,11 +86,26 @@ class ActivationFault:
         image: Tensor | None = None,
         label: Tensor | None = None,
     ) -> FaultyNeurons:
-        """Draws the faulty neurons; `image` (at least one) tells the size of the outputs."""
+        """Draws the faulty neurons; `image` (at least one) tells the size of the outputs.
+
+        Raises:
+            UserError: no image, a layer that does not exist or is not called by itself, or none.
+        """
         draw = generator(self.name, checked_share(severity), seed)
-        names = [checked_layer(model, one) for one in self.layers] or layers_of(model)[:-1]
-        assert image is not None
-        sizes = [outputs[name] for outputs in [_sizes(model, names, image[:1])] for name in names]
+        if image is None:
+            raise UserError("Expected `image`, a batch (N, C, H, W), to find out sizes; got none.")
+        asked = [checked_layer(model, layer) for layer in self.layers]
+        outputs, head = _sizes(model, asked or layers_of(model), image[:1])
+        names = asked or [name for name in outputs if name != head]
+        if absent := [name for name in names if name not in outputs]:
+            raise UserError(
+                f"The layer {absent[0]!r} has no output of its own to damage: it is not called "
+                "once with a tensor as its answer (attention uses the weights of its projections "
+                "without calling them). Name the module around it."
+            )
+        if not names:
+            raise UserError("There are no neurons before the logits: the model has one layer.")
+        sizes = [outputs[name] for name in names]
         taken = distinct(sum(sizes), round(severity * sum(sizes)), draw)
         facts = {"kind": self.name, "severity": severity, "seed": seed, "bit": self.bit}
         kind = "zero" if self.bit is None else self.bit
@@ -97,19 +113,39 @@ class ActivationFault:
 
 
 @torch.no_grad()
-def _sizes(model: nn.Module, names: list[str], image: Tensor) -> dict[str, int]:
-    """How many elements the output of each layer has for one image."""
+def _sizes(model: nn.Module, names: list[str], image: Tensor) -> tuple[dict[str, int], str]:
+    """How large an image's outputs of layers are, and which layer makes the logits.
+
+    Args:
+        model: asked once.
+        names: of layers.
+        image: `(1, C, H, W)`.
+
+    Returns:
+        Elements by layer, in the order of their last calls; without layers that answer no tensor,
+        or several rows for an image, which belong to no image. "" where none makes the logits.
+    """
     found: dict[str, int] = {}
+    channels: dict[str, int] = {}
 
     def measuring(name: str) -> Any:
-        return lambda module, inputs, output: found.update({name: output[0].numel()})
+        def measure(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and len(output) == len(image):
+                found.pop(name, None)
+                found[name] = output[0].numel()
+                channels[name] = output.shape[-1 if isinstance(module, nn.Linear) else 1]
+
+        return measure
 
     handles = [model.get_submodule(name).register_forward_hook(measuring(name)) for name in names]
-    training = model.training
+    modes = [(part, part.training) for part in model.modules()]
     try:
-        model.eval()(image)
+        answer = model.eval()(image)
     finally:
-        model.train(training)
+        for part, training in modes:
+            part.training = training
         for handle in handles:
             handle.remove()
-    return found
+    last = next(reversed(found), "")
+    classes = answer.shape[-1] if isinstance(answer, Tensor) else None
+    return found, last if classes is None or classes == channels.get(last) else ""

@@ -164,6 +164,15 @@ class StuckAt(BitDamage):
         return made
 
 
+@dataclass(frozen=True)
+class StuckAtOne(StuckAt):
+    """Forces a share of the bits to one."""
+
+    to: Literal[0, 1] = 1
+    name: ClassVar[str] = "stuck_at_one"
+    title: ClassVar[str] = "Bits stuck at one"
+
+
 def binomial(n: int, p: float, draw: torch.Generator) -> int:
     """Draws from Binomial(n, p), exactly; float64 counts far beyond any model's bits."""
     count = torch.tensor(float(n), dtype=torch.float64)

@@ -1,6 +1,5 @@
 """The bit-flip attack: the few flips that do the most harm."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from callbacks.damage.formats import FORMATS, Format
 from callbacks.damage.record import Record
 from callbacks.damage.selection import EVERYWHERE, Selection
+from callbacks.damage.variant import duplicate
 from datamodules.errors import UserError
 
 
@@ -65,7 +65,7 @@ class BitFlipAttack:
             raise UserError(f"Expected `severity` to be a number of bits, but got {severity:g}.")
         order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
         rows = order[: self.batch].to(image.device)
-        search = _Search(copy.deepcopy(model), self, image[rows], label[rows])
+        search = _Search(duplicate(model), self, image[rows], label[rows])
         losses = []
         while len(search.flips) < severity and search.tries <= 10:
             losses.append(search.iterate(int(severity) - len(search.flips)))
@@ -89,7 +89,8 @@ class _Search:
         self.weights = {name: model.get_parameter(name) for name in self.names}
         self.steps = {name: self.kind.step(weight) for name, weight in self.weights.items()}
         self.codes = {
-            name: self.kind.encode(w, self.steps[name]) for name, w in self.weights.items()
+            name: self.kind.encode(w, self.steps[name]).contiguous()  # flips go by position
+            for name, w in self.weights.items()
         }
         self.clean = {name: code.clone() for name, code in self.codes.items()}
         self.flips: list[Flip] = []
@@ -158,7 +159,9 @@ class _Search:
         for weight in weights:
             weight.requires_grad_(True)
         loss = F.cross_entropy(self.model(self.image), self.label)
-        gradients = torch.autograd.grad(loss, weights)
+        if not loss.requires_grad:
+            raise UserError("The bit-flip attack needs gradients, which the model does not give.")
+        gradients = torch.autograd.grad(loss, weights, materialize_grads=True, allow_unused=True)
         for weight in weights:
             weight.requires_grad_(False)
         return loss.detach(), dict(zip(self.names, gradients, strict=True))

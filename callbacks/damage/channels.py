@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from callbacks.damage.kind import generator
 from callbacks.damage.removed_channels import RemovedChannels
 from callbacks.damage.selection import checked_layer, layers_of
+from callbacks.damage.variant import duplicate
 from datamodules.errors import UserError
 
 
@@ -65,7 +66,7 @@ class RemoveChannels:
                 "Expected `image`, a batch (N, C, H, W), to trace the network; got none."
             )
         layers = [checked_layer(model, name) for name in self.layers]
-        model, image = copy.deepcopy(model).cpu().eval(), image[:2].detach().cpu()
+        model, image = duplicate(model).cpu().eval(), image[:2].detach().cpu()
         chosen = self._chosen(model, image, layers, severity, seed)
         sound, kept = _sound(model, image, chosen)
         if chosen and not sound:
@@ -108,6 +109,15 @@ class RemoveChannels:
             where = f"the layers {', '.join(layers)}" if layers else "the model"
             raise UserError(f"There are no channels to remove in {where}: the classes must stay.")
         return chosen
+
+
+@dataclass(frozen=True)
+class RemoveRandomChannels(RemoveChannels):
+    """Removes a share of output channels physically, at random."""
+
+    criterion: Literal["l1", "random"] = "random"
+    name: ClassVar[str] = "remove_random_channels"
+    title: ClassVar[str] = "Random channels removed"
 
 
 def _makes(dependency: Any) -> bool:

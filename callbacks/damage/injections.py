@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from callbacks.damage.kind import Damage
 from callbacks.damage.silent_errors import SilentErrors
+from callbacks.damage.variant import answered_with, with_aliases
 from callbacks.statistics import Interval, rate
 from datamodules.errors import UserError
 
@@ -88,6 +88,7 @@ def _outcomes(
     while True:
         record, row = damage(model, severity, seed + draw), order[draw % len(order)]
         shown = image[row : row + 1].to(device)
-        answer = functional_call(model, record.damaged(model.state_dict()), (shown,))
+        state = with_aliases(model, record.damaged(model.state_dict()))
+        answer = answered_with(model, state, shown)
         yield bool(SilentErrors(model(shown))(answer)["sdc"])
         draw += 1

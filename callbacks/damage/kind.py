@@ -44,6 +44,11 @@ class Damage(Protocol):
         ...
 
 
+def is_drawn(damage: object) -> bool:
+    """Whether another seed gives another damage; rounding and "largest first" draw nothing."""
+    return bool(getattr(damage, "drawn", True))
+
+
 def steps(severities: Sequence[float], unit: str) -> list[int]:
     """Severities as the whole numbers of a chart's axis in MLflow.
 
@@ -58,6 +63,12 @@ def steps(severities: Sequence[float], unit: str) -> list[int]:
     if all(abs(value - round(value)) < 1e-9 for value in scaled):
         return [round(value) for value in scaled]
     return [position + 1 for position, _ in enumerate(severities)]
+
+
+def deviation(weight: Tensor) -> Tensor:
+    """Standard deviation of a tensor's numbers; a single one has none and gives its own size."""
+    flat = weight.detach().float()
+    return flat.std() if flat.numel() > 1 else flat.abs().mean()
 
 
 def generator(purpose: str, severity: float, seed: int) -> torch.Generator:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from callbacks.damage.kind import generator
+from callbacks.damage.kind import deviation, generator
 from callbacks.damage.record import Record
 from callbacks.damage.selection import EVERYWHERE, Selection
 from datamodules.errors import UserError
@@ -52,4 +52,4 @@ class Noise:
     def _scale(self, weight: Tensor) -> Tensor:
         if self.relative_to == "weight":
             return weight
-        return weight.std() if self.relative_to == "layer" else torch.ones(())
+        return deviation(weight) if self.relative_to == "layer" else torch.ones(())

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.budget import Budget
@@ -17,11 +16,13 @@ from callbacks.damage.activation_fault import ActivationFault, FaultyNeurons
 from callbacks.damage.bit_flip import BitDamage
 from callbacks.damage.bit_flip_attack import BitFlipAttack
 from callbacks.damage.formats import format_of
-from callbacks.damage.kind import Damage, steps
+from callbacks.damage.kind import Damage, is_drawn, steps
 from callbacks.damage.prefix import Prefix
+from callbacks.damage.pruning import Pruned
 from callbacks.damage.record import Record
-from callbacks.damage.selection import Selection, layers_of
+from callbacks.damage.selection import Selection, owner_of
 from callbacks.damage.silent_errors import SilentErrors
+from callbacks.damage.variant import answered_with, with_aliases
 from callbacks.damage.zero import Zero
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
@@ -48,7 +49,7 @@ class DamageProbe(Probe):
     Args:
         damage: what is done.
         severities: in the damage's unit; default: its usual ones.
-        draws: variants of each severity.
+        draws: variants of each severity; one where nothing is drawn.
         by: "severity" draws a curve; "layer" damages one layer at a time with the first severity,
             "bit" one bit position at a time.
         label: name in tables and metric keys; default: the damage's.
@@ -78,7 +79,8 @@ class DamageProbe(Probe):
             raise UserError(f"Expected `draws` to be at least 1, but got {draws}.")
         if by == "bit" and not isinstance(damage, BitDamage):
             raise UserError(f"Only damage of bits can be measured by bit, not {damage.name!r}.")
-        self.damage, self.draws, self.by, self.label = damage, draws, by, label
+        self.damage, self.by, self.label = damage, by, label
+        self.draws = draws if is_drawn(damage) else 1
         self.severities = tuple(damage.severities if severities is None else severities)
         self.layers: list[str] = []
         self.note = ""
@@ -137,11 +139,13 @@ class DamageProbe(Probe):
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Learns the layers, and takes images for damage that is aimed."""
         require_layers(classifier, f"The damage {self.name!r}")
-        self.layers = layers_of(classifier) if self.by == "layer" else []
+        names = Selection().names(classifier) if self.by == "layer" else []
+        self.layers = list(dict.fromkeys(map(owner_of, names)))
         self._made, self._prefix = {}, None
         if isinstance(data, ImageDataModule):
             batch = data.taken("test", 256)
             self._example = batch.image, batch.label
+        self.note = _reached(classifier, self.damage)
         if not isinstance(self.damage, ActivationFault | BitFlipAttack):
             for step, value in self._grid():  # mistakes are told before anything runs
                 self._record(classifier, Setting(self.name, step, value))
@@ -188,20 +192,21 @@ class DamageProbe(Probe):
         """A damaged state or faulty neurons; made once, kept while there is room."""
         if setting not in self._made:
             record = self._record(classifier, setting)
+            record = record.record if isinstance(record, Pruned) else record
             if isinstance(record, Record):
                 states = [one for one in self._made.values() if isinstance(one, dict)]
                 if sum(tensor.nbytes for one in states for tensor in one.values()) > _KEPT:
                     self._made.clear()
-                record = _with_aliases(classifier, record.damaged(classifier.state_dict()))
+                record = with_aliases(classifier, record.damaged(classifier.state_dict()))
             self._made[setting] = record
         return self._made[setting]
 
-    def _record(self, classifier: nn.Module, setting: Setting) -> Record | FaultyNeurons:
+    def _record(self, classifier: nn.Module, setting: Setting) -> Record | Pruned | FaultyNeurons:
         damage, severity = self.damage, setting.value
         if self.by != "severity":
             severity = self.severities[0]
         if self.by == "layer":
-            selection = Selection(layers=(self.layers[setting.severity - 1],))
+            selection = Selection(layers=(self.layers[setting.severity - 1],), own=True)
             damage = replace(damage, selection=selection)  # type: ignore[type-var]
         if self.by == "bit":
             damage = replace(damage, bit=setting.severity)  # type: ignore[type-var]
@@ -233,7 +238,8 @@ class DamageProbe(Probe):
         with model.context():
             prefix = Prefix(classifier, damaged, probe[:1])
             if len(prefix) and not prefix.verify(probe):
-                self.note = f"{self.name}: the layers before the damage were computed every time."
+                told = f"{self.name}: the layers before the damage were computed every time."
+                self.note = f"{self.note} {told}".strip()
         return prefix if len(prefix) else None
 
     def _grid(self) -> list[tuple[int, float]]:
@@ -245,22 +251,22 @@ class DamageProbe(Probe):
         return list(zip(steps(self.severities, self.damage.unit), self.severities, strict=True))
 
 
-def _with_aliases(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Adds other names of tied parameters, which `functional_call` is too slow to look for."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return {
-        alias: tensor
-        for name, tensor in state.items()
-        for alias in names[id(model.get_parameter(name))]
-    }
+def _reached(classifier: nn.Module, damage: object) -> str:
+    """Says how much of a model can be hit, where that is not nearly all of it."""
+    selection = getattr(damage, "selection", None)
+    if not isinstance(selection, Selection):
+        return ""
+    hit, total = selection.reached(classifier)
+    if hit >= 0.99 * total:
+        return ""
+    return (
+        f"{getattr(damage, 'name', 'damage')}: {hit:,} of {total:,} parameters can be hit "
+        f"({hit / total:.1%})."
+    )
 
 
 def _asked(model: Queries, variant: Any, classifier: nn.Module) -> AbstractContextManager:
     """Lets queries go to a variant."""
     if isinstance(variant, FaultyNeurons):
         return variant.installed(classifier)
-    return model.answered_by(
-        lambda image: functional_call(classifier, variant, (image,), tie_weights=False)
-    )
+    return model.answered_by(lambda image: answered_with(classifier, variant, image))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from callbacks.damage.kind import generator
 from callbacks.damage.record import Record
-from callbacks.damage.selection import Selection, layers_of, split
+from callbacks.damage.selection import Selection, layers_of, owner_of, split
 from datamodules.errors import UserError
 
 
@@ -45,15 +45,16 @@ class Pruned:
 
 @dataclass(frozen=True)
 class Prune:
-    """Removes exactly `round(rate * n)` connections, or filters, of convolutions and linear layers.
+    """Removes exactly `round(rate * n)` connections (weights of two and more dimensions).
 
     Magnitude, over the whole network or layer by layer, as in Han et al. (1506.02626, 2015).
 
     Args:
         criterion: "magnitude" removes the smallest, or "random".
         scope: "global" ranks all layers together, "layer" takes the rate of each.
-        structured: whole rows, one an output channel, by mean magnitude; the head keeps its
-            classes. Biases and norms stay, so a constant leaks through: `RemoveChannels` is exact.
+        structured: whole rows of convolutions and linear layers, one an output channel, by mean
+            magnitude; the last layer keeps its classes. Biases and norms stay, so a constant leaks
+            through: `RemoveChannels` is exact.
         layers: names of modules; empty for the whole model.
     """
 
@@ -65,6 +66,11 @@ class Prune:
     title: ClassVar[str] = "Connections removed"
     unit: ClassVar[str] = "share of weights"
     severities: ClassVar[tuple[float, ...]] = (0.5, 0.8, 0.95)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether anything is random."""
+        return self.criterion == "random"
 
     def __post_init__(self) -> None:
         """Refuses criteria and scopes that are none."""
@@ -89,7 +95,7 @@ class Prune:
             raise UserError(f"Expected `severity` to be a rate in [0, 1], but got {severity:g}.")
         names = Selection(layers=self.layers).names(model)
         if self.structured:
-            names = [name for name in names if name != f"{layers_of(model)[-1]}.weight"]
+            names = [name for name in names if owner_of(name) in layers_of(model)[:-1]]
         weights = {name: model.get_parameter(name).detach().cpu() for name in names}
         keep = self.masks(weights, severity, generator(self.name, severity, seed))
         state = model.state_dict()
@@ -129,6 +135,15 @@ class Prune:
             return torch.rand(len(weight) if self.structured else weight.numel(), generator=draw)
         size = weight.abs().float()
         return size.flatten(1).mean(1) if self.structured else size.flatten()
+
+
+@dataclass(frozen=True)
+class PruneRandom(Prune):
+    """Removes exactly `round(rate * n)` connections at random: what pruning is compared with."""
+
+    criterion: Literal["magnitude", "random"] = "random"
+    name: ClassVar[str] = "prune_random"
+    title: ClassVar[str] = "Random connections removed"
 
 
 def _shaped(kept: Tensor, weight: Tensor) -> Tensor:

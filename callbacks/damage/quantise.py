@@ -24,6 +24,7 @@ class Quantise:
     title: ClassVar[str] = "Weights quantised"
     unit: ClassVar[str] = "bits left"
     severities: ClassVar[tuple[float, ...]] = (8, 4, 3)
+    drawn: ClassVar[bool] = False
 
     def __call__(
         self,

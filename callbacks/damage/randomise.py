@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from callbacks.damage.kind import generator
+from callbacks.damage.kind import deviation, generator
 from callbacks.damage.record import Record
 from callbacks.damage.selection import EVERYWHERE, Selection
 
@@ -41,5 +41,5 @@ class Randomise:
         values = []
         for name, where in list(self.selection.share(model, severity, draw)):
             drawn = torch.randn(len(where), generator=draw)
-            values.append((name, where, drawn * state[name].float().std().cpu()))
+            values.append((name, where, drawn * deviation(state[name]).cpu()))
         return Record.of_values(state, values, kind=self.name, severity=severity, seed=seed)

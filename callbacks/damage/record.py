@@ -73,7 +73,7 @@ class Record:
         """Returns damaged copies of the tensors that change, for `functional_call`."""
         made = {}
         for name, change in self.changes.items():
-            made[name] = state[name].detach().clone()
+            made[name] = copied(state[name])
             _bits(made[name]).put_(
                 change.position.to(made[name].device), change.after.to(made[name].device)
             )
@@ -121,7 +121,8 @@ class Record:
             one, other = _bits(before[name]).flatten(), _bits(tensor).flatten()
             position = (one != other).nonzero().squeeze(1)
             if len(position):
-                changes[name] = Change(position, one[position], other[position])
+                parts = (position, one[position], other[position])
+                changes[name] = Change(*(part.cpu() for part in parts))
         return cls(changes, facts)
 
     @classmethod
@@ -138,8 +139,9 @@ class Record:
         changes = {}
         for name, position, value in values:
             tensor = state[name].detach()
-            before, after = _bits(tensor).take(position), _bits(value.to(tensor.dtype).contiguous())
-            other = before != after
+            before = _bits(tensor).take(position.to(tensor.device)).cpu()
+            after = _bits(value.to(tensor.dtype).contiguous()).cpu()
+            position, other = position.cpu(), before != after
             if other.any():
                 changes[name] = Change(position[other], before[other], after[other])
         return cls(changes, dict(facts))
@@ -158,6 +160,14 @@ class Record:
                 )
             bits.put_(there, getattr(change, new).to(bits.device))
         return model
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A copy with the same strides: kernels add in another order where memory lies otherwise."""
+    copy = torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device
+    )
+    return copy.copy_(tensor.detach())
 
 
 def _bits(tensor: Tensor) -> Tensor:

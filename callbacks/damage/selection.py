@@ -1,4 +1,4 @@
-"""Which weights are damaged."""
+"""Which parameters are damaged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,20 +14,25 @@ _WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 
 @dataclass(frozen=True)
 class Selection:
-    """The weights that damage may hit, and in which order.
+    """The floating-point parameters that damage may hit, and in which order.
+
+    They are what is stored: of a parametrised layer (weight norm, spectral norm, a pruning mask)
+    the originals, from which its weight is computed. A parameter with several names counts once.
 
     Args:
         layers: names of modules, everything below them included; empty for the whole model.
-        parameters: "weights" of convolutions and linear layers, or "all": biases, norms, embeddings
-            too.
-        scope: "global" draws from all of them together, "layer" takes the same share of each.
+        own: only what the `layers` hold themselves, nothing of modules inside them.
+        parameters: "weights" are those of two and more dimensions: of convolutions, linear layers
+            and attention, and embeddings; "all" takes biases and norms too.
+        scope: "global" draws from all of them together, "tensor" takes the same share of each.
         order: "random", or "largest" magnitudes first.
     """
 
     layers: tuple[str, ...] = ()
     parameters: Literal["weights", "all"] = "weights"
-    scope: Literal["global", "layer"] = "global"
+    scope: Literal["global", "tensor"] = "global"
     order: Literal["random", "largest"] = "random"
+    own: bool = False
 
     def names(self, model: nn.Module) -> list[str]:
         """Returns the names of the tensors, in the model's order.
@@ -35,16 +40,27 @@ class Selection:
         Raises:
             UserError: a layer that does not exist, or nothing to damage.
         """
-        below = [f"{checked_layer(model, layer)}." for layer in self.layers]
+        layers = {checked_layer(model, layer) for layer in self.layers}
+        inside = {  # by any of their names
+            id(parameter)
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+            if not layers or self._is_inside(owner_of(name), layers)
+        }
         found = [
             name
-            for name in _parameters(model, self.parameters)
-            if not below or any(name.startswith(prefix) for prefix in below)
+            for name, parameter in model.named_parameters()
+            if id(parameter) in inside and self._takes(parameter)
         ]
         if not found:
             where = f"the layers {', '.join(self.layers)}" if self.layers else "the model"
-            raise UserError(f"There are no {self.parameters} to damage in {where}.")
+            what = "weights" if self.parameters == "weights" else "parameters"
+            raise UserError(f"There are no {what} to damage in {where}.")
         return found
+
+    def reached(self, model: nn.Module) -> tuple[int, int]:
+        """Counts the numbers that can be hit, and all floating-point parameters."""
+        sizes = {name: p.numel() for name, p in model.named_parameters() if p.is_floating_point()}
+        return sum(sizes[name] for name in self.names(model)), sum(sizes.values())
 
     def share(
         self, model: nn.Module, share: float, generator: torch.Generator
@@ -53,7 +69,7 @@ class Selection:
         checked_share(share)
         names = self.names(model)
         tensors = {name: model.get_parameter(name).detach() for name in names}
-        groups = [[name] for name in names] if self.scope == "layer" else [names]
+        groups = [[name] for name in names] if self.scope == "tensor" else [names]
         for group in groups:
             sizes = [tensors[name].numel() for name in group]
             count = round(share * sum(sizes))
@@ -63,6 +79,13 @@ class Selection:
             else:
                 taken = distinct(sum(sizes), count, generator)
             yield from split(group, sizes, taken)
+
+    def _is_inside(self, owner: str, layers: set[str]) -> bool:
+        below = tuple(f"{layer}." for layer in layers)
+        return owner in layers or (not self.own and owner.startswith(below))
+
+    def _takes(self, parameter: nn.Parameter) -> bool:
+        return parameter.is_floating_point() and (self.parameters == "all" or parameter.ndim > 1)
 
 
 EVERYWHERE = Selection()
@@ -85,7 +108,7 @@ def checked_layer(model: nn.Module, layer: str) -> str:
     Raises:
         UserError: there is none; a close name is suggested.
     """
-    known = dict(model.named_modules())
+    known = dict(model.named_modules(remove_duplicate=False))
     for name in (layer, f"model.{layer}"):
         if name in known and name:
             return name
@@ -96,6 +119,15 @@ def checked_layer(model: nn.Module, layer: str) -> str:
 def layers_of(model: nn.Module) -> list[str]:
     """Names of the convolutions and linear layers, in the model's order."""
     return [name for name, part in model.named_modules() if isinstance(part, _WEIGHTED)]
+
+
+def owner_of(parameter: str) -> str:
+    """Name of the module of a parameter; originals of a parametrised layer are that layer's."""
+    return (
+        parameter.partition(".parametrizations.")[0]
+        if ".parametrizations." in parameter
+        else (parameter.rpartition(".")[0])
+    )
 
 
 def distinct(population: int, count: int, generator: torch.Generator) -> Tensor:
@@ -132,11 +164,3 @@ def split(names: list[str], sizes: list[int], taken: Tensor) -> Iterator[tuple[s
         if bound > first:
             yield name, taken[first:bound] - start
         start, first = end, bound
-
-
-def _parameters(model: nn.Module, kind: str) -> Iterator[str]:
-    if kind == "all":
-        yield from (name for name, _ in model.named_parameters())
-        return
-    for layer in layers_of(model):
-        yield f"{layer}.weight" if layer else "weight"

@@ -24,6 +24,11 @@ class SignFlip:
     unit: ClassVar[str] = "share of weights"
     severities: ClassVar[tuple[float, ...]] = (0.05, 0.1, 0.3)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether anything is random."""
+        return self.selection.order == "random"
+
     def __call__(
         self,
         model: nn.Module,

@@ -45,9 +45,7 @@ class UnitCost:
                 classifier(image)
 
         def training_step() -> None:
-            loss = F.cross_entropy(classifier(image), label)
-            weights = [weight for weight in classifier.parameters() if weight.requires_grad]
-            torch.autograd.grad(loss, weights)
+            _step(classifier, image, label)
 
         training = classifier.training
         classifier.eval()
@@ -57,6 +55,42 @@ class UnitCost:
         finally:
             classifier.train(training)
         return cls(*flops, *memory)
+
+
+def training_flops(classifier: Classifier, image: Tensor, label: Tensor) -> float:
+    """FLOPs of a training step for one image: backward only as far as something learns.
+
+    Args:
+        classifier: whose parameters say by `requires_grad` whether they learn.
+        image: `(N, C, H, W)`.
+        label: `(N,)`.
+    """
+    modes = [(part, part.training) for part in classifier.modules()]
+    classifier.eval()  # dropout would draw numbers, and batch norm would learn
+    try:
+        batch = image.to(classifier.device), label.to(classifier.device)
+        return _flops(lambda: _step(classifier, *batch)) / len(image)
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@torch.enable_grad()
+def _step(classifier: Classifier, image: Tensor, label: Tensor) -> None:
+    """Differentiates by what learns; gradients that were there stay.
+
+    By `backward`: the hooks of torch's counter refuse `autograd.grad` in parametrised layers.
+    """
+    kept = [(weight, weight.grad) for weight in classifier.parameters()]
+    for weight, _ in kept:
+        weight.grad = None
+    try:
+        loss = F.cross_entropy(classifier(image), label)
+        if loss.requires_grad:
+            loss.backward()
+    finally:
+        for weight, gradient in kept:
+            weight.grad = gradient
 
 
 def _flops(work: Callable[[], object]) -> float:

@@ -1,6 +1,5 @@
 """What can be done to a model: damage of weights, of structure, or of its next training data."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,10 +14,9 @@ from callbacks.damage import (
     Pruned,
     Record,
     RemovedLayers,
-    Selection,
-    StuckAt,
-    Zero,
 )
+from callbacks.damage.selection import owner_of
+from callbacks.damage.variant import duplicate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
 from datamodules.input_noise import InputNoise
@@ -79,9 +77,7 @@ DATA_DAMAGES: dict[str, TrainingDamage] = {
 
 def known_damages() -> dict[str, Any]:
     """All damages by name, with their usual options."""
-    plain = {name: kind() for name, kind in {**DAMAGES, **STRUCTURE}.items()}
-    variants = {"zero_largest": Zero(Selection(order="largest")), "stuck_at_one": StuckAt(to=1)}
-    return {**plain, **DATA_DAMAGES, **variants}
+    return {name: kind() for name, kind in {**DAMAGES, **STRUCTURE}.items()} | DATA_DAMAGES
 
 
 def make_damage(
@@ -193,7 +189,7 @@ def damaged_by(
         seed: of the draw.
         train: what follows damage of training data.
     """
-    classifier, about = copy.deepcopy(original.classifier), (name, severity, seed)
+    classifier, about = duplicate(original.classifier), (name, severity, seed)
     if isinstance(damage, TrainingDamage):
         spoiling = damage.make(severity)
         data, _ = spoiled(original.data, spoiling, seed)
@@ -205,7 +201,7 @@ def damaged_by(
     if isinstance(record, Record):
         hit = record.hit(original.classifier.state_dict())
         worst = sorted(hit, key=lambda weight: -float(hit[weight].float().mean()))
-        layers = list(dict.fromkeys(weight.rpartition(".")[0] for weight in worst))
+        layers = list(dict.fromkeys(map(owner_of, worst)))
         return Damaged(original, classifier, *about, hit, layers)
     layers = list(record.shortcuts) if isinstance(record, RemovedLayers) else []
     held = record.keep if isinstance(record, Pruned) else {}

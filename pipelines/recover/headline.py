@@ -40,7 +40,7 @@ def headline(
     if not hardest:  # interrupted among the controls
         return {"original_acc": before}
     several, best = len(hardest) > 1, strategy_named(chosen[0]["strategy"]).title
-    repair = "the repairs to take" if several else best
+    repair = "the repairs to take" if several else f"{best}{_worked(chosen[0])}"
     asked = f"{conditions} {[(x['damage'], x['severity'], x['draws']) for x in hardest]}"
 
     def shown(title: str, of: Sequence[Line], column: str, unit: str, note: str) -> Number:
@@ -86,8 +86,8 @@ def sentences(lines: pd.DataFrame, advice: Sequence[Line]) -> Iterator[str]:
         needs = " and ".join(_NEEDS[known] for known in sorted(strategy.knows)) or "nothing"
         yield (
             f"The repair to take is “{strategy.title}”: {percent(repaired.value)} % right "
-            f"({with_interval(repaired)}) after {number(chosen[0]['seconds'], 2)} seconds; it "
-            f"needs {needs}."
+            f"({with_interval(repaired)}) after {number(chosen[0]['seconds'], 2)} seconds"
+            f"{_worked(chosen[0])}; it needs {needs}."
         )
     elif chosen[0]["in_noise"]:
         yield "The loss is too small for these images to tell what comes back."
@@ -104,6 +104,12 @@ def _hardest(
     hardest = [min(records(part), key=lambda line: line["acc_damaged"]) for _, part in parts]
     places = [(line["damage"], line["severity"]) for line in hardest]
     return hardest, [line for line in advice if (line["damage"], line["severity"]) in places]
+
+
+def _worked(line: Line) -> str:
+    """`, in 2 of 3 draws` where a repair failed in the others."""
+    draws, failed = line["draws"], line["failed"]
+    return f", in {draws - failed} of {draws} draws; the others count as damaged" if failed else ""
 
 
 def _mean(lines: Sequence[Line], name: str) -> Interval:

@@ -1,6 +1,5 @@
 """A model before any damage: its data, and what was stored of it beforehand."""
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from callbacks.damage import Selection, stored_as
 from callbacks.damage.signatures import Signatures
+from callbacks.damage.variant import duplicate
 from callbacks.digests import answers_digest, model_digest
 from callbacks.shards import fingerprint
 from datamodules import Batch, ImageDataModule
@@ -65,7 +65,7 @@ class Original:
             limit: test images at most.
             label: for tables; default: model and data.
         """
-        own = copy.deepcopy(classifier).eval()  # a user's network keeps its weights and mode
+        own = duplicate(classifier).eval()  # a user's network keeps its weights and mode
         names = Selection().names(own)
         own.load_state_dict(stored_as(own.state_dict(), names, stored_in))
         weights = {name: own.state_dict()[name] for name in names}
@@ -117,11 +117,26 @@ def answers(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def redrawn(module: Module, seed: int) -> Module:
-    """A copy whose parts draw their weights anew; the architecture is all that it takes over."""
-    fresh = copy.deepcopy(module)
-    with torch.random.fork_rng():
+    """A copy whose parameters are all drawn anew, by their layers' own initialisers.
+
+    What no initialiser sets (embeddings and other parameters that a network keeps itself, and the
+    originals of parametrised layers) is normal with the mean and deviation that it had.
+    """
+    fresh = duplicate(module)
+    before = {name: tensor.detach().clone() for name, tensor in fresh.named_parameters()}
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
+        for parameter in fresh.parameters():
+            if parameter.is_floating_point():
+                parameter.fill_(torch.nan)  # what is left of this was not set
         for part in fresh.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()  # type: ignore[operator]
+            for reset in ("reset_parameters", "_reset_parameters"):  # the second is attention's
+                if hasattr(part, reset):
+                    getattr(part, reset)()
+        for name, parameter in fresh.named_parameters():
+            if parameter.is_floating_point() and parameter.isnan().any():
+                old = before[name].float()
+                spread = old.std() if old.numel() > 1 else old.abs().mean()
+                drawn = torch.randn(old.shape).to(old.device)
+                parameter.copy_(old.mean() + spread * drawn)
     return fresh

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from callbacks.damage.signatures import Signatures
+from callbacks.damage.variant import duplicate
 from datamodules import Batch, ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, Tuning
@@ -109,7 +110,7 @@ class Repair:
     ) -> None:
         self._original, self._damaged, self._knows = damaged.original, damaged, knows
         self.effort, self.seed, self.flags = effort, seed, flags or {}
-        self.classifier = copy.deepcopy(damaged.classifier)
+        self.classifier = duplicate(damaged.classifier)
         """Damaged; changed in place or replaced."""
         self.classifier.chunk = max(1, self.classifier.chunk // share)
         self.data = copy.copy(damaged.data or damaged.original.data)
@@ -121,13 +122,15 @@ class Repair:
         """Connections that are gone for good, by parameter: True where kept."""
         self.spent = Spent()
         self.curve: list[dict[str, float]] = []
+        self.measuring = 0.0
+        """Seconds of measuring the curve, which are no part of the repair."""
         self._stored: dict[str, int] = {}
 
     def original(self) -> Classifier:
         """A copy of the undamaged classifier."""
         state = self._original.classifier.state_dict()
         self._ask("original", 8 * sum(tensor.nbytes for tensor in state.values()))
-        return copy.deepcopy(self._original.classifier)
+        return duplicate(self._original.classifier)
 
     def signatures(self) -> Signatures:
         """Checksums of the undamaged weights."""

@@ -33,7 +33,8 @@ def repaired(
 ) -> tuple[Classifier, dict[str, Any]]:
     """Repairs a copy of a damaged classifier; returns it with one row.
 
-    A repair that diverges or does not apply is a row too: `status` says so.
+    A repair that diverges or does not apply is a row too: `status` says so, and what counts is the
+    damaged model that is left.
 
     Args:
         damaged: with its original.
@@ -55,7 +56,9 @@ def repaired(
                 raise
             status = f"({repair.data.batch_size}): use a smaller --data.batch_size. {problem}"
             continue
-        seconds = repair.curve[-1]["seconds"] if repair.curve else time.perf_counter() - start
+        seconds = time.perf_counter() - start - repair.measuring
+        if status != "ok":  # what it left half done is of no use
+            repair.classifier = damaged.classifier
         return repair.classifier, _row(damaged, strategy, repair, status, seconds)
     status = f"out of memory: also with half the batch {status.splitlines()[0]}"
     untouched = Repair(damaged, knows, effort, seed)  # what was half repaired is of no use

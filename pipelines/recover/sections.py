@@ -22,8 +22,11 @@ _TERMS = {
     "Came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
     "below 0 the repair did harm. In the noise: the damage is smaller than two standard errors, so "
     "there is nothing to divide by.",
-    "To 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's; a dash "
-    "where it never does.",
+    "To 99 %": "Optimizer steps after which the accuracy stays at 99 % of the original's, by the "
+    "median draw: one that does not get there takes longer than all that do. A dash where half do "
+    "not.",
+    "2 of 3": "Draws in which a repair worked. In the others it failed, and the damaged model that "
+    "is left counts with its accuracy.",
     "Area": "Between the original accuracy and the curve of the training, as a share of what it "
     "would be without recovery: 0 is at once, 1 never.",
     "Negative flips": "Images that were right before the damage and are wrong after the repair.",
@@ -76,12 +79,12 @@ def damage_sections(
         own = pd.DataFrame(rows[(rows["subject"] == subject) & (rows["damage"] == damage)])
         name, classes = f"{slug(subject)}_{damage}", int(own["classes"].iloc[0])
         figures = severity_curves(part, best[subject, damage], classes, name)
-        failed = records(pd.DataFrame(part[part["status"] != "ok"]))
+        failed = records(pd.DataFrame(part[part["failed"] > 0]))
         why: dict[str, list[str]] = {}
         for line in failed:
-            why.setdefault(line["status"], []).append(strategy_title(line))
-        told = {status: ", ".join(dict.fromkeys(names)) for status, names in why.items()}
-        reasons = " ".join(f"{names}: {status}" for status, names in told.items())
+            why.setdefault(line["reason"], []).append(strategy_title(line))
+        told = {reason: ", ".join(dict.fromkeys(names)) for reason, names in why.items()}
+        reasons = " ".join(f"{names}: {reason}" for reason, names in told.items())
         sheets = [
             _sheet(_OUTCOME, records(part), "What came back", reasons),
             _sheet(_COST, records(part), "What it took"),
@@ -148,6 +151,16 @@ def _short_damage(line: Line) -> str:
     return _damage(line, title=str)
 
 
+def _repair(line: Line) -> Cell:
+    return Cell(strategy_title(line), _worked(line))
+
+
+def _worked(line: Line) -> str:
+    """`2 of 3` where a repair failed in some draws."""
+    draws, failed = line.get("draws", 1), line.get("failed", 0)
+    return f"{draws - failed} of {draws}" if 0 < failed < draws else ""
+
+
 def _accuracy(line: Line) -> Cell:
     return rate_cell(line["acc"], line["acc_low"], line["acc_high"])
 
@@ -158,9 +171,19 @@ def _ratio(line: Line) -> Cell:
     return Cell(number(line["ratio"], 2), ends(line["ratio_low"], line["ratio_high"], 1, 2))
 
 
-def _steps(*levels: int) -> Callable[[Line], str]:
+def _steps(*levels: int) -> Callable[[Line], Cell]:
     """Steps to some shares of the original accuracy; nothing where nothing was trained."""
-    return lambda x: " / ".join(number(x[f"steps_{q}"], 0) for q in levels) if x["steps"] else ""
+
+    def shown(line: Line) -> Cell:
+        if not line["steps"]:
+            return Cell("")
+        text = " / ".join(number(line[f"steps_{q}"], 0) for q in levels)
+        reached = [line[f"reached_{q}"] for q in levels]
+        some = any(0 < n < line["draws"] for n in reached)
+        of = f"{' / '.join(map(str, reached))} of {line['draws']}"
+        return Cell(text, of if some else "")
+
+    return shown
 
 
 def _flips(line: Line) -> Cell:
@@ -173,10 +196,12 @@ def _amount(name: str) -> Callable[[Line], str]:
     return lambda x: amount(x[name])
 
 
-_REPAIR: Columns = {"damage": _damage, "repair": strategy_title}
+_REPAIR: Columns = {"damage": _damage, "repair": _repair}
 _SEVERITY: Columns = {
     "severity": lambda x: f"{x['severity']:g}",
-    "repair": lambda x: Cell(strategy_named(x["strategy"]).title, x["optimizer"]),
+    "repair": lambda x: Cell(
+        strategy_named(x["strategy"]).title, ", ".join(filter(None, (x["optimizer"], _worked(x))))
+    ),
 }
 _CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from callbacks.damage.layers import Shortcut
+from callbacks.damage.selection import owner_of
 from datamodules.errors import UserError, suggestion
 from datamodules.suspects import suspects
 from lightning_modules.heads import head_name
@@ -63,7 +65,10 @@ def _retrain_damaged(repair: Repair) -> None:
 
 def _retrain_last(repair: Repair) -> None:
     """Trains the last layer alone."""
-    head = f"model.{head_name(repair.classifier.model)}"
+    try:
+        head = f"model.{head_name(repair.classifier.model)}"
+    except UserError as reason:
+        raise NotApplicableError(str(reason)) from reason
     train(repair, _inside(repair.classifier, [head]))
 
 
@@ -74,7 +79,10 @@ def _restore_all(repair: Repair) -> None:
 
 def _restore_worst_layer(repair: Repair) -> None:
     """Takes the most damaged layer from the original."""
-    _restore(repair, _located(repair)[:1])
+    (layer, *_), shapes = _located(repair), dict(repair.classifier.named_parameters())
+    if any(repair.shape(name) != p.shape for name, p in shapes.items()):
+        raise NotApplicableError("Channels are gone: one layer alone no longer fits the others.")
+    _restore(repair, [layer])
 
 
 def _restore_half(repair: Repair) -> None:
@@ -92,7 +100,7 @@ def _restore_half(repair: Repair) -> None:
 def _rebuild(repair: Repair) -> None:
     """Damaged layers begin anew, then everything is trained."""
     for name, layer in repair.fresh_layers(_located(repair)).items():
-        repair.classifier.set_submodule(name, layer)
+        _put(repair.classifier, name, layer)
     train(repair)
 
 
@@ -225,7 +233,24 @@ def _located(repair: Repair) -> list[str]:
 def _restore(repair: Repair, layers: list[str]) -> None:
     original = repair.original()
     for name in layers:
-        repair.classifier.set_submodule(name, original.get_submodule(name))
+        _put(repair.classifier, name, original.get_submodule(name))
+
+
+@torch.no_grad()
+def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Gives a layer the parameters of another; a layer that is gone is put back whole.
+
+    In place, because the layer may have a second name; and only what is its own, because an
+    embedding belongs to the module that holds the whole network.
+    """
+    own = model.get_submodule(name)
+    theirs = {n: p for n, p in layer.named_parameters() if owner_of(f"{name}.{n}") == name}
+    mine = {n: p for n, p in own.named_parameters() if n in theirs}
+    if isinstance(own, Shortcut) or any(mine[n].shape != p.shape for n, p in theirs.items()):
+        model.set_submodule(name, layer)
+        return
+    for parameter, value in theirs.items():
+        mine[parameter].copy_(value)
 
 
 def _signed(repair: Repair) -> dict[str, Tensor]:

@@ -24,8 +24,7 @@ _DRAW = [*KEYS, "seed", "training_seed"]
 _LEVELS = (0.90, 0.95, 0.99)
 _MEANS = (
     "acc_original", "acc_damaged", "retained", "negative_flips", "agreement", "area", "steps",
-    "samples", "labels", "images", "flops", "memory", "storage_bits", "steps_90", "steps_95",
-    "steps_99", "asr_damaged",
+    "samples", "labels", "images", "flops", "memory", "storage_bits", "asr_damaged",
 )  # fmt: skip
 _PRICES = {"original": 4.0, "clean data": 4.0, "labels": 2.0, "location": 1.5, "images": 1.0}
 """How dear knowledge is; what is stored beforehand costs a half."""
@@ -39,9 +38,14 @@ def assessed(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The rows with `ratio` (NaN where the damage is inside the noise), `in_noise`, `retained`,
-        `area` (resilience loss, normalised) and `steps_90`, `steps_95`, `steps_99`: optimizer steps
-        after which the accuracy stays at that share of the original's; NaN where it never does.
+        `area` (resilience loss, normalised; NaN as the ratio is) and `steps_90`, `steps_95`,
+        `steps_99`: optimizer steps after which the accuracy stays at that share of the original's;
+        infinite where it never does, NaN where nothing was trained. A repair that failed leaves the
+        damaged model, whose numbers count.
     """
+    has_failed = rows["status"] != "ok"
+    left = {"acc_repaired": "acc_damaged", "asr_repaired": "asr_damaged"}
+    rows = rows.assign(**{to: rows[to].mask(has_failed, rows[of]) for to, of in left.items()})
     numbers = pd.DataFrame([_of_row(row) for row in records(rows)], index=rows.index)
     return pd.concat([rows, numbers], axis=1)
 
@@ -53,9 +57,11 @@ def summarised(rows: pd.DataFrame) -> pd.DataFrame:
         rows: as `repaired` makes them; several seeds each.
 
     Returns:
-        `KEYS`, `draws`, `failed`, `status` (the first that is not ok), `acc` and `ratio` with
-        intervals over the draws (`acc_low acc_high`), `net` (accuracy above the undamaged model
-        after the same training), and means of everything else.
+        `KEYS`, `draws`, `failed` (of them), `status` (ok, or why all failed), `reason` (why some
+        did), `acc` and `ratio` with intervals over all draws (`acc_low acc_high`), `steps_99` and
+        the like as medians over draws (one that never gets there takes longer than all; NaN where
+        half never do) with `reached_99` of them, `net` (accuracy above the undamaged model after
+        the same training), and means of everything else.
     """
     lines = pd.DataFrame([_line(key, part) for key, part in groups(assessed(rows), KEYS)])
     return lines.assign(net=list(_net(lines)))
@@ -117,35 +123,52 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
     curve = json.loads(row["curve"]) or [{"step": 0.0, "acc": after}]
     steps, acc = [point["step"] for point in curve], [point["acc"] for point in curve]
     is_ok = row["status"] == "ok"
-    has_area = is_ok and len(steps) > 1
+    area = math.nan if ratio is None or is_ok else 1.0  # inside the noise nothing is divided
+    if is_ok and ratio is not None and len(steps) > 1:
+        area = resilience_loss(steps, acc, original, damaged)
     return {
-        "ratio": ratio if is_ok and ratio is not None else math.nan,
+        "ratio": math.nan if ratio is None else ratio,
         "in_noise": ratio is None,
         "retained": after / original if original else math.nan,
-        "area": resilience_loss(steps, acc, original, damaged) if has_area else math.nan,
-        **{f"steps_{100 * q:.0f}": _sustained(steps, acc, q * original) for q in _LEVELS},
+        "area": area,
+        **{
+            f"steps_{100 * q:.0f}": _sustained(steps, acc, q * original) if is_ok else math.inf
+            for q in _LEVELS
+        },
     }
 
 
 def _sustained(steps: list[float], acc: list[float], level: float) -> float:
+    """When the accuracy is there to stay; infinite if not in this training: censored."""
     time = sustained_time(steps, acc, level)
-    return math.nan if time is None else time
+    return math.inf if time is None else time
 
 
 def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
     failures = part.loc[part["status"] != "ok", "status"]
-    all_failed = len(failures) == len(part)
-    kept = part if all_failed else pd.DataFrame(part[part["status"] == "ok"])
-    acc, ratio = (NOTHING, NOTHING) if all_failed else (_accuracy(kept), _ratio(kept))
+    all_failed, reason = len(failures) == len(part), str(next(iter(failures), ""))
+    acc, ratio = (NOTHING, NOTHING) if all_failed else (_accuracy(part), _ratio(part))
     return {
         **key, "draws": len(part), "failed": len(failures),
-        "status": str(failures.iloc[0]) if all_failed else "ok",
+        "status": reason if all_failed else "ok", "reason": reason,
         **acc.columns("acc"), **ratio.columns("ratio"),
-        **bounded(_over_seeds(kept, "seconds"), 0, math.inf).columns("seconds"),
-        **bounded(_over_seeds(kept, "asr_repaired"), 0, 1).columns("asr_repaired"),
+        **bounded(_over_seeds(part, "seconds"), 0, math.inf).columns("seconds"),
+        **bounded(_over_seeds(part, "asr_repaired"), 0, 1).columns("asr_repaired"),
         "in_noise": bool(part["in_noise"].mean() > 0.5),
-        **{name: float(kept[name].mean()) for name in _MEANS},
+        **{name: float(part[name].mean()) for name in _MEANS},
+        **_times(part),
     }  # fmt: skip
+
+
+def _times(rows: pd.DataFrame) -> dict[str, float]:
+    """Medians of times of which some are only known to be longer than the training."""
+    times: dict[str, float] = {}
+    for level in _LEVELS:
+        name = f"{100 * level:.0f}"
+        median = float(np.median(rows[f"steps_{name}"]))
+        times[f"steps_{name}"] = median if math.isfinite(median) else math.nan
+        times[f"reached_{name}"] = int(np.isfinite(rows[f"steps_{name}"]).sum())
+    return times
 
 
 def _accuracy(rows: pd.DataFrame) -> Interval:
@@ -222,11 +245,11 @@ def differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         second: the same draws of another model.
 
     Returns:
-        `KEYS`, `first second` and `difference low high`, a line a repair; draws that failed in
-        either are left out.
+        `KEYS`, `first second` and `difference low high`, a line a repair; a draw that failed counts
+        as the damage that is left.
     """
-    both = _paired(damages_of(first)).merge(_paired(damages_of(second)), on=_DRAW)
-    both = pd.DataFrame(both[(both["status_x"] == "ok") & (both["status_y"] == "ok")])
+    parts = [_paired(damages_of(assessed(rows))) for rows in (first, second)]
+    both = parts[0].merge(parts[1], on=_DRAW)
     lines = []
     for key, part in groups(both, KEYS):
         mine, its = part["acc_repaired_x"], part["acc_repaired_y"]

@@ -26,7 +26,7 @@ class AccuracyCurve(L.Callback):
         self.batch, self.wanted = batch, set(grid(steps, points))
         self.points: list[dict[str, float]] = []
         self.steps = 0
-        self._measuring = 0.0
+        self.measuring = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures where it begins."""
@@ -46,9 +46,9 @@ class AccuracyCurve(L.Callback):
         assert isinstance(module, Recovery)
         accuracy = float(answers(module.classifier, self.batch)[1].float().mean())
         module.train()
-        seconds = start - self._begin - self._measuring
+        seconds = start - self._begin - self.measuring
         self.points.append({"step": float(step), "seconds": seconds, "acc": accuracy})
-        self._measuring += time.perf_counter() - start
+        self.measuring += time.perf_counter() - start
 
 
 def train(
@@ -76,6 +76,7 @@ def train(
         train_steps(module, served, effort.steps, repair.flags, [curve])
     finally:
         repair.curve = curve.points
+        repair.measuring += curve.measuring
         available = len(served.images("train"))
         samples = curve.steps * min(served.batch_size, available)
         distinct = min(samples, available)

@@ -3,14 +3,17 @@
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from callbacks.damage import DAMAGES, ActivationFault, BitFlipAttack, Noise, Record, Selection, Zero
 from callbacks.damage.bit_flip import BitError, BitFlip, StuckAt, binomial
+from callbacks.damage.kind import is_drawn
 from callbacks.damage.selection import distinct
 from callbacks.digests import weights_digest
 from datamodules.errors import UserError
@@ -56,8 +59,8 @@ def test_the_same_seed_is_the_same_damage_and_another_is_not(name: str) -> None:
         return weights_digest(made(name, model, seed).apply(model))
 
     assert digest(1) == digest(1)
-    if name not in ("bit_flip_attack", "quantise"):  # the whole batch; nothing to draw
-        assert digest(1) != digest(2)
+    if name != "bit_flip_attack":  # the whole batch
+        assert (digest(1) != digest(2)) == is_drawn(DAMAGES[name]())
 
 
 @EACH
@@ -91,7 +94,7 @@ def test_other_weights_are_refused() -> None:
         record.apply(network(seed=1))
 
 
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("scope", ["global", "tensor"])
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_zero_hits_exactly_its_share(scope: str, share: float) -> None:
     model = network()
@@ -248,3 +251,39 @@ def test_dead_neurons_against_a_masked_output() -> None:
     expected = model[1:](hidden.view(32, 8, 10, 10))
     with faults.installed(model):
         assert torch.equal(model(IMAGE), expected)
+
+
+class OtherDevice(TorchFunctionMode):
+    """Weights behave as on a GPU: a tensor that was made on the CPU must not index them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.there = {p.untyped_storage().data_ptr() for p in model.state_dict().values()}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in INDEXING and isinstance(args[0], torch.Tensor):
+            where = args[1]
+            here = args[0].untyped_storage().data_ptr() in self.there
+            if here and getattr(where, "moved", None) is None and isinstance(where, torch.Tensor):
+                raise RuntimeError("Expected all tensors to be on the same device")
+        result = func(*args, **(kwargs or {}))
+        if func is torch.Tensor.to and isinstance(result, torch.Tensor):
+            result = result.view_as(result)
+            result.moved = True  # type: ignore[attr-defined]
+        return result
+
+
+INDEXING = {torch.Tensor.take, torch.Tensor.put_}
+
+
+@EACH
+def test_weights_are_not_indexed_from_another_device(name: str) -> None:
+    """`.to(weight.device)` comes before every index; without a GPU it would go unnoticed."""
+    model = network()
+    with OtherDevice(model):
+        record = made(name, model)
+        record.damaged(model.state_dict())
+        record.undo(record.apply(model))
+    assert all(
+        part.device.type == "cpu" for c in record.changes.values() for part in vars(c).values()
+    )

@@ -211,3 +211,31 @@ def test_a_notebook_and_a_frame(made_recoverability: Make) -> None:
     assert "Came back" in result._repr_html_()
     assert result.to_frame() is result.lines
     assert json.loads(json.dumps(result.parameters()))["damage.zero"] == "0.3 0.6"
+
+
+def test_failed_draws_count_as_damaged_and_times_are_censored(made_recoverability: Make) -> None:
+    """By hand: three draws damaged to .30 .29 .28, repaired to .80, failed, and .76."""
+    rows = rows_of(made_recoverability(severities=(0.6,), strategies=("retrain_all",), draws=3))
+    curves = [[0.3, 0.89, 0.9], [0.29], [0.28, 0.5, 0.76]]
+    for row in rows:
+        if row["strategy"] == "retrain_all" and row["damage"] == "zero":
+            points = [{"step": 5.0 * i, "acc": a} for i, a in enumerate(curves[row["seed"]])]
+            failed = row["seed"] == 1
+            row |= {"curve": json.dumps(points), "status": "diverged: x" if failed else "ok"}
+            row |= {"acc_repaired": 0.1} if failed else {}
+    result = made_recoverability(rows=rows)
+    (line,) = result.lines.query("strategy == 'retrain_all' and damage == 'zero'").to_dict(
+        "records"
+    )
+    assert (line["draws"], line["failed"], line["status"]) == (3, 1, "ok")
+    assert line["acc"] == pytest.approx((0.80 + 0.29 + 0.76) / 3)
+    assert line["ratio"] == pytest.approx((0.5 / 0.6 + 0 + 0.48 / 0.62) / 3)
+    assert math.isnan(line["steps_99"]), "two of three never get there: the median is not known"
+    assert line["reached_99"] == 1
+    areas = [(0.61 / 2 + 0.005) / 1.2, 1.0, (0.62 / 2 + 0.4 + 0.14 / 2) / 1.24]
+    assert line["area"] == pytest.approx(sum(areas) / 3)
+    text = text_of(as_html([result]))
+    assert "2 of 3" in text
+    assert "Retrain all: diverged: x" in text
+    alone = made_recoverability(rows=other(rows, drop_error=1.0)).lines  # all inside the noise
+    assert alone[["ratio", "area"]].isna().all(axis=None)

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 import torch
 
 from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Zero
+from callbacks.damage.selection import owner_of
 from callbacks.digests import weights_digest
 from datamodules import Digits, ImageDataModule
 from datamodules.errors import UserError
+from datamodules.torch_data import TorchData
 from lightning_modules import Classifier, FineTuning, Tuning, load_classifier
 from lightning_modules.recovery import Recovery
+from lightning_modules.trial import is_lazy
 from pipelines.recover.damages import (
     DATA_DAMAGES,
     Damaged,
@@ -24,7 +28,7 @@ from pipelines.recover.damages import (
     damaged_by,
     make_damage,
 )
-from pipelines.recover.original import Original
+from pipelines.recover.original import Original, redrawn
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import KNOWLEDGE, Effort, Repair
 from pipelines.recover.row import repaired
@@ -219,3 +223,62 @@ def test_measurements_grow_geometrically_and_end_at_the_end(steps: int, points: 
 def test_a_classifier_of_another_kind(original: Original) -> None:
     assert isinstance(original.classifier, Classifier)
     assert math.isfinite(original.cost.training_memory)
+
+
+def test_from_scratch_keeps_no_weight(odd: Any) -> None:
+    """Attention, embeddings and originals of parametrised layers too."""
+    network = odd.network()
+    if is_lazy(network):
+        network(odd.images())
+    fresh = redrawn(network, 7)
+    before = dict(network.named_parameters())
+    kept = [
+        name
+        for name, parameter in fresh.named_parameters()
+        if parameter.ndim > 1 and parameter.numel() > 1 and bool((parameter == before[name]).any())
+    ]
+    masked = {"conv.weight_orig", "head.weight_orig"}
+    assert not set(kept) - masked
+    assert all(bool(parameter.isfinite().all()) for parameter in fresh.parameters())
+    assert weights_digest(redrawn(network, 7)) == weights_digest(fresh)
+
+
+ODDLY_BUILT = [
+    "aliases",
+    "tied",
+    "attention",
+    "weight_norm",
+    "unused projection",
+    "functional head",
+]
+"""Names of odd networks whose parameters are not where their layers are."""
+
+
+@pytest.fixture(scope="module", params=ODDLY_BUILT)
+def odd_original(request: pytest.FixtureRequest) -> Original:
+    table = sys.modules["odd_networks"].ODD
+    (odd,) = [one for one in table if one.name == request.param]
+    image, label = odd.images(48), torch.arange(48) % odd.classes
+    data = TorchData((image, label), (image, label), classes=odd.classes, batch_size=16)
+    one = load_classifier(odd.network(), data_classes=data.classes)
+    return Original.of(one, data, "float32", 48, odd.name)
+
+
+def test_odd_networks_are_repaired(odd_original: Original) -> None:
+    effort = Effort(steps=2, images=16, points=2)
+    hit = damaged(odd_original, Zero(), 0.6)
+    before = odd_original.classifier.state_dict()
+    exact = ("restore_all", "mend")
+    for name in STRATEGIES:
+        classifier, row = repaired(hit, name, effort, 0, CPU)
+        assert row["status"] == "ok" or row["status"].startswith("not applicable"), name
+        assert math.isfinite(row["acc_repaired"])
+        if name in exact and name != "mend":
+            assert weights_digest(classifier) == weights_digest(odd_original.classifier)
+    layers, state = hit.layers, repaired(hit, "restore_worst_layer", effort)[0].state_dict()
+    worst = [name for name in hit.hit if owner_of(name) == layers[0]]
+    assert worst
+    for name, value in state.items():
+        kept = hit.classifier.state_dict()[name]
+        alias = any(value.data_ptr() == state[one].data_ptr() for one in worst)
+        assert torch.equal(value, before[name] if alias else kept), name

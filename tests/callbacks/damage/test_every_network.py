@@ -1,0 +1,172 @@
+"""Every odd network under every damage: the value of the network edited in place, bit for bit."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from callbacks.damage import (
+    DAMAGES,
+    ActivationFault,
+    DamageProbe,
+    Prune,
+    PruneRandom,
+    Record,
+    Selection,
+    Zero,
+)
+from callbacks.digests import weights_digest
+from callbacks.leave_no_trace import leave_no_trace
+from callbacks.measurement import Samples
+from callbacks.queries import Queries
+from datamodules.errors import UserError
+from lightning_modules import Classifier, load_classifier
+from lightning_modules.examination import examine
+
+KINDS: dict[str, Callable[[], Any]] = {**DAMAGES, "prune": Prune, "prune_random": PruneRandom}
+SEVERITIES = {"bit_flip": 20.0, "bit_flip_attack": 2.0, "quantise": 4.0}
+SHARE = 0.4
+REFUSED = {"no gradient": "needs gradients", "inference mode": "needs gradients"}
+"""Networks that the bit-flip attack refuses, with a part of the sentence."""
+ONE_LAYER = {"grey, one layer", "odd size, one layer", "unregistered", "borrowed weight"}
+"""Networks whose only called layer makes the logits."""
+
+
+@cache
+def met(odd: Any) -> tuple[Classifier, Samples]:
+    network, image = odd.network(), odd.images(8)
+    classifier = load_classifier(network, data_classes="abcdefgh"[: odd.classes])
+    examine(classifier, image)
+    label = torch.arange(8) % odd.classes
+    with torch.no_grad():
+        logits = classifier.eval().requires_grad_(False)(image)
+    return classifier, Samples(image, label, torch.arange(8), logits, seed=0)
+
+
+def answering(odd: Any) -> tuple[Classifier, Samples]:
+    if odd.refused:
+        pytest.skip("answers no logits")
+    return met(odd)
+
+
+def measured(probe: DamageProbe, classifier: Classifier, samples: Samples) -> dict[Any, Tensor]:
+    """Logits by setting, as the base class asks for them."""
+    probe._example = samples.image, samples.label
+    with torch.enable_grad(), leave_no_trace(classifier):
+        found = probe.measure(Queries(classifier, 8), samples, probe.settings())
+        return {one.setting: one.logits for one in found}
+
+
+@contextmanager
+def edited(model: nn.Module, record: Any) -> Iterator[nn.Module]:
+    """In place, because a deep copy lays weights with gaps out anew; undone afterwards."""
+    try:
+        yield record.apply(model)
+    finally:
+        record.undo(model)
+
+
+def asked(model: nn.Module, samples: Samples) -> Tensor:
+    """The answer; a network that counts its calls does not count this one."""
+    with leave_no_trace(model):
+        return model(samples.image)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+@torch.no_grad()
+def test_rows_are_those_of_the_network_edited_in_place(odd: Any, tmp_path: Path) -> None:
+    classifier, samples = answering(odd)
+    before = weights_digest(classifier)
+    for name, kind in KINDS.items():
+        damage, severity = kind(), SEVERITIES.get(name, SHARE)
+        probe = DamageProbe(damage, (severity,), draws=2, chunk=8)
+        if name == "bit_flip_attack" and odd.name in REFUSED:
+            with pytest.raises(UserError, match=REFUSED[odd.name]):
+                measured(probe, classifier, samples)
+            continue
+        answers = measured(probe, classifier, samples)
+        assert weights_digest(classifier) == before, "the probe leaves no trace"
+        for setting, logits in answers.items():
+            made = damage(classifier, severity, setting.draw, samples.image, samples.label)
+            with edited(classifier, made):
+                expected, damaged = asked(classifier, samples), weights_digest(classifier)
+            assert weights_digest(classifier) == before, "undo is exact"
+            assert damaged != before
+            assert same(logits, expected) or not odd.repeats, (name, setting)
+        record = made if isinstance(made, Record) else made.record
+        again = Record.load(record.save(tmp_path / "record.safetensors"))
+        assert weights_digest(again.apply(copy.deepcopy(classifier))) == damaged
+
+
+@torch.no_grad()
+def test_one_layer_at_a_time(odd: Any) -> None:
+    """Layers before the damage are not computed again, wherever its weights are used from."""
+    classifier, samples = answering(odd)
+    probe = DamageProbe(Zero(), (0.9,), draws=1, by="layer", chunk=8)
+    probe.prepare(classifier, None)
+    for setting in probe.settings():
+        (logits,) = answers_of(probe, classifier, samples, setting)
+        selection = Selection(layers=(probe.layers[setting.severity - 1],), own=True)
+        with edited(classifier, Zero(selection)(classifier, 0.9, 0)):
+            assert same(logits, asked(classifier, samples)) or not odd.repeats, setting
+    hit = [
+        name for layer in probe.layers for name in Selection((layer,), own=True).names(classifier)
+    ]
+    assert sorted(hit) == sorted(Selection().names(classifier)), "every weight has its layer"
+
+
+def answers_of(
+    probe: DamageProbe, classifier: Classifier, samples: Samples, setting: Any
+) -> list[Tensor]:
+    with torch.enable_grad(), leave_no_trace(classifier):
+        found = probe.measure(Queries(classifier, 8), samples, [setting])
+        return [one.logits for one in found]
+
+
+@torch.no_grad()
+def test_faulty_neurons_are_hooks_by_hand(odd: Any) -> None:
+    classifier, samples = answering(odd)
+    probe = DamageProbe(ActivationFault(), (SHARE,), draws=1, chunk=8)
+    if odd.name in ONE_LAYER:
+        with pytest.raises(UserError, match="There are no neurons before the logits"):
+            measured(probe, classifier, samples)
+        return
+    ((_, logits),) = measured(probe, classifier, samples).items()
+    faults = ActivationFault()(classifier, SHARE, 0, samples.image)
+    handles = []
+    for name, where in faults.position.items():
+
+        def dead(part: nn.Module, given: Any, output: Tensor, where: Tensor = where) -> Tensor:
+            alive = torch.ones(output[0].numel()).index_fill(0, where, 0)
+            return output * alive.view_as(output[0]).to(output)
+
+        handles.append(classifier.get_submodule(name).register_forward_hook(dead))
+    expected = classifier(samples.image)
+    for handle in handles:
+        handle.remove()
+    assert same(logits + 0, expected + 0) or not odd.repeats, "but for the sign of zero"
+
+
+@torch.no_grad()
+def test_every_parameter_can_be_hit(odd: Any) -> None:
+    classifier, _ = answering(odd)
+    everything = Selection(parameters="all")
+    hit, total = everything.reached(classifier)
+    assert hit == total
+    record = Zero(everything)(classifier, 1.0, 0)
+    with edited(classifier, record):
+        assert not any(p.count_nonzero() for p in classifier.parameters())
+    part = Zero(Selection(parameters="all", scope="tensor"))(classifier, 0.5, 0)
+    for name, parameter in classifier.named_parameters():
+        chosen = len(part.changes[name].position) if name in part.changes else 0
+        zeros = int((parameter == 0).sum())  # what is zero already does not change
+        assert round(0.5 * parameter.numel()) - zeros <= chosen <= round(0.5 * parameter.numel())
