@@ -34,14 +34,14 @@ class GradCAM:
         maps: list[Tensor] = []
         keep = network_of(model).register_forward_pre_hook(lambda _, x: leaf.append(x[0]))
         try:
-            with outputs_of(model, layer) as found:
+            with outputs_of(model, layer) as outputs:
                 part = network_of(model).get_submodule(layer)
 
                 def loss(logits: Tensor, target: Tensor) -> Tensor:
                     value, n = target_logit(logits, target), len(logits)
-                    (gradient,) = torch.autograd.grad(value.sum(), found[-1])
-                    maps.append(_cam_of(layer, part, found[-1], gradient)[:n])
-                    found.clear()
+                    seen = outputs.take()
+                    slope = seen.gradient_of(value.sum())
+                    maps.append(_cam_of(layer, part, seen.value, slope)[:n])
                     # Done: what queries differentiate now is nothing, so that nothing is walked
                     # from the layer back to the image.
                     return value.detach() + 0 * leaf.pop()[:n].flatten(1)[:, 0]

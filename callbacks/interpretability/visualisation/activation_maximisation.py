@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from callbacks.interpretability.layers import network_of, outputs_of
+from callbacks.interpretability.layers import LayerOutputs, network_of, outputs_of
 from callbacks.interpretability.visualisation.feature_maps import (
     channel_activations,
     layer_activations,
@@ -122,8 +122,8 @@ class ActivationMaximisation:
         coefficient = fourier_start(draw, colours, height, width).requires_grad_()
         optimizer = torch.optim.Adam([coefficient], self.rate)
         module = network_of(model).get_submodule(layer)
-        with torch.enable_grad(), outputs_of(model, layer) as found:
-            activation = _activation(found, module)
+        with torch.enable_grad(), outputs_of(model, layer) as outputs:
+            activation = _activation(outputs, module)
             for step in range(self.steps):
                 image = fourier_image(coefficient, width, self.decay)
                 seen = self._moved(image, draw, step)
@@ -145,12 +145,11 @@ class ActivationMaximisation:
         return moved(image, draw, step, self.jitter, self.scale, self.angle)
 
 
-def _activation(found: list[Tensor], module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def _activation(outputs: LayerOutputs, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """What is ascended: not the logits but what the hook has just seen."""
 
     def activation(logits: Tensor, channel: Tensor) -> Tensor:
-        output = found[-1][: len(logits)]
-        found.clear()
+        output = outputs.take().value[: len(logits)]
         return channel_activations(output, module).gather(1, channel[:, None])[:, 0]
 
     return activation

@@ -36,7 +36,7 @@ def feature_maps(model: Queries, image: Tensor, layer: str) -> Tensor:
 
 def layer_output(model: Queries, image: Tensor, layer: str) -> Tensor:
     """A layer's output `(N, ...)`, the last one where a forward calls it several times."""
-    return torch.cat([output.clone() for output in _outputs(model, image, layer)])
+    return torch.cat(list(_outputs(model, image, layer)))
 
 
 def layer_activations(model: Queries, image: Tensor, layer: str) -> Tensor:
@@ -47,11 +47,10 @@ def layer_activations(model: Queries, image: Tensor, layer: str) -> Tensor:
 
 def _outputs(model: Queries, image: Tensor, layer: str) -> Iterator[Tensor]:
     """Yields a layer's output chunk by chunk."""
-    with outputs_of(model, layer) as found:
+    with outputs_of(model, layer) as outputs:
         for part in image.split(model.chunk or max(len(image), 1)):
             model(part)
-            yield found[-1][: len(part)]
-            found.clear()
+            yield outputs.take().value[: len(part)]
 
 
 def channel_activations(output: Tensor, module: nn.Module | None = None) -> Tensor:
