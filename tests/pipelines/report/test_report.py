@@ -348,11 +348,24 @@ def test_images_of_every_data_set_stand_on_the_page(made_evaluation: MakeEvaluat
     evaluation = made_evaluation()
     about = replace(evaluation.about, examples={"Digits": examples_of(data)})
     kept = examples_of(data)
-    row = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept["png"]))))
+    files = [np.asarray(Image.open(io.BytesIO(base64.b64decode(x)))) for x in kept["files"]]
     shown = data.taken("test", 8)
-    expected = (255 * shown.image[:, 0].movedim(0, 1).flatten(1)).round()
-    assert np.array_equal(row, expected.numpy().astype(np.uint8))
+    assert np.array_equal(files, (255 * shown.image[:, 0]).round().byte().numpy())
     assert kept["classes"] == [data.classes[label] for label in shown.label]
     page = as_html([replace(evaluation, about=about)])
     assert "The images" in text_of(page)
     assert 'alt="examples 0"' in page
+
+
+def test_images_of_any_size_are_kept_small(photos: Path) -> None:
+    kept = examples_of(open_data(f"ImageFolder:{photos}"))
+    sizes = [Image.open(io.BytesIO(base64.b64decode(file))).size for file in kept["files"]]
+    assert sorted(sizes) == [(30, 20), (64, 128), (128, 64)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i, size in enumerate([(300, 150), (150, 300), (30, 20)]):
+        (tmp_path / "test" / f"class{i}").mkdir(parents=True)
+        Image.new("RGB", size).save(tmp_path / "test" / f"class{i}" / "one.png")
+    return tmp_path
