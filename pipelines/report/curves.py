@@ -120,7 +120,8 @@ def _set_scales(axes: Axes, lines: Sequence[Line]) -> None:
     if axes.get_ylim()[1] > _HUGE_LOSS:
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(bottom=0)
-        axes.yaxis.get_major_locator().set_params(numticks=6)  # pyright: ignore[reportCallIssue]
+        top = round(math.log10(axes.get_ylim()[1]))
+        axes.set_yticks([0, *(10.0**power for power in range(0, top + 1, max(1, top // 5)))])
         axes.yaxis.set_major_formatter(lambda x, _: f"{x:.0e}".replace("+", "") if x else "0")
 
 

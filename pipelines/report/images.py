@@ -9,24 +9,42 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
 from datamodules import ImageDataModule
+from datamodules.preprocessing import in_unit_range
+from datamodules.splits import stratified_order
 from pipelines.report.about import About
 from pipelines.report.figures import LOOK
 from pipelines.report.sections import Section
 
 _EXAMPLES = 8
+_SIDE = 128
+"""Larger images are kept smaller: eight of them must not weigh more than the page."""
 
 
 def examples_of(data: ImageDataModule) -> dict[str, Any]:
-    """Some test images as the model is shown them: one PNG with all in a row, and their classes."""
-    batch = data.taken("test", _EXAMPLES)
-    pixels = (255 * batch.image.movedim(1, -1)).round().byte().numpy()
-    row = np.concatenate(list(pixels), axis=1)
+    """Some test images as the model is shown them, as files in base64, and their classes.
+
+    Large ones are made smaller; they may be of different sizes where nothing resizes them.
+    """
+    images = data.images("test")
+    rows = stratified_order(images.label, data.seed)[:_EXAMPLES].tolist()
+    batches = [images.__getitems__([row]) for row in rows]
+    return {
+        "files": [_file(in_unit_range(batch.image)[0]) for batch in batches],
+        "classes": [str(data.classes[int(batch.label)]) for batch in batches],
+    }
+
+
+def _file(image: Tensor) -> str:
+    pixels = (255 * image.movedim(0, -1)).round().byte().cpu().numpy()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    kind = "JPEG" if max(picture.size) > _SIDE else "PNG"
+    picture.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
-    Image.fromarray(row[..., 0] if row.shape[-1] == 1 else row).save(buffer, "PNG")
-    names = [str(data.classes[label]) for label in batch.label.tolist()]
-    return {"png": base64.b64encode(buffer.getvalue()).decode(), "classes": names}
+    picture.save(buffer, kind)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def image_sections(about: About) -> list[Section]:
@@ -69,8 +87,8 @@ def _size(side: int | Sequence[int]) -> str:
 
 def _strip(kept: Mapping[str, Any], title: str) -> Figure:
     """Every image with its class under it; of several data sets each has its title."""
-    row = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept["png"]))))
-    images = np.split(row, len(kept["classes"]), axis=1)
+    files = [io.BytesIO(base64.b64decode(file)) for file in kept["files"]]
+    images = [np.asarray(Image.open(file)) for file in files]
     with mpl.rc_context({**LOOK, "axes.grid": False}):
         figure = Figure(
             figsize=(1.32 * max(len(images), 6), 1.8 if title else 1.55), layout="constrained"

@@ -1,6 +1,8 @@
 """The report and the terminal's table: the right numbers, nothing missing, nothing from outside."""
 
+import base64
 import io
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -17,9 +19,12 @@ from PIL import Image
 from callbacks.adversarial import attack_sets
 from callbacks.adversarial.summary import half_life
 from callbacks.words import DASH, ends, number, percent, radius
+from datamodules import open_data
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.figures import COLOURS, as_svg, save_png
+from pipelines.report.images import examples_of
 from pipelines.report.page import as_html, glance, model_names, restricted, write_page
+from pipelines.report.sections import Cell, Sheet
 from pipelines.report.terminal import print_result
 
 MakeEvaluation = Callable[..., Evaluation]
@@ -28,7 +33,7 @@ MakeEvaluation = Callable[..., Evaluation]
 class Balance(HTMLParser):
     """Checks that every element is closed in order."""
 
-    void = frozenset({"meta", "br", "path", "circle", "use", "link"})
+    void = frozenset({"meta", "br", "img", "path", "circle", "use", "link"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -300,3 +305,67 @@ def test_write_report_makes_the_folder(made_evaluation: MakeEvaluation, tmp_path
     file = write_page([made_evaluation()], tmp_path / "a" / "b" / "report.html")
     assert file.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert pd.Series(file.stat().st_size).lt(200_000).all()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_shape_of_a_page(count: int, made_evaluation: MakeEvaluation) -> None:
+    page = as_html([made_evaluation(probes=("fgsm_linf", "pgd_l2"))] * count)
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1
+    assert max(b - a for a, b in itertools.pairwise(levels)) == 1, "no heading leaves one out"
+    regions = re.findall(r'<(?:div|pre|figure)[^>]*role="region"[^>]*>', page)
+    assert all('tabindex="0"' in region for region in regions)
+    assert page.count('<div class="scroll"') + page.count("<pre") <= len(regions)
+    labels = re.findall(r'aria-label="([^"]*)"', " ".join(regions))
+    assert len(set(labels)) == len(labels) == len(regions), "each says which it is"
+    for table in re.findall(r"<table>(.*?)</table>", page, re.DOTALL):
+        kinds = [
+            [set(name.split()) & {"wide", "words"} for name in re.findall(cell, table)[: head + 1]]
+            for cell in (r'<th [^>]*class="([^"]*)"', r'<td class="([^"]*)"')
+            for head in [table.count("<th ") - 1]
+        ]
+        assert kinds[0] == kinds[1], "what a narrow page leaves out is left out of the headings too"
+
+
+def test_terms_are_those_of_the_page(made_evaluation: MakeEvaluation) -> None:
+    one, two = (as_html([made_evaluation()] * count) for count in (1, 2))
+    assert "McNemar" not in text_of(one)
+    assert "McNemar" in text_of(two)
+
+
+def test_columns_of_words_stand_left_and_those_of_numbers_right() -> None:
+    lines = [
+        ["a", "0.1", "7c1a", Cell("5.0", "4.0"), ""],
+        ["b", "1e-05", "5993", "\N{EN DASH}", ""],
+    ]
+    assert Sheet(["name", "severity", "hash", "value", "empty"], lines).words == {0}
+    words = [["a", "labels, location", "in the noise"], ["b", "", "in the noise"]]
+    assert Sheet(["name", "knows", "came back"], words).words == {0, 1, 2}
+
+
+def test_images_of_every_data_set_stand_on_the_page(made_evaluation: MakeEvaluation) -> None:
+    data = open_data("Digits")
+    evaluation = made_evaluation()
+    about = replace(evaluation.about, examples={"Digits": examples_of(data)})
+    kept = examples_of(data)
+    files = [np.asarray(Image.open(io.BytesIO(base64.b64decode(x)))) for x in kept["files"]]
+    shown = data.taken("test", 8)
+    assert np.array_equal(files, (255 * shown.image[:, 0]).round().byte().numpy())
+    assert kept["classes"] == [data.classes[label] for label in shown.label]
+    page = as_html([replace(evaluation, about=about)])
+    assert "The images" in text_of(page)
+    assert 'alt="examples 0"' in page
+
+
+def test_images_of_any_size_are_kept_small(photos: Path) -> None:
+    kept = examples_of(open_data(f"ImageFolder:{photos}"))
+    sizes = [Image.open(io.BytesIO(base64.b64decode(file))).size for file in kept["files"]]
+    assert sorted(sizes) == [(30, 20), (64, 128), (128, 64)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i, size in enumerate([(300, 150), (150, 300), (30, 20)]):
+        (tmp_path / "test" / f"class{i}").mkdir(parents=True)
+        Image.new("RGB", size).save(tmp_path / "test" / f"class{i}" / "one.png")
+    return tmp_path
