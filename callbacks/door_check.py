@@ -28,7 +28,7 @@ class DoorCheck:
     """What was tried, and what must be said first.
 
     Args:
-        input: of mean, std and colours.
+        input: of mean, std and colours; nothing better where permuted classes explain more.
         classes: of the answers, under the better reading where there is one.
     """
 
@@ -77,9 +77,17 @@ def check_door(
             image.to(classifier.device),
             label,
         )
-    prediction, truth = found.logits.argmax(1).numpy(), found.label.numpy()
-    outputs = classifier.facts.get("outputs")
-    return DoorCheck(found, check_classes(prediction, truth, classifier.classes, outputs))
+    classes = _classes(classifier, found.logits, found.label)
+    if found.better is not None:  # which permuted classes may pretend, where all answers are wrong
+        as_held = _classes(classifier, found.held_logits, found.label)
+        if as_held.order is not None and as_held.permuted > classes.accuracy:
+            return DoorCheck(replace(found, better=None, as_good=()), as_held)
+    return DoorCheck(found, classes)
+
+
+def _classes(classifier: Classifier, logits: Tensor, label: Tensor) -> ClassCheck:
+    prediction, outputs = logits.argmax(1).numpy(), classifier.facts.get("outputs")
+    return check_classes(prediction, label.numpy(), classifier.classes, outputs)
 
 
 def _readings(
