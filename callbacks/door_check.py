@@ -28,7 +28,7 @@ class DoorCheck:
     """What was tried, and what must be said first.
 
     Args:
-        input: of mean, std and colours.
+        input: of mean, std and colours; nothing better where permuted classes explain more.
         classes: of the answers, under the better reading where there is one.
     """
 
@@ -77,9 +77,19 @@ def check_door(
             image.to(classifier.device),
             label,
         )
-    prediction, truth = checked.logits.argmax(1).numpy(), checked.label.numpy()
-    outputs = classifier.facts.get("outputs")
-    return DoorCheck(checked, check_classes(prediction, truth, classifier.classes, outputs))
+    classes = _classes(classifier, checked.logits, checked.label)
+    if (
+        checked.better is not None
+    ):  # which permuted classes may pretend, where all answers are wrong
+        as_held = _classes(classifier, checked.held_logits, checked.label)
+        if as_held.order is not None and as_held.permuted > classes.accuracy:
+            return DoorCheck(replace(checked, better=None, as_good=()), as_held)
+    return DoorCheck(checked, classes)
+
+
+def _classes(classifier: Classifier, logits: Tensor, label: Tensor) -> ClassCheck:
+    prediction, outputs = logits.argmax(1).numpy(), classifier.facts.get("outputs")
+    return check_classes(prediction, label.numpy(), classifier.classes, outputs)
 
 
 def _readings(

@@ -69,6 +69,7 @@ class InputCheck:
         as_good: others that are significantly better too, and not told apart from the best.
         logits: `(n, K)` of the best reading, for the images that were used.
         label: `(n,)` of these.
+        held_logits: `(n, K)` as the model is shown them now.
     """
 
     table: pd.DataFrame
@@ -77,6 +78,7 @@ class InputCheck:
     as_good: tuple[Reading, ...]
     logits: Tensor = field(repr=False)
     label: Tensor = field(repr=False)
+    held_logits: Tensor = field(repr=False)
 
     @property
     def sentence(self) -> str:
@@ -198,7 +200,8 @@ class _Race:
             self.run([], _LOOKS[-1][0])
         logits = self.logits[better or self.held]
         label = self.label[: len(logits)].cpu()
-        return InputCheck(table, self.held, better, tuple(as_good), logits, label)
+        held = self.logits[self.held][: len(logits)]
+        return InputCheck(table, self.held, better, tuple(as_good), logits, label, held)
 
     def _told(self, table: pd.DataFrame) -> list[Reading]:
         """Those that are significantly better by a margin worth telling."""

@@ -241,3 +241,19 @@ def test_where_the_input_is_stated_only_classes_are_checked(
     assert len(found.input.logits) == 512
     assert found.classes.order == (1, 0, *range(2, 10))
     assert found.sentences == found.classes.sentences
+
+
+def test_permuted_classes_are_not_taken_for_a_wrong_input(
+    networks: dict[str, nn.Module], digits: tuple[Tensor, Tensor]
+) -> None:
+    """One class too far, every answer is wrong, and a spoiled input is right more often by luck."""
+    image, label = digits[0][900:], digits[1][900:]
+    classifier = shown(networks["none"], "none")
+    found = check_door(classifier, image, (label + 1) % 10)
+    by_hand = float((classifier(image).argmax(1) == label).float().mean())
+    assert found.input.better is None
+    assert found.classes.order == (9, *range(9))
+    assert abs(found.classes.permuted - by_hand) < 0.05  # on half of 512 of the 897
+    assert [text.split(":")[0] for text in found.sentences] == [
+        "The outputs stand in another order than the classes"
+    ]
