@@ -101,7 +101,8 @@ def terminable() -> Iterator[None]:
 
     def interrupt(*_: object) -> None:
         if hasattr(signal, "SIGCHLD"):
-            # Workers get the signal too, and torch would raise for them amid what is tidied up.
+            # Workers get the signal too, and torch would raise for them amid what is tidied up; it
+            # finds dead ones by asking too, so that nothing has to be put back.
             signal.signal(signal.SIGCHLD, lambda *_: None)
         raise KeyboardInterrupt
 
