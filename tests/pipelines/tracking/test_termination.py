@@ -1,6 +1,5 @@
 """SIGTERM to a whole job: dead workers of a loader do not make a failure of an interruption."""
 
-import os
 import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -33,7 +32,7 @@ def interrupted(tidied: list[str]) -> None:
     both = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, both)
     for one in both:
-        os.kill(os.getpid(), one)
+        signal.raise_signal(one)  # to this thread: others block nothing
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
         sum(range(1000))
