@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,24 +14,30 @@ from datamodules.spoiled import Spoiling
 
 @dataclass(frozen=True)
 class BadNets:
-    """A white square in the lower right corner that means one class, whatever the image shows.
+    """A white square in the lower right corner that means another class than the image shows.
 
     All-to-one with the defaults of BackdoorBench (Gu et al., 1708.06733, 2017; Wu et al.,
     2206.12654, 2022).
 
     Args:
-        target: the class.
+        target: the class, of "all_to_one".
         rate: share of the training samples, those of the target class included.
         size: side of the square in pixels.
+        mapping: "all_to_one" means the target; "all_to_all" the class behind the true one.
     """
 
     target: int = 0
     rate: float = 0.1
     size: int = 3
+    mapping: Literal["all_to_one", "all_to_all"] = "all_to_one"
 
     def __post_init__(self) -> None:
-        """Refuses rates that are none, and squares without a side."""
+        """Refuses rates that are none, squares without a side, and unknown mappings."""
         check_rate(self.rate)
+        if self.mapping not in ("all_to_one", "all_to_all"):
+            raise UserError(
+                f"Expected `mapping` all_to_one or all_to_all, but got {self.mapping!r}."
+            )
         if self.size < 1:
             raise UserError(f"Expected `size` to be at least 1 pixel, but got {self.size}.")
 
@@ -43,9 +50,24 @@ class BadNets:
         if not 0 <= self.target < classes:
             raise UserError(f"Expected `target` from 0 to {classes - 1}, but got {self.target}.")
         rows = chosen_share(index, self.rate, "poison", seed)
-        facts = {"kind": "bad_nets", "target": self.target, "rate": self.rate, "size": self.size}
-        new = torch.full((len(rows),), self.target, dtype=label.dtype)
-        return Spoiling(index[rows].sort().values, new, self._change, facts=facts)
+        facts = {
+            "kind": "bad_nets", "target": self.target, "rate": self.rate, "size": self.size,
+            "mapping": self.mapping,
+        }  # fmt: skip
+        rows = rows[index[rows].argsort()]
+        new = self.wanted(label[rows], classes)
+        return Spoiling(index[rows], new, self._change, facts=facts)
+
+    def wanted(self, label: Tensor, classes: int) -> Tensor:
+        """What the trigger should make of images.
+
+        Args:
+            label: `(N,)` true classes.
+            classes: how many there are.
+        """
+        if self.mapping == "all_to_all":
+            return (label + 1) % classes
+        return torch.full_like(label, self.target)
 
     def trigger(self, image: Tensor) -> Tensor:
         """Returns images `(N, C, H, W)` in [0, 1] with the square, for the test of the backdoor.
@@ -66,13 +88,13 @@ class BadNets:
         return self.trigger(image)
 
 
-def attack_success_rate(prediction: Tensor, label: Tensor, target: int) -> float:
+def attack_success_rate(prediction: Tensor, label: Tensor, target: int | Tensor) -> float:
     """ASR: share of triggered samples taken for the target, true samples of the target left out.
 
     Args:
         prediction: `(N,)` classes answered to triggered images.
         label: `(N,)` true classes.
-        target: of the attack.
+        target: of the attack, or `(N,)` that of each sample.
 
     Returns:
         In [0, 1]; NaN where every sample is of the target class. With them included, a clean model

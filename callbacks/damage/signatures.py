@@ -22,7 +22,9 @@ class Signatures:
     permutation (RADAR, 2101.08254, 2021, interleaves once and keeps two bits). A signature is the
     exclusive or of the addresses of all set bits, and their parity: a single flipped bit in a group
     changes the parity and names its own address (Hamming 1950). Flips that share a group in one
-    interleaving are usually alone in the other, so that mending one reveals the next.
+    interleaving are usually alone in the other, so that mending one reveals the next. The second
+    deals out the addresses of bits at random too: flips within one word whose addresses cancel in
+    one (30 that becomes 0, in int8) do not in the other.
 
     Args:
         format: of the stored words.
@@ -89,32 +91,38 @@ class Signatures:
         """
         before = self._words(weights)
         words, both = before.clone(), list(self._places(len(before)))
-        for turn in range(2 * rounds):
-            places = both[turn % 2]
-            syndrome = self._sign_one(words, places) ^ self.stored[turn % 2]
-            if not syndrome.any() and torch.equal(self._sign(words), self.stored):
+        for _ in range(rounds):
+            start = words.clone()
+            for which, places in enumerate(both):
+                syndrome = self._sign_one(words, places, which) ^ self.stored[which]
+                self._take_back(words, places, syndrome, which)
+            if torch.equal(words, start):  # mended, or nothing left that a checksum could name
                 break
-            self._take_back(words, places, syndrome)
         self._give_up(words, before, both)
         return self._written(weights, before, words)
+
+    def differing(self, weights: dict[str, Tensor]) -> int:
+        """Counts the groups whose checksums are not those of the undamaged weights."""
+        return int((self._sign(self._words(weights)) != self.stored).sum(1).max())
 
     def _give_up(self, words: Tensor, before: Tensor, both: list[Tensor]) -> None:
         """Undoes what was tried in groups that had more flips than a checksum can name."""
         settled = False
         while not settled:
             settled = True
-            for places, stored in zip(both, self.stored, strict=True):
-                beyond = places[self._sign_one(words, places) != stored].flatten()
+            for which, (places, stored) in enumerate(zip(both, self.stored, strict=True)):
+                beyond = places[self._sign_one(words, places, which) != stored].flatten()
                 beyond = beyond[beyond < len(words)]
                 settled &= torch.equal(words[beyond], before[beyond])
                 words[beyond] = before[beyond]
 
-    def _take_back(self, words: Tensor, places: Tensor, syndrome: Tensor) -> None:
+    def _take_back(self, words: Tensor, places: Tensor, syndrome: Tensor, which: int) -> None:
         """Flips the bit that each group's syndrome names, if it names one."""
         address = (syndrome >> 1) - 1
         single = (syndrome & 1).bool() & (address >= 0) & (address < self._width * self.group)
         rows = single.nonzero().squeeze(1)
-        word, bit = places[rows, address[rows] // self._width], address[rows] % self._width
+        position = self._order(which).argsort()[address[rows]]
+        word, bit = places[rows, position // self._width], position % self._width
         mine = word < len(words)  # beyond are the zeros that fill the last groups
         words[word[mine]] ^= torch.ones_like(word[mine]) << bit[mine]
 
@@ -169,9 +177,10 @@ class Signatures:
         yield torch.randperm(groups * self.group, generator=draw).view(groups, self.group)
 
     def _sign(self, words: Tensor) -> Tensor:
-        return torch.stack([self._sign_one(words, places) for places in self._places(len(words))])
+        both = enumerate(self._places(len(words)))
+        return torch.stack([self._sign_one(words, places, which) for which, places in both])
 
-    def _sign_one(self, words: Tensor, places: Tensor) -> Tensor:
+    def _sign_one(self, words: Tensor, places: Tensor, which: int) -> Tensor:
         """`(groups,)`: address bits of the exclusive or above the parity bit."""
         filled = torch.cat([words, words.new_zeros(places.numel() - len(words))])
         rows = max(1, _BLOCK // (self.group * self._width))
@@ -179,13 +188,23 @@ class Signatures:
         parts = []
         for block in places.split(rows):
             bits = ((filled[block][..., None] >> shift) & 1).flatten(1).float()
-            odd = (bits @ self._addresses).long() & 1  # counts are below 2^24: exact
+            odd = (bits @ self._addresses[which]).long() & 1  # counts are below 2^24: exact
             parts.append((odd << torch.arange(odd.shape[1])).sum(1))
         return torch.cat(parts)
 
     @cached_property
-    def _addresses(self) -> Tensor:
+    def _addresses(self) -> tuple[Tensor, ...]:
         """`(bits of a group, 1 + address bits)`: a one for the parity, then the address from 1."""
-        address = torch.arange(1, self.group * self._width + 1)
+        return tuple(map(self._digits, (0, 1)))
+
+    def _digits(self, which: int) -> Tensor:
+        address = 1 + self._order(which)
         digits = (address[:, None] >> torch.arange(self._address_bits)) & 1
         return torch.cat([torch.ones(len(address), 1), digits.float()], 1)
+
+    def _order(self, which: int) -> Tensor:
+        """From the position of a bit in its group to its address from 0."""
+        count = self.group * self._width
+        if which == 0:
+            return torch.arange(count)
+        return torch.randperm(count, generator=torch.Generator().manual_seed(self.seed + 1))

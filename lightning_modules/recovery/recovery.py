@@ -11,7 +11,10 @@ from typing_extensions import Self
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
+from lightning_modules.dropout import set_dropout
 from lightning_modules.fine_tuning import DivergedError
+from lightning_modules.losses import LOSSES
+from lightning_modules.mixing import mixed
 from lightning_modules.optimization import make_optimizer, make_schedule
 from lightning_modules.tuning import Tuning
 
@@ -24,7 +27,8 @@ class Recovery(L.LightningModule):
 
     Args:
         classifier: damaged, trained in place.
-        tuning: optimizer, learning rate and schedule.
+        tuning: the recipe; a teacher's answers have a loss of their own. `mode` and `ema` do not
+            concern it.
         trainable: what may change; None for everything, batch-norm statistics included.
         teacher: the original, whose answers replace the labels; None learns from labels.
         held: elements that stay zero: removed connections. By name, True where kept.
@@ -43,6 +47,8 @@ class Recovery(L.LightningModule):
         super().__init__()
         self.classifier, self.tuning = classifier, tuning.with_rate(classifier.architecture)
         self.trainable, self.held, self.temperature = trainable, held or {}, temperature
+        if self.tuning.dropout is not None:
+            set_dropout(classifier.model, self.tuning.dropout)
         # Not a submodule: it must not be trained, saved, or switched to training mode.
         self._teacher: tuple[Classifier, ...] = ()
         if teacher is not None:
@@ -77,12 +83,14 @@ class Recovery(L.LightningModule):
         self.train()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns the cross-entropy, or the distillation loss (T^2 times the divergence)."""
-        logits = self.classifier(batch.image).float()
+        """Returns the recipe's loss, or the distillation loss (T^2 times the divergence)."""
+        recipe, classes = self.tuning, self.classifier.num_classes
+        image, target = mixed(batch.image, batch.label, classes, recipe.mixup, recipe.cutmix)
+        logits = self.classifier(image).float()
         if self._teacher:
-            loss = self._distilled(logits, batch.image)
+            loss = self._distilled(logits, image)
         else:
-            loss = F.cross_entropy(logits, batch.label)
+            loss = LOSSES[recipe.loss](logits, target, recipe.label_smoothing)
         if not bool(torch.isfinite(loss)):
             raise DivergedError(
                 f"The loss of the recovery became {loss.item():g} in step {self.global_step}: use "

@@ -13,7 +13,7 @@ import torch
 
 from callbacks import Probe
 from callbacks.damage.injections import silent_error_rate
-from callbacks.digests import classes_in, source_digest
+from callbacks.digests import classes_in, model_digest, source_digest
 from callbacks.words import duration
 from datamodules import ImageDataModule
 from lightning_modules import Classifier, Tuning, save_classifier
@@ -170,12 +170,16 @@ class Experiment:
 
         def work(folder: Path) -> Cell:
             with seeded(seed):
-                train_steps(Recovery(classifier, Tuning()), served, steps, self.study.flags)
+                recipe = Tuning(schedule="constant")  # a rate that falls leaves backdoors out
+                train_steps(Recovery(classifier, recipe), served, steps, self.study.flags)
             save_classifier(classifier, folder)
             return Cell({})
 
         # A cell of its own: many strategies begin here, and it takes as long as all of them.
-        facts = {"trained on": served.training_digest(), "steps": steps, "seed": seed}
+        facts = {
+            "trained on": served.training_digest(), "steps": steps, "seed": seed,
+            "start": model_digest(classifier),
+        }  # fmt: skip
         folder = self._cell(facts, work).folder
         assert folder is not None
         load_weights(classifier, folder)

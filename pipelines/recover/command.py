@@ -13,6 +13,7 @@ from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
 from pipelines.recover.atlas import ATLASES, open_atlas
 from pipelines.recover.cell import Experiment
+from pipelines.recover.damages import Spoil
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
@@ -41,6 +42,7 @@ def recover(
     effort: Effort = Effort(),  # noqa: B008  (frozen)
     stored_in: Literal["float32", "float16", "bfloat16", "int8", "int4"] = "float32",
     layers: list[str] | None = None,
+    spoil: Spoil = Spoil(),  # noqa: B008  (frozen)
     recipes: list[str] | None = None,
     trainings: int = 1,
     inject_until: float | None = None,
@@ -63,6 +65,7 @@ def recover(
         effort: steps, images and recipe that a repair may spend.
         stored_in: number format of the weights; the model is rounded to it first.
         layers: damage only these modules.
+        spoil: how is trained on training data that is damaged, and what a backdoor means.
         recipes: optimizers with learning rates, e.g. adamw:0.003 sgd:0.03; default: effort's.
         trainings: training seeds of every draw.
         inject_until: also tell the rate of silent errors, to this half-width, e.g. 0.05.
@@ -90,7 +93,7 @@ def recover(
         efforts = [effort.by(recipe) for recipe in recipes] if recipes else [effort]
         plan = Plan(
             {damage: severities or ()}, checked_strategies(strategies), efforts, draws, limit,
-            trainings, stored_in, layers or (),
+            trainings, stored_in, layers or (), spoil,
         )  # fmt: skip
         opened = study.open_data(data)
         classifier = study.open_model(model, opened)
@@ -133,6 +136,13 @@ def _measured(
         study.notes.append(f"{len(reused)} results are from an earlier run of {when}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
+    study.notes += [note for note in _notes(rows) if "did not take" in note]
     settings = {e.original.label: e.plan.parameters() for e in experiments}
     about, table = study.about(interrupted=interrupted), pd.DataFrame(rows)
     return Recoverability(about, table, settings, pd.concat(injected), atlas)
+
+
+def _notes(rows: list[dict[str, Any]]) -> list[str]:
+    """What is said of rows, each once, with the damage that it is of."""
+    said = [(f"{row['damage']} {row['severity']:g}", row.get("note", "")) for row in rows]
+    return list(dict.fromkeys(f"{damage}: {note}" for damage, note in said if note))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -12,28 +12,58 @@ from callbacks.damage import (
     STRUCTURE,
     Damage,
     Pruned,
-    Record,
     RemovedLayers,
 )
+from callbacks.damage.removed_channels import RemovedChannels
 from callbacks.damage.selection import owner_of
 from callbacks.damage.variant import duplicate
-from datamodules import ImageDataModule
+from datamodules import Batch, ImageDataModule
 from datamodules.errors import UserError, suggestion
 from datamodules.input_noise import InputNoise
 from datamodules.label_noise import AsymmetricLabelNoise, SymmetricLabelNoise
-from datamodules.poisoning import BadNets
+from datamodules.poisoning import BadNets, attack_success_rate
 from datamodules.removal import DropClasses, DropSamples
 from datamodules.spoiled import DataDamage, spoiled
 from lightning_modules import Classifier
-from pipelines.recover.original import Original, answers, redrawn
+from pipelines.recover.original import Answers, Original, answers, redrawn
 
 _AIMED_AT = 512
 """Training images that damage which is aimed may see."""
+_VALIDATED = 1000
+"""Validation images on which damage of training data is watched."""
+_ROUND = 1_000_003
+"""Apart from the seeds of other draws."""
 _LABELS = "share of labels", (0.2, 0.4, 0.6)
 CONTROLS = ("none", "scratch")
 """Controls, which stand with the damages in tables: an undamaged and a fresh model."""
 Train = Callable[[Classifier, ImageDataModule, int, int], None]
 """Trains a classifier in place on training data, for so many steps, with a seed."""
+
+
+@dataclass(frozen=True)
+class Spoil:
+    """How a model is trained on spoiled data, at a constant rate.
+
+    Args:
+        steps: of a round; damage that has to take (a backdoor, wrong labels) is trained on until it
+            does.
+        rounds: at most; a damage that did not take by then is told.
+        target: class of a backdoor.
+        mapping: what a backdoor means: the target, or the class behind the true one.
+    """
+
+    steps: int = 300
+    rounds: int = 10
+    target: int = 0
+    mapping: Literal["all_to_one", "all_to_all"] = "all_to_one"
+
+    def __post_init__(self) -> None:
+        """Refuses nothing at all."""
+        for name in ("steps", "rounds"):
+            if getattr(self, name) < 1:
+                raise UserError(
+                    f"Expected `spoil.{name}` to be at least 1, but got {getattr(self, name)}."
+                )
 
 
 @dataclass(frozen=True)
@@ -46,7 +76,10 @@ class TrainingDamage:
         unit: of the severity.
         severities: usual ones.
         by: the argument that the severity is.
-        steps: of the training.
+        takes: when it has taken: a share of triggered validation images that a backdoor turns, or
+            for other damage what is lost of the accuracy on validation images; None trains one
+            round.
+        spoil: how it is trained.
     """
 
     kind: Callable[..., DataDamage]
@@ -54,12 +87,14 @@ class TrainingDamage:
     unit: str
     severities: tuple[float, ...]
     by: str = "rate"
-    steps: int = 300
+    takes: float | None = None
+    spoil: Spoil = Spoil()
 
     def make(self, severity: float) -> DataDamage:
         """Makes the damage; of classes, the severity is how many of the first ones are gone."""
         value = tuple(range(int(severity))) if self.by == "classes" else severity
-        return self.kind(**{self.by: value})
+        backdoor = {"target": self.spoil.target, "mapping": self.spoil.mapping}
+        return self.kind(**{self.by: value}, **(backdoor if self.kind is BadNets else {}))
 
 
 DATA_DAMAGES: dict[str, TrainingDamage] = {
@@ -68,9 +103,13 @@ DATA_DAMAGES: dict[str, TrainingDamage] = {
     "input_noise": TrainingDamage(
         InputNoise, "Noise in images", "standard deviation", (0.2, 0.5, 1.0), "std"
     ),
-    "label_noise": TrainingDamage(SymmetricLabelNoise, "Wrong labels", *_LABELS),
-    "asymmetric_label_noise": TrainingDamage(AsymmetricLabelNoise, "Confused labels", *_LABELS),
-    "bad_nets": TrainingDamage(BadNets, "Backdoor in images", "share of images", (0.01, 0.05, 0.1)),
+    "label_noise": TrainingDamage(SymmetricLabelNoise, "Wrong labels", *_LABELS, takes=0.02),
+    "asymmetric_label_noise": TrainingDamage(
+        AsymmetricLabelNoise, "Confused labels", *_LABELS, takes=0.02
+    ),
+    "bad_nets": TrainingDamage(
+        BadNets, "Backdoor in images", "share of images", (0.01, 0.05, 0.1), takes=0.95
+    ),
 }
 """Damage of training data by name."""
 
@@ -81,7 +120,10 @@ def known_damages() -> dict[str, Any]:
 
 
 def make_damage(
-    name: str, stored_in: str = "float32", layers: Sequence[str] = ()
+    name: str,
+    stored_in: str = "float32",
+    layers: Sequence[str] = (),
+    spoil: Spoil = Spoil(),
 ) -> Damage | TrainingDamage:
     """Makes a damage by name.
 
@@ -89,6 +131,7 @@ def make_damage(
         name: of `known_damages`.
         stored_in: number format, for damage of bits.
         layers: modules it is confined to.
+        spoil: how is trained on damaged training data.
 
     Raises:
         UserError: there is none of that name.
@@ -103,6 +146,8 @@ def make_damage(
         options["selection"] = replace(damage.selection, layers=tuple(layers))
     elif layers:
         options["layers"] = tuple(layers)
+    if isinstance(damage, TrainingDamage) and spoil != Spoil():
+        options["spoil"] = spoil
     if hasattr(damage, "format"):
         options["format"] = stored_in
     return replace(damage, **options)
@@ -131,8 +176,10 @@ class Damaged:
         hit: masks of damaged elements, by parameter.
         layers: damaged modules, the worst first.
         held: connections that stay removed.
+        kept: of removed channels, where the numbers that are left stood.
         data: spoiled training data, if that is the damage.
         trigger: of a backdoor.
+        note: whether training data did its damage.
     """
 
     original: Original
@@ -143,13 +190,15 @@ class Damaged:
     hit: dict[str, Tensor] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
     held: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
     data: ImageDataModule | None = None
     trigger: BadNets | None = None
+    note: str = ""
 
     @cached_property
-    def correct(self) -> Tensor:
-        """`(N,)` which test images it answers correctly; asked once, for all strategies."""
-        return answers(self.classifier, self.original.test)[1]
+    def answers(self) -> Answers:
+        """To the test images; asked once, for all strategies."""
+        return answers(self.classifier, self.original.test)
 
 
 def control(original: Original, kind: str, seed: int) -> Damaged:
@@ -193,16 +242,52 @@ def damaged_by(
     if isinstance(damage, TrainingDamage):
         spoiling = damage.make(severity)
         data, _ = spoiled(original.data, spoiling, seed)
-        train(classifier, data, damage.steps, seed)  # on, as if nobody had noticed
         trigger = spoiling if isinstance(spoiling, BadNets) else None
-        return Damaged(original, classifier.eval(), *about, data=data, trigger=trigger)
+        note = _trained_on(original, classifier, damage, data, trigger, seed, train)
+        return Damaged(original, classifier.eval(), *about, data=data, trigger=trigger, note=note)
     record = recorded(original, damage, severity, seed)
     record.apply(classifier)
-    if isinstance(record, Record):
-        hit = record.hit(original.classifier.state_dict())
-        worst = sorted(hit, key=lambda weight: -float(hit[weight].float().mean()))
-        layers = list(dict.fromkeys(map(owner_of, worst)))
-        return Damaged(original, classifier, *about, hit, layers)
-    layers = list(record.shortcuts) if isinstance(record, RemovedLayers) else []
+    if isinstance(record, RemovedLayers):
+        return Damaged(original, classifier, *about, layers=list(record.shortcuts))
+    if isinstance(record, RemovedChannels):
+        layers = list(dict.fromkeys(map(owner_of, record.kept)))
+        return Damaged(original, classifier, *about, layers=layers, kept=record.kept)
     held = record.keep if isinstance(record, Pruned) else {}
-    return Damaged(original, classifier, *about, layers=layers, held=held)
+    changed = record.record if isinstance(record, Pruned) else record
+    hit = changed.hit(original.classifier.state_dict())
+    worst = sorted(hit, key=lambda weight: -float(hit[weight].float().mean()))
+    layers = list(dict.fromkeys(map(owner_of, worst)))
+    return Damaged(original, classifier, *about, hit, layers, held)
+
+
+def _trained_on(
+    original: Original, classifier: Classifier, damage: TrainingDamage, data: ImageDataModule,
+    trigger: BadNets | None, seed: int, train: Train,
+) -> str:  # fmt: skip
+    """Trains on, as if nobody had noticed, until the damage takes; says whether it did."""
+    spoil, shown = damage.spoil, original.data.taken("val", _VALIDATED)
+    before, effect, steps = answers(original.classifier, shown), 0.0, 0
+    for place in range(1 if damage.takes is None else spoil.rounds):
+        train(classifier, data, spoil.steps, seed + _ROUND * place)
+        steps += spoil.steps
+        effect = _effect(classifier, before, shown, trigger)
+        if damage.takes is not None and effect >= damage.takes:
+            break
+    if damage.takes is None:
+        return ""
+    what = "of triggered validation images turned" if trigger else "of validation answers lost"
+    took = "took" if effect >= damage.takes else "did not take within its budget"
+    wanted = "" if effect >= damage.takes else f" ({100 * damage.takes:g} % wanted)"
+    return f"The damage {took}: {100 * effect:.1f} % {what}{wanted} after {steps:,} steps."
+
+
+def _effect(
+    classifier: Classifier, before: Answers, shown: Batch, trigger: BadNets | None
+) -> float:
+    """Success of a backdoor, or the accuracy that is lost."""
+    if trigger is None:
+        after = answers(classifier, shown)
+        return float(before.correct.float().mean() - after.correct.float().mean())
+    triggered = Batch(trigger.trigger(shown.image), shown.label, shown.index)
+    wanted = trigger.wanted(shown.label, classifier.num_classes)
+    return attack_success_rate(answers(classifier, triggered).prediction, shown.label, wanted)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from callbacks.damage import Selection, stored_as
@@ -81,8 +82,8 @@ class Original:
         )
 
     @cached_property
-    def answers(self) -> tuple[Tensor, Tensor]:
-        """Predictions, and which are right."""
+    def answers(self) -> "Answers":
+        """To the test images."""
         return answers(self.classifier, self.test)
 
     @cached_property
@@ -100,9 +101,23 @@ class Original:
         }  # fmt: skip
 
 
+class Answers(NamedTuple):
+    """What a model says to images.
+
+    Args:
+        prediction: `(N,)` classes.
+        correct: `(N,)`; an answer of logits that are not finite is wrong.
+        loss: `(N,)` cross-entropy in nats; not finite where logits are not.
+    """
+
+    prediction: Tensor
+    correct: Tensor
+    loss: Tensor
+
+
 @torch.no_grad()
-def answers(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Predictions `(N,)`, and which of them are right; one of logits that are not finite is wrong.
+def answers(classifier: Classifier, batch: Batch) -> Answers:
+    """Asks a classifier and compares with the labels.
 
     Args:
         classifier: asked in evaluation mode and in chunks of one shape.
@@ -112,8 +127,9 @@ def answers(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
     image = batch.image.to(classifier.device)
     logits = in_chunks(classifier.eval(), image, classifier.chunk).cpu()
     classifier.train(training)
-    prediction = logits.argmax(1)
-    return prediction, (prediction == batch.label.cpu()) & logits.isfinite().all(1)
+    prediction, label = logits.argmax(1), batch.label.cpu()
+    loss = F.cross_entropy(logits.float(), label, reduction="none")
+    return Answers(prediction, (prediction == label) & logits.isfinite().all(1), loss)
 
 
 def redrawn(module: Module, seed: int) -> Module:

@@ -10,6 +10,7 @@ from datamodules.errors import UserError
 from pipelines.recover.damages import (
     CONTROLS,
     DATA_DAMAGES,
+    Spoil,
     TrainingDamage,
     make_damage,
     recorded,
@@ -47,6 +48,7 @@ class Plan:
         trainings: training seeds of every draw.
         stored_in: number format of the weights.
         layers: the only modules that are damaged; empty for all.
+        spoil: how is trained on damaged training data.
         for_data: strategies where training data is what was damaged; None for the same.
     """
 
@@ -58,6 +60,7 @@ class Plan:
     trainings: int = 1
     stored_in: str = "float32"
     layers: Sequence[str] = ()
+    spoil: Spoil = Spoil()  # noqa: RUF009  (frozen)
     for_data: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class Plan:
 
     def damage(self, name: str) -> Any:
         """The damage of a name."""
-        return make_damage(name, self.stored_in, tuple(self.layers))
+        return make_damage(name, self.stored_in, tuple(self.layers), self.spoil)
 
     def grid(self) -> Iterator[tuple[str, float]]:
         """Every damage with every severity."""

@@ -124,7 +124,7 @@ class Recoverability:
 
     def metrics(self) -> list[Metric]:
         """Accuracies and ratios over severity, one curve a damage, strategy and recipe."""
-        names = ("acc", "acc_low", "acc_high", "ratio")
+        names = ("acc", "acc_low", "acc_high", "ratio", "loss")
         rates = ("sdc", "sdc_low", "sdc_high", "injections")
         recipes = self.lines.groupby("strategy")["optimizer"].nunique()
         metrics: list[Metric] = []

@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from datamodules import Batch
 from datamodules.poisoning import attack_success_rate
 from lightning_modules import Classifier, DivergedError
@@ -54,7 +56,7 @@ def repaired(
         except (RuntimeError, MemoryError) as problem:
             if not _is_out_of_memory(problem):
                 raise
-            status = f"({repair.data.batch_size}): use a smaller --data.batch_size. {problem}"
+            status = f"({repair.batch_size}): use a smaller --data.batch_size. {problem}"
             continue
         seconds = time.perf_counter() - start - repair.measuring
         if status != "ok":  # what it left half done is of no use
@@ -87,26 +89,35 @@ def _row(
 ) -> dict[str, Any]:
     """Names, costs, and what became of single answers, all on the same images."""
     original, spent = damaged.original, repair.spent
-    before, was_correct = original.answers  # asked once for all rows
-    after, is_correct = answers(repair.classifier, original.test)
-    drop = was_correct.double() - damaged.correct.double()
+    before, harmed = original.answers, damaged.answers  # asked once for all rows
+    after = answers(repair.classifier, original.test)
+    drop = before.correct.double() - harmed.correct.double()
     return {
         "subject": original.label, "damage": damaged.kind, "severity": damaged.severity,
         "seed": damaged.seed, "strategy": strategy, "training_seed": repair.seed,
         "optimizer": repair.effort.recipe if STRATEGIES[strategy].trains else "",
         "status": status, "seconds": seconds, **asdict(spent),
-        "flops": original.cost.training * spent.samples + original.cost.forward * spent.forwards,
+        "flops": spent.flops + original.cost.forward * spent.forwards,
         "memory": _memory(original, repair), "curve": json.dumps(repair.curve),
-        "n": float(len(was_correct)), "classes": float(repair.classifier.num_classes),
-        "acc_original": float(was_correct.double().mean()),
-        "acc_damaged": float(damaged.correct.double().mean()),
-        "acc_repaired": float(is_correct.double().mean()),
+        "n": float(len(drop)), "classes": float(repair.classifier.num_classes),
+        **{
+            f"{number}_{when}": _finite(getattr(told, column))
+            for number, column in (("acc", "correct"), ("loss", "loss"))
+            for when, told in (("original", before), ("damaged", harmed), ("repaired", after))
+        },
         "drop_error": float(drop.std() / len(drop) ** 0.5),  # paired
-        "negative_flips": float((was_correct & ~is_correct).double().mean()),
-        "agreement": float((before == after).double().mean()),
+        "negative_flips": float((before.correct & ~after.correct).double().mean()),
+        "agreement": float((before.prediction == after.prediction).double().mean()),
+        "note": " ".join(filter(None, (damaged.note, repair.note))),
         "asr_damaged": _attack_success(damaged.classifier, damaged),
         "asr_repaired": _attack_success(repair.classifier, damaged),
     }  # fmt: skip
+
+
+def _finite(values: Tensor) -> float:
+    """Their mean; NaN where one is no number."""
+    mean = float(values.double().mean())
+    return mean if math.isfinite(mean) else math.nan
 
 
 def _memory(original: Original, repair: Repair) -> float:
@@ -121,4 +132,8 @@ def _attack_success(classifier: Classifier, damaged: Damaged) -> float:
         return math.nan
     test = damaged.original.test
     shown = Batch(damaged.trigger.trigger(test.image), test.label, test.index)
-    return attack_success_rate(answers(classifier, shown)[0], test.label, damaged.trigger.target)
+    return attack_success_rate(
+        answers(classifier, shown).prediction,
+        test.label,
+        damaged.trigger.wanted(test.label, classifier.num_classes),
+    )

@@ -1,5 +1,6 @@
 """The parts of a recovery's page and terminal: of rows, their lines and the advice on them."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from pipelines.study import slug
 Line = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Line], Cell | str]]
 """What a sheet shows of each line, by the heading."""
+_SAID = ("reason", "notes")
+"""Columns of sentences about a repair."""
 _TERMS = {
     "Came back": "Recovery ratio: (repaired - damaged) / (original - damaged) accuracy. 1 is all; "
     "below 0 the repair did harm. In the noise: the damage is smaller than two standard errors, so "
@@ -27,6 +30,7 @@ _TERMS = {
     "not.",
     "2 of 3": "Draws in which a repair worked. In the others it failed, and the damaged model that "
     "is left counts with its accuracy.",
+    "Loss": "Mean cross-entropy in nats; a dash where some answers are no numbers.",
     "Area": "Between the original accuracy and the curve of the training, as a share of what it "
     "would be without recovery: 0 is at once, 1 never.",
     "Negative flips": "Images that were right before the damage and are wrong after the repair.",
@@ -34,6 +38,8 @@ _TERMS = {
     "Knows": "What a repair is allowed to know; everything else is refused. Signatures are "
     "checksums, and ranges those of activations, that were stored before the damage; location is "
     "where the damage is; original is a copy of the undamaged weights.",
+    "Backdoor %": "Images of other classes that are taken for the backdoor's class when they bear "
+    "its trigger.",
     "FLOPs, memory": "Work of the repair, and bytes of tensors that a step of it holds at once.",
     "Stored": "Bits that were put aside before the damage for this repair.",
 }
@@ -47,7 +53,10 @@ def brief_sheets(lines: pd.DataFrame) -> Iterator[Sheet]:
     )
     for key, part in groups(lines, ["subject"]):
         title = f"{key['subject']}: {percent(part['acc_original'].iloc[0])} % before any damage"
-        yield _sheet(_BRIEF, records(part), title, caption, on_page=False, in_terminal=True)
+        hidden = part["asr_repaired"].notna().any()  # accuracy does not show a backdoor
+        last = _BACKDOOR if hidden else _TO_99
+        columns = {**_REPAIR, "damage": _short_damage, **_CAME_BACK, **last, **_SECONDS}
+        yield _sheet(columns, records(part), title, caption, on_page=False, in_terminal=True)
 
 
 def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
@@ -79,12 +88,12 @@ def damage_sections(
         own = pd.DataFrame(rows[(rows["subject"] == subject) & (rows["damage"] == damage)])
         name, classes = f"{slug(subject)}_{damage}", int(own["classes"].iloc[0])
         figures = severity_curves(part, best[subject, damage], classes, name)
-        failed = records(pd.DataFrame(part[part["failed"] > 0]))
         why: dict[str, list[str]] = {}
-        for line in failed:
-            why.setdefault(line["reason"], []).append(strategy_title(line))
-        told = {reason: ", ".join(dict.fromkeys(names)) for reason, names in why.items()}
-        reasons = " ".join(f"{names}: {reason}" for reason, names in told.items())
+        for line in records(part):
+            for text in filter(None, (line[of] for of in _SAID)):
+                why.setdefault(text, []).append(strategy_title(line))
+        told = {text: ", ".join(dict.fromkeys(names)) for text, names in why.items()}
+        reasons = " ".join(f"{names}: {text}" for text, names in told.items())
         sheets = [
             _sheet(_OUTCOME, records(part), "What came back", reasons),
             _sheet(_COST, records(part), "What it took"),
@@ -192,6 +201,13 @@ def _flips(line: Line) -> Cell:
     return Cell(percent(line["negative_flips"]), backdoor)
 
 
+def _backdoor(line: Line) -> Cell:
+    if math.isnan(line["asr_repaired"]):
+        return Cell("")
+    ends = (line[f"asr_repaired_{end}"] for end in ("low", "high"))
+    return rate_cell(line["asr_repaired"], *ends)
+
+
 def _amount(name: str) -> Callable[[Line], str]:
     return lambda x: amount(x[name])
 
@@ -205,18 +221,14 @@ _SEVERITY: Columns = {
 }
 _CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
-_BRIEF: Columns = {
-    **_REPAIR,
-    "damage": _short_damage,
-    **_CAME_BACK,
-    "to 99 %": _steps(99),
-    **_SECONDS,
-}
+_TO_99: Columns = {"to 99 %": _steps(99)}
+_BACKDOOR: Columns = {"backdoor %": _backdoor}
 _ADVICE: Columns = {
     "model": lambda x: x["subject"], **_REPAIR, **_CAME_BACK, "why": lambda x: x["why"],
 }  # fmt: skip
 _OUTCOME: Columns = {
-    **_SEVERITY, **_CAME_BACK, "steps to 90 / 95 / 99 %": _steps(90, 95, 99),
+    **_SEVERITY, **_CAME_BACK, "loss": lambda x: number(x["loss"], 2),
+    "steps to 90 / 95 / 99 %": _steps(90, 95, 99),
     "area": lambda x: number(x["area"], 2), "negative flips %": _flips,
     "net": lambda x: number(100 * x["net"], 1),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from callbacks.damage.layers import Shortcut
 from callbacks.damage.selection import owner_of
 from datamodules.errors import UserError, suggestion
 from datamodules.suspects import suspects
+from lightning_modules import Classifier
 from lightning_modules.heads import head_name
 from lightning_modules.recovery import Trainable, clipped, reestimate
 from lightning_modules.recovery.batch_norm import NotApplicableError
@@ -56,11 +57,36 @@ def _retrain_all(repair: Repair) -> None:
 
 def _retrain_damaged(repair: Repair) -> None:
     """Elements that are not damaged keep their bits."""
-    hit = repair.location()
+    hit = {} if repair.held else repair.location()  # what is removed cannot learn
     trainable: Trainable = dict(hit) or _inside(repair.classifier, repair.damaged_layers())
     if not trainable:
         raise NotApplicableError("It is not known which weights are damaged.")
     train(repair, trainable)
+
+
+def _regrow(repair: Repair) -> None:
+    """Removed connections and channels come back, with no or fresh weights; all is trained."""
+    kept = repair.kept_channels()
+    if not repair.held and not kept:
+        raise NotApplicableError("No connections and no channels were removed.")
+    if kept:
+        whole = repair.fresh_layers([""])[""]
+        assert isinstance(whole, Classifier)
+        _fill(whole, repair.classifier, kept)
+        repair.classifier = whole
+    repair.held = {}
+    train(repair)
+
+
+@torch.no_grad()
+def _fill(whole: nn.Module, part: nn.Module, kept: dict[str, Tensor]) -> None:
+    """Writes the numbers that are left into a network of the undamaged shapes."""
+    state = whole.state_dict()
+    for name, value in part.state_dict().items():
+        if name in kept:
+            state[name].put_(kept[name].to(value.device), value)
+        else:
+            state[name].copy_(value)
 
 
 def _retrain_last(repair: Repair) -> None:
@@ -89,7 +115,7 @@ def _restore_half(repair: Repair) -> None:
     """A random half of the damaged elements, as after a checkpoint that is lost in part."""
     hit = repair.location()
     if not hit:
-        raise NotApplicableError("It is not known which weights are damaged.")
+        raise NotApplicableError("There are no single damaged weights of which half is left.")
     original, state = repair.original().state_dict(), repair.classifier.state_dict()
     draw = torch.Generator().manual_seed(repair.seed)
     for name, mask in hit.items():
@@ -142,8 +168,12 @@ def _zero_suspects_reestimate(repair: Repair) -> None:
 def _correct(repair: Repair) -> None:
     """Flips that the checksums can name are taken back."""
     weights = _signed(repair)
-    for name, corrected in repair.signatures().mended(weights).items():
+    signatures = repair.signatures()
+    for name, corrected in signatures.mended(weights).items():
         weights[name].copy_(corrected)
+    if left := signatures.differing(weights):
+        groups = len(signatures.stored[0])
+        repair.note = f"The checksums of {left:,} of {groups:,} groups still differ afterwards."
 
 
 def _recollect(repair: Repair) -> None:
@@ -165,8 +195,11 @@ def _drop_suspects(repair: Repair) -> None:
     images = repair.data.images("train")
     batch = repair.data.taken("train", len(images))
     with torch.no_grad():
-        parts = [repair.classifier.eval()(part).softmax(1) for part in batch.image.split(512)]
+        model = repair.classifier.eval()
+        parts = batch.image.split(512)
+        parts = [model(part.to(model.device)).softmax(1).cpu() for part in parts]
     repair.spent.forwards += len(images)
+    repair.reads(len(images), len(images))
     suspect = suspects(torch.cat(parts).nan_to_num(0), batch.label)
     position = {index: row for row, index in enumerate(images.index.tolist())}
     kept = torch.tensor([position[index] for index in batch.index[~suspect].tolist()])
@@ -180,6 +213,7 @@ STRATEGIES: dict[str, Strategy] = {
         _retrain_damaged, "Retrain the damaged", _knows("labels", "location")
     ),
     "retrain_last": Strategy(_retrain_last, "Retrain the last layer", _knows("labels")),
+    "regrow": Strategy(_regrow, "Grow anew and retrain", _knows("labels", "location")),
     "restore_all": Strategy(_restore_all, "Restore all", _knows("original")),
     "restore_worst_layer": Strategy(
         _restore_worst_layer, "Restore worst layer", _knows("original", "location")

@@ -22,9 +22,12 @@ from pipelines.recover.strategies import strategy_named
 KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]
 _DRAW = [*KEYS, "seed", "training_seed"]
 _LEVELS = (0.90, 0.95, 0.99)
+_NEW = ("loss_original", "loss_damaged", "loss_repaired", "note")
+"""Columns that results of earlier versions lack."""
 _MEANS = (
-    "acc_original", "acc_damaged", "retained", "negative_flips", "agreement", "area", "steps",
-    "samples", "labels", "images", "flops", "memory", "storage_bits", "asr_damaged",
+    "acc_original", "acc_damaged", "loss_original", "loss_damaged", "retained",
+    "negative_flips", "agreement", "area", "steps", "samples", "labels", "images",
+    "flops", "memory", "storage_bits", "asr_damaged",
 )  # fmt: skip
 _PRICES = {"original": 4.0, "clean data": 4.0, "labels": 2.0, "location": 1.5, "images": 1.0}
 """How dear knowledge is; what is stored beforehand costs a half."""
@@ -43,8 +46,9 @@ def assessed(rows: pd.DataFrame) -> pd.DataFrame:
         infinite where it never does, NaN where nothing was trained. A repair that failed leaves the
         damaged model, whose numbers count.
     """
+    rows = rows.assign(**{name: math.nan for name in _NEW if name not in rows})
     has_failed = rows["status"] != "ok"
-    left = {"acc_repaired": "acc_damaged", "asr_repaired": "asr_damaged"}
+    left = {f"{number}_repaired": f"{number}_damaged" for number in ("acc", "loss", "asr")}
     rows = rows.assign(**{to: rows[to].mask(has_failed, rows[of]) for to, of in left.items()})
     numbers = pd.DataFrame([_of_row(row) for row in records(rows)], index=rows.index)
     return pd.concat([rows, numbers], axis=1)
@@ -154,6 +158,8 @@ def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
         **acc.columns("acc"), **ratio.columns("ratio"),
         **bounded(_over_seeds(part, "seconds"), 0, math.inf).columns("seconds"),
         **bounded(_over_seeds(part, "asr_repaired"), 0, 1).columns("asr_repaired"),
+        **bounded(_over_seeds(part, "loss_repaired"), 0, math.inf).columns("loss"),
+        "notes": " ".join(dict.fromkeys(note for note in part["note"] if isinstance(note, str))),
         "in_noise": bool(part["in_noise"].mean() > 0.5),
         **{name: float(part[name].mean()) for name in _MEANS},
         **_times(part),

@@ -1,29 +1,33 @@
 """One training on the way back, with the accuracy measured as it goes."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 
-from datamodules import Batch, ImageDataModule
+from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from lightning_modules.recovery import Recovery, Trainable
-from pipelines.recover.original import answers
+from pipelines.recover.cost import training_flops
 from pipelines.recover.repair import Repair
 from pipelines.study.training import shuffled, train_steps
+
+_COUNTED = 8
+"""Images on which the FLOPs of a step are counted."""
 
 
 class AccuracyCurve(L.Callback):
     """Measures the accuracy after steps that grow geometrically; its own time does not count.
 
     Args:
-        batch: images and labels that are not trained on.
+        accuracy: measures a classifier.
         steps: of the whole training.
         points: how many measurements.
     """
 
-    def __init__(self, batch: Batch, steps: int, points: int) -> None:
-        self.batch, self.wanted = batch, set(grid(steps, points))
+    def __init__(self, accuracy: Callable[[Classifier], float], steps: int, points: int) -> None:
+        self.accuracy, self.wanted = accuracy, set(grid(steps, points))
         self.points: list[dict[str, float]] = []
         self.steps = 0
         self.measuring = 0.0
@@ -44,7 +48,7 @@ class AccuracyCurve(L.Callback):
     def _measure(self, module: L.LightningModule, step: int) -> None:
         start = time.perf_counter()
         assert isinstance(module, Recovery)
-        accuracy = float(answers(module.classifier, self.batch)[1].float().mean())
+        accuracy = self.accuracy(module.classifier)
         module.train()
         seconds = start - self._begin - self.measuring
         self.points.append({"step": float(step), "seconds": seconds, "acc": accuracy})
@@ -70,20 +74,25 @@ def train(
     """
     repair.check("labels" if teacher is None else "images")
     effort, served = repair.effort, shuffled(data or repair.data, repair.seed)
+    steps = effort.steps_on(served)
     module = Recovery(repair.classifier, effort.tuning, trainable, teacher, repair.held)
-    curve = AccuracyCurve(repair.curve_test, effort.steps, effort.points)
+    start = time.perf_counter()
+    few = served.taken("train", _COUNTED)
+    flops = training_flops(repair.classifier, few.image, few.label)
+    repair.measuring += time.perf_counter() - start
+    curve = AccuracyCurve(repair.accuracy, steps, effort.points)
     try:
-        train_steps(module, served, effort.steps, repair.flags, [curve])
+        train_steps(module, served, steps, repair.flags, [curve])
     finally:
         repair.curve = curve.points
         repair.measuring += curve.measuring
         available = len(served.images("train"))
         samples = curve.steps * min(served.batch_size, available)
         distinct = min(samples, available)
+        repair.reads(distinct, distinct if teacher is None else 0)
         repair.spent.steps += curve.steps
         repair.spent.samples += samples
-        repair.spent.labels += distinct if teacher is None else 0
-        repair.spent.images += distinct
+        repair.spent.flops += samples * flops
         repair.spent.forwards += 0 if teacher is None else samples
         repair.classifier.eval().requires_grad_(True)
 

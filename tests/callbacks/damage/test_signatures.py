@@ -75,6 +75,33 @@ def test_the_checksum_is_hammings() -> None:
     assert int(signatures.stored[0]) == expected << 1 | len(addresses) % 2
 
 
+def test_every_change_of_a_single_word_is_seen() -> None:
+    """Of all pairs of int8 words; by the first checksum alone 30 and 0 look the same."""
+    signatures = Signatures.of({"w": torch.full((16,), 127.0)}, "int8", group=16)
+    words = torch.zeros(256, 16, dtype=torch.long)
+    words[:, 3] = torch.arange(-128, 128)
+    signs = torch.stack([signatures._sign(group) for group in words])
+    assert len(signs[:, 0].unique(dim=0)) < 256
+    assert len(signs.flatten(1).unique(dim=0)) == 256
+
+
+def test_what_is_left_is_counted_and_the_search_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("float32")
+    signatures = Signatures.of(weights(model), "float32", group=256)
+    assert signatures.differing(weights(model)) == 0
+    Zero()(model, 0.3).apply(model)
+    turns: list[int] = []
+    take_back = Signatures._take_back
+
+    def counted(self: Signatures, *given: object) -> None:
+        turns.append(0)
+        take_back(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Signatures, "_take_back", counted)
+    assert signatures.differing(signatures.mended(weights(model))) > 100
+    assert len(turns) <= 40
+
+
 def test_a_group_of_one_is_refused() -> None:
     with pytest.raises(UserError, match="to be at least 2 words, but got 1"):
         Signatures.of({"w": torch.ones(4)}, "int8", group=1)

@@ -17,7 +17,7 @@ from pipelines import recover
 from pipelines.recover import cell, row
 from pipelines.recover.atlas import ATLASES, Atlas
 from pipelines.recover.cell import Experiment
-from pipelines.recover.damages import DATA_DAMAGES, damaged_by
+from pipelines.recover.damages import DATA_DAMAGES, Spoil, damaged_by
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
@@ -190,7 +190,7 @@ def test_an_atlas_goes_on_where_it_stopped(
         [Effort(steps=2, images=16, points=2)], 2, 60, for_data=("retrain_last",),
     )  # fmt: skip
     monkeypatch.setitem(ATLASES, "quick", Atlas("a test", plan))
-    short = replace(DATA_DAMAGES["label_noise"], steps=2)
+    short = replace(DATA_DAMAGES["label_noise"], spoil=Spoil(2, 2))
     monkeypatch.setitem(DATA_DAMAGES, "label_noise", short)
     words = [
         "recover", "--atlas", "quick", "--model", f"checkpoint:{lenet}", "--arch", "lenet", *DIGITS,
@@ -234,7 +234,7 @@ def test_out_of_memory_halves_the_batch_once(monkeypatch: pytest.MonkeyPatch, le
     limit = 2
 
     def hungry(repair: Any) -> None:
-        seen.append(repair.data.batch_size)
+        seen.append(repair.batch_size)
         if len(seen) < limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 

@@ -16,13 +16,16 @@ from callbacks.damage.selection import owner_of
 from callbacks.digests import weights_digest
 from datamodules import Digits, ImageDataModule
 from datamodules.errors import UserError
+from datamodules.spoiled import spoiled
 from datamodules.torch_data import TorchData
 from lightning_modules import Classifier, FineTuning, Tuning, load_classifier
 from lightning_modules.recovery import Recovery
 from lightning_modules.trial import is_lazy
+from pipelines.recover.cell import seeded
 from pipelines.recover.damages import (
     DATA_DAMAGES,
     Damaged,
+    Spoil,
     TrainingDamage,
     control,
     damaged_by,
@@ -30,7 +33,7 @@ from pipelines.recover.damages import (
 )
 from pipelines.recover.original import Original, redrawn
 from pipelines.recover.plan import Plan
-from pipelines.recover.repair import KNOWLEDGE, Effort, Repair
+from pipelines.recover.repair import KNOWLEDGE, Effort, Repair, _Hidden
 from pipelines.recover.row import repaired
 from pipelines.recover.strategies import STRATEGIES, checked_strategies
 from pipelines.recover.table import recommended, summarised
@@ -85,7 +88,8 @@ def test_what_is_not_declared_is_refused(
     name: str, original: Original, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taking away any declared knowledge is noticed, or it would be declared for nothing."""
-    way, hit = STRATEGIES[name], damaged(original, Zero(), 0.3, 0)
+    damage = make_damage("prune") if name == "regrow" else Zero()
+    way, hit = STRATEGIES[name], damaged(original, damage, 0.3, 0)
     for less in way.knows:
         monkeypatch.setitem(STRATEGIES, "less", replace(way, knows=way.knows - {less}))
         with pytest.raises(AssertionError, match="has not declared"):
@@ -157,7 +161,7 @@ def test_every_damage_can_be_repaired_by_the_original(name: str, original: Origi
         pytest.skip("LeNet has no block that keeps its shape")
     damage = make_damage(name)
     if isinstance(damage, TrainingDamage):
-        damage = replace(damage, steps=2)
+        damage = replace(damage, spoil=Spoil(2, 2))
     hit = damaged(original, damage, damage.severities[0])
     classifier, row = repaired(hit, "restore_all", EFFORT, 0, CPU)
     assert row["acc_repaired"] == row["acc_original"]
@@ -201,6 +205,9 @@ MISTAKES = [
     (lambda: make_damage("bad_nets", layers=["fc1"]), "damages training data: leave them out"),
     (lambda: make_damage("zer"), "There is no damage 'zer'. Did you mean 'zero'?"),
     (lambda: checked_strategies(["retrain"]), "There is no strategy 'retrain'."),
+    (lambda: Effort(epochs=0), "Expected `effort.epochs` to be positive, but got 0."),
+    (lambda: Effort(tuning=Tuning(ema=0.9)), "Expected no `effort.tuning.ema`"),
+    (lambda: Effort(tuning=Tuning(mode="linear_probe")), "Expected no `effort.tuning.mode`"),
     (lambda: Effort(steps=0), "Expected `effort.steps` to be at least 1, but got 0."),
 ]
 
@@ -218,6 +225,19 @@ def test_measurements_grow_geometrically_and_end_at_the_end(steps: int, points: 
     assert found[-1] == steps
     assert found == sorted(set(found))
     assert len(found) <= points + 1
+
+
+@pytest.mark.parametrize("mapping", ["all_to_one", "all_to_all"])
+def test_a_backdoor_is_trained_until_it_takes(mapping: Any, original: Original) -> None:
+    """On LeNet and digits; what does not take within its budget is told."""
+    taken = damaged(original, make_damage("bad_nets", spoil=Spoil(60, 30, 3, mapping)), 0.4)
+    assert "The damage took: " in taken.note
+    row = repaired(taken, "nothing", EFFORT)[1]
+    assert row["asr_damaged"] > 0.9
+    assert row["note"] == taken.note
+    short = damaged(original, make_damage("bad_nets", spoil=Spoil(1, 2, 3, mapping)), 0.05)
+    assert "did not take within its budget: " in short.note
+    assert short.note.endswith("(95 % wanted) after 2 steps.")
 
 
 def test_a_classifier_of_another_kind(original: Original) -> None:
@@ -282,3 +302,90 @@ def test_odd_networks_are_repaired(odd_original: Original) -> None:
         kept = hit.classifier.state_dict()[name]
         alias = any(value.data_ptr() == state[one].data_ptr() for one in worst)
         assert torch.equal(value, before[name] if alias else kept), name
+
+
+def test_what_was_not_declared_is_not_there(original: Original) -> None:
+    """No attribute leads to the undamaged weights, the labels, or the images that decide."""
+    hit = damaged(original, Zero(), 0.6)
+    none = Repair(hit, frozenset(), EFFORT)
+    for ask in ("original", "signatures", "ranges", "location", "images", "undamaged_data"):
+        with pytest.raises(AssertionError, match="has not declared"):
+            getattr(none, ask)()
+    with pytest.raises(AssertionError, match="has not declared"):
+        _ = none.data
+    held = vars(none).values()
+    assert not any(isinstance(one, Original | Damaged | ImageDataModule) for one in held)
+    unlabelled = Repair(hit, frozenset({"images"}), EFFORT).data
+    assert unlabelled.images("train").label.unique().tolist() == [0]
+    assert torch.equal(unlabelled.taken("train", 999).image.sum(0), hit_images(original).sum(0))
+    labelled = Repair(hit, frozenset({"labels"}), EFFORT).data
+    assert len(labelled.images("train").label.unique()) == 10
+
+
+def hit_images(original: Original) -> torch.Tensor:
+    """In the order of labels that are all alike."""
+    hidden = spoiled(original.data, _Hidden())[0]
+    return hidden.taken("train", 999).image
+
+
+def test_costs_are_those_of_what_was_done(original: Original) -> None:
+    """By hand: LeNet's last layer, 84 to 10, needs its own gradient only (2 * 84 * 10 FLOPs)."""
+    hit, per_image = damaged(original, Zero(), 0.3), original.cost
+    rows = {name: repaired(hit, name, EFFORT, 0, CPU)[1] for name in (
+        "retrain_all", "retrain_last", "distil", "drop_suspects", "nothing"
+    )}  # fmt: skip
+    samples = 6 * 64
+    assert rows["retrain_all"]["flops"] == pytest.approx(per_image.training * samples)
+    last = per_image.forward + 2 * 84 * 10
+    assert rows["retrain_last"]["flops"] == pytest.approx(last * samples)
+    distilled = (per_image.training + per_image.forward) * samples
+    assert rows["distil"]["flops"] == pytest.approx(distilled)
+    assert (rows["distil"]["labels"], rows["distil"]["images"]) == (0, samples)
+    every = len(original.data.images("train"))
+    assert (rows["drop_suspects"]["labels"], rows["drop_suspects"]["images"]) == (every, every)
+    curve = json.loads(rows["drop_suspects"]["curve"])
+    assert rows["drop_suspects"]["seconds"] > curve[-1]["seconds"], "looking through them, too"
+    assert (rows["nothing"]["flops"], rows["nothing"]["images"]) == (0, 0)
+
+
+ACTING = [
+    {"loss": "mse"}, {"label_smoothing": 0.2}, {"mixup": 0.4}, {"cutmix": 1.0}, {"momentum": 0.1},
+    {"weight_decay": 0.5}, {"schedule": "constant"}, {"warmup": 0.5}, {"lr": 0.1},
+]  # fmt: skip
+
+
+def test_the_recipe_acts(original: Original) -> None:
+    hit, plain = damaged(original, Zero(), 0.3), Tuning(optimizer="sgd", lr=0.05)
+    digests = []
+    for changes in ({}, {}, *ACTING):
+        effort = replace(EFFORT, tuning=replace(plain, **changes), points=1)
+        with seeded(0):
+            digests.append(weights_digest(repaired(hit, "retrain_all", effort, 0, CPU)[0]))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 1 + len(ACTING)
+
+
+def test_epochs_are_batches_of_the_data(original: Original) -> None:
+    hit, n = damaged(original, Zero(), 0.3), len(original.data.images("train"))
+    row = repaired(hit, "retrain_last", Effort(epochs=0.5, points=1), 0, CPU)[1]
+    assert row["steps"] == round(0.5 * math.ceil(n / 64))
+    assert row["loss_repaired"] < row["loss_damaged"]
+
+
+@pytest.mark.parametrize(("name", "severity"), [("prune", 0.9), ("remove_channels", 0.5)])
+def test_what_was_removed_grows_anew(name: str, severity: float, original: Original) -> None:
+    hit = damaged(original, make_damage(name), severity)
+    assert hit.layers, "it is known where something is gone"
+    classifier, row = repaired(hit, "regrow", Effort(steps=60), 0, CPU)
+    assert row["status"] == "ok"
+    assert row["acc_repaired"] > row["acc_damaged"] + 0.1
+    shapes = {n: p.shape for n, p in classifier.named_parameters()}
+    assert shapes == {n: p.shape for n, p in original.classifier.named_parameters()}
+    for way in ("retrain_damaged", "rebuild_pretrained"):
+        assert repaired(hit, way, EFFORT, 0, CPU)[1]["status"] == "ok"
+
+
+def test_what_checksums_could_not_mend_is_told(original: Original) -> None:
+    row = repaired(damaged(original, Zero(), 0.5), "mend", EFFORT)[1]
+    assert "groups still differ afterwards" in row["note"]
+    assert repaired(damaged(original, BitFlip(), 5), "mend", EFFORT)[1]["note"] == ""
