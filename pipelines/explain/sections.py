@@ -190,6 +190,10 @@ def _monitor(stage: Stage) -> Section:
         ("drift", "text", "shift"), ("windows with an alarm %", "percent", "power"),
         ("images until the first alarm", "delay", "delay"),
     )  # fmt: skip
+    alarms: Sequence[Column] = (
+        ("stated for", "text", "stated_for"), ("served", "text", "served"),
+        ("windows", "count", "windows"), ("false alarms %", "percent", "rate"),
+    )  # fmt: skip
     layers: Sequence[Column] = (
         ("layer", "text", "layer"), ("units", "count", "units"), ("silent", "count", "silent"),
         ("constant", "count", "constant"), ("mean", "number", "mean"), ("std", "number", "std"),
@@ -197,8 +201,9 @@ def _monitor(stage: Stage) -> Section:
         ("99 %", "number", "q99"),
     )  # fmt: skip
     drift = drift_figure(tables["drift"], facts["threshold"], facts["false_alarms"])
-    alarms, cost = (rate_with_ends(interval_of(facts[name])) for name in ("alarms", "cost"))
-    title = f"Drift; false alarms {alarms} %; monitor's overhead {cost} %"
+    own, cost = (rate_with_ends(interval_of(facts[name])) for name in ("alarms", "cost"))
+    title = f"Drift; false alarms {own} %; monitor's overhead {cost} %"
+    stated = f"False alarms; {100 * facts['false_alarms']:g} % are stated"
     return Section(
         "Watching",
         "A filled dot is an alarm. The monitor is in monitor.safetensors of this result: "
@@ -206,6 +211,7 @@ def _monitor(stage: Stage) -> Section:
         {"drift": drift, "firing": firing_figure(stage.arrays)},
         sheets=[
             *sheets_of(tables["drifts"], drifts, title, [head for head, *_ in drifts]),
+            *sheets_of(tables["alarms"], alarms, stated, [head for head, *_ in alarms]),
             *sheets_of(tables["layers"], layers),
         ],
         terms=TERMS["monitor"],

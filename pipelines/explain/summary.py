@@ -98,7 +98,8 @@ def _best_outlier_score(table: pd.DataFrame, plan: Plan) -> Number:
 
 def _monitor_numbers(facts: Mapping) -> dict[str, Number]:
     stated = f"{facts['false_alarms']:g}"
-    alarms = f"of {facts['windows']:,} clean test windows; the stated rate is {stated}"
+    kind = {"shuffled": "shuffled images", "stream": "images in the data's order"}[facts["order"]]
+    alarms = f"of {facts['windows']:,} clean test windows of {kind}; the stated rate is {stated}"
     cost = (
         "a forward's time on top of it where every batch is watched; the saved monitor watches one "
         f"in {facts['every']}"
