@@ -54,15 +54,22 @@ def _score(stage: Stage) -> Section:
     table = stage.tables["parts"]
     columns: Sequence[Column] = (
         ("part", "text", "part"), ("value", "number", "value"), ("measured", "number", "measured"),
-        ("random control", "number", "control"), ("ideal", "number", "ideal"),
-        ("images or units", "count", "n"),
+        ("control", "number", "control"), ("ideal", "number", "ideal"),
+        ("images or units", "count", "n"), ("random weights", "number", "twin"),
     )  # fmt: skip
-    lines = table.rename(columns={"low": "value_low", "high": "value_high"})
+    ends = {"low": "value_low", "high": "value_high"}
+    twin = stage.tables["twin"].rename(
+        columns={"value": "twin", "low": "twin_low", "high": "twin_high"}
+    )
+    lines = table.rename(columns=ends).merge(
+        twin[["part", "twin", "twin_low", "twin_high"]], on="part"
+    )
     return Section(
         "How far explaining and watching can be believed",
-        "Each part is scaled by what was measured beside it: its random control is 0, the best "
-        "that can be attained is 1. The score is the plain mean; it means nothing without its "
-        "parts.",
+        "Each part is scaled by what was measured beside it: its control is 0, the best that can "
+        "be attained is 1. The score is the plain mean; it means nothing without its parts, nor "
+        "without what the same network gets with random weights, which is not 0: its maps are "
+        "stable and follow it, too.",
         {"score": score_figure(table)},
         sheets=sheets_of(
             lines, columns, "Monitorability: the mean of its parts", [head for head, *_ in columns]
