@@ -1,7 +1,7 @@
 """Watching a model: activations, drift, anomalous input, failures, and the monitorability score."""
 
 from callbacks.monitoring.budget import BUDGETS, Item, Plan, best_panel, check_count
-from callbacks.monitoring.drift_test import DriftTest
+from callbacks.monitoring.drift_test import DriftTest, Order
 from callbacks.monitoring.failure import failure_table
 from callbacks.monitoring.monitor import Monitor
 from callbacks.monitoring.monitor_report import MonitorReport, Window
@@ -28,6 +28,7 @@ __all__ = [
     "Monitor",
     "MonitorReport",
     "MonitorabilityScore",
+    "Order",
     "OutlierFit",
     "Plan",
     "Window",

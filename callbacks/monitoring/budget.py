@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from callbacks.statistics import LEAST_ROWS
 from datamodules.errors import UserError
 
 BUDGETS = (57, 500, 5000)
 """Forwards an image: deletion and insertion once, the usual panel, everything."""
-_FEWEST = 8
-"""Items of any part: fewer have no interval worth the name."""
+_FEWEST = LEAST_ROWS
+"""Items of any part: fewer have no interval."""
 
 
 @dataclass(frozen=True)

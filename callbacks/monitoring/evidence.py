@@ -96,9 +96,16 @@ class Sample:
 
     def interval(self, drawn: np.ndarray, level: float) -> Interval:
         """The part with its interval; without ends where too few rows say nothing about it."""
-        if len(self.measured) < LEAST_ROWS and not self.exact:
+        if not self.enough:
             return without_ends(float(np.clip(self.value(), 0, 1)))
-        return normal_interval(self.value(), drawn, level)
+        found = normal_interval(self.value(), drawn, level)
+        # Wholly below the scale: 0, but not with certainty, as ends of 0 would say.
+        return without_ends(0.0) if found.high == 0 else found
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are rows enough for an interval."""
+        return len(self.measured) >= LEAST_ROWS or self.exact
 
     def resampled(
         self, images: np.ndarray, weight: np.ndarray, generator: np.random.Generator

@@ -1,9 +1,11 @@
 """A monitor as a file: tensors as safetensors, the rest as JSON in its header, never a pickle."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -15,7 +17,9 @@ from datamodules.errors import UserError
 
 _FORMAT = "assay-monitor-1"
 _FIELDS = ("count", "mean", "m2", "zeros", "histogram")
-_NUMBERS = ("window", "false_alarms", "threshold", "centre", "scale")
+_NUMBERS = ("window", "false_alarms", "threshold", "centre", "scale", "order")
+_BY_LAYER = ("reference", "spread", "centre", "scale")
+_COUNTS = ("every", "places", "window", "profile_images")
 
 
 def write_monitor(
@@ -42,11 +46,40 @@ def write_monitor(
     return file
 
 
-def read_monitor(file: Path) -> tuple[dict[str, Any], DriftTest, dict[str, LayerStatistics]]:
-    """Reads what `write_monitor` wrote: facts, test and profile.
+class Learnt(NamedTuple):
+    """What a monitor has learnt.
+
+    Args:
+        facts: plain options of the monitor.
+        test: for drift.
+        profile: clean statistics by layer.
+    """
+
+    facts: dict[str, Any]
+    test: DriftTest
+    profile: Mapping[str, LayerStatistics]
+
+    def renamed(self, names: Mapping[str, str], without: Collection[str] = ()) -> "Learnt":
+        """The same under other names of layers, some left out."""
+
+        def moved(of: Mapping[str, Any]) -> dict[str, Any]:
+            return {_renamed(key, names): one for key, one in of.items() if key not in without}
+
+        parts = {kind: moved(getattr(self.test, kind)) for kind in _BY_LAYER}
+        return Learnt(self.facts, replace(self.test, **parts), moved(self.profile))
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """`model.relu:2`, the second call of a layer, becomes `relu:2`."""
+    name, colon, call = key.partition(":")
+    return names.get(name, name) + colon + call
+
+
+def read_monitor(file: Path) -> Learnt:
+    """Reads what `write_monitor` wrote.
 
     Raises:
-        UserError: the file is no monitor.
+        UserError: the file is no monitor, is broken, or could never raise an alarm.
     """
     try:
         with safe_open(str(file), "pt") as opened:
@@ -58,7 +91,16 @@ def read_monitor(file: Path) -> tuple[dict[str, Any], DriftTest, dict[str, Layer
         raise UserError(
             f"Expected a monitor in {str(file)!r}, but its format is {header.get('format')!r}."
         )
-    facts = json.loads(header["facts"])
+    try:
+        learnt = _learnt(json.loads(header["facts"]), tensors)
+        if not (wrong := _wrong(learnt)):
+            return learnt
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        wrong = f"it is broken ({type(error).__name__}: {error})"
+    raise UserError(f"Expected a monitor in {str(file)!r}, but {wrong}: learn it again.")
+
+
+def _learnt(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Learnt:
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
@@ -68,4 +110,23 @@ def read_monitor(file: Path) -> tuple[dict[str, Any], DriftTest, dict[str, Layer
         name: LayerStatistics(*(parts[field][name] for field in _FIELDS))
         for name in facts["test"]["centre"]  # in the order of the layers; files are sorted
     }
-    return facts["monitor"], test, profile
+    return Learnt(facts["monitor"], test, profile)
+
+
+def _wrong(learnt: Learnt) -> str:
+    """What keeps a monitor from watching, or nothing."""
+    test, facts = learnt.test, learnt.facts
+    numbers = [test.threshold, *test.centre.values(), *test.scale.values()]
+    if not all(math.isfinite(number) for number in numbers):
+        return "its threshold is no number, so that it would never raise an alarm"
+    if min(test.scale.values()) <= 0 or not 0 < test.false_alarms < 1:
+        return "its threshold cannot be right"
+    if not all(bool(value.isfinite().all()) for value in test.reference.values()):
+        return "its reference is not finite"
+    whole = all(isinstance(facts[name], int) and facts[name] > 0 for name in _COUNTS)
+    same = [set(getattr(test, kind)) for kind in _BY_LAYER]
+    if not whole or facts["window"] != test.window or any(one != same[0] for one in same):
+        return "its parts do not belong together"
+    if not all(isinstance(name, str) for name in facts["layers"]):
+        return "its layers have no names"
+    return ""

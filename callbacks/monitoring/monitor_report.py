@@ -42,6 +42,8 @@ class MonitorReport:
         window: watched images in a window.
         every: k-th batch.
         false_alarms: stated rate for clean windows.
+        order: what the rate is stated for: `shuffled` images, or a `stream` in its own order.
+        problems: what could not be watched, and how often.
         threshold: of a window's score.
         windows: complete ones, in order.
         profile: clean statistics by layer.
@@ -54,6 +56,8 @@ class MonitorReport:
     window: int
     every: int
     false_alarms: float
+    order: str
+    problems: Mapping[str, int]
     threshold: float
     windows: tuple[Window, ...]
     profile: Mapping[str, LayerStatistics]

@@ -3,14 +3,16 @@
 import time
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from callbacks.monitoring.monitor import Monitor
 from callbacks.statistics import Interval
 
 
 @torch.no_grad()
-def overhead(monitor: Monitor, image: Tensor, repeats: int = 15) -> Interval:
+def overhead(
+    monitor: Monitor, image: Tensor, repeats: int = 15, through: nn.Module | None = None
+) -> Interval:
     """Extra time of a watched forward over an unwatched one, e.g. 0.05 for 5 %.
 
     Both are timed in turn, in pairs, and the median of the pairs' ratios is taken with the interval
@@ -22,7 +24,9 @@ def overhead(monitor: Monitor, image: Tensor, repeats: int = 15) -> Interval:
         monitor: learnt, not attached; what it has seen is forgotten.
         image: one batch `(N, C, H, W)`.
         repeats: pairs; odd.
+        through: sends images to the watched model; None: itself.
     """
+    model = through or monitor.model
     monitor.reset()
     each = max(1, round(monitor.window * monitor.every / len(image)))  # batches to a window
 
@@ -31,7 +35,7 @@ def overhead(monitor: Monitor, image: Tensor, repeats: int = 15) -> Interval:
     def seconds() -> float:
         start = clock()
         for _ in range(each):
-            monitor.model(image)
+            model(image)
         if image.is_cuda:
             torch.cuda.synchronize()
         return clock() - start

@@ -37,6 +37,7 @@ class ScoredPart:
         control: mean of the random control, on the same scale.
         ideal: on the same scale.
         n: images or units.
+        below: measured worse than its control, which counts as 0 and has no ends.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ScoredPart:
     control: float
     ideal: float
     n: int
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class MonitorabilityScore:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{one.name} {one.value.value:.2f}" for one in self.parts)
-        return f"monitorability {self.value} (parts: {parts}; every random control is 0)"
+        return f"monitorability {self.value} (parts: {parts}; the control of each part is 0)"
 
 
 def monitorability(
@@ -113,11 +115,17 @@ def monitorability(
             drawn[name][i] = one.resampled(images, weight, generator)
     drawn = {name: one.spread_as_known(drawn[name], level) for name, one in made.items()}
     parts = tuple(
-        ScoredPart(name, one.interval(drawn[name], level), *one.means(), n=len(one.measured))
+        ScoredPart(
+            name,
+            one.interval(drawn[name], level),
+            *one.means(),
+            n=len(one.measured),
+            below=one.value() < 0,
+        )
         for name, one in made.items()
     )
     total = float(np.mean([part.value.value for part in parts]))
-    if any(np.isnan(part.value.low) for part in parts):
+    if not np.isfinite(total) or not all(one.enough for one in made.values()):
         return MonitorabilityScore(without_ends(total), parts)
     # A resample in which one part is undefined says nothing about the score.
     means = np.mean([np.clip(values, 0, 1) for values in drawn.values()], axis=0)

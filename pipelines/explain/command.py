@@ -36,6 +36,7 @@ def explain(
     train_limit: int = 5000,
     window: int = 64,
     false_alarms: float = 0.01,
+    order: Literal["shuffled", "stream"] = "shuffled",
     compare: dict[str, str] | None = None,
     **options: Unpack[Options],
 ) -> Explanation:
@@ -54,6 +55,8 @@ def explain(
         train_limit: how many training images outlier scores, monitor and tree learn from, at most.
         window: images that are tested for drift together.
         false_alarms: share of clean windows that may raise an alarm.
+        order: what that share is stated for: shuffled images, or a stream in the data's own order,
+            whose neighbours may be alike. Both are measured.
         compare: models that it became or came from, whose explanations of the same images are
             compared: --compare.distilled checkpoint:FOLDER --compare.fine_tuned mlflow:runs:/ID.
         **options: see `Options`.
@@ -70,7 +73,8 @@ def explain(
     opened = study.open_data(data)
     classifier = study.open_model(model, opened).eval()
     others = study.open_data(outliers) if outliers is not None else None
-    plan = Plan(forwards, limit, train_limit, window, false_alarms, others.title if others else "")
+    shown = others.title if others else ""
+    plan = Plan(forwards, limit, train_limit, window, false_alarms, shown, order)
     plan.check(classifier, opened, others)
     check_budget(Inputs(classifier, opened, plan, study.seed))
     if others is not None:

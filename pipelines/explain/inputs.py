@@ -64,7 +64,9 @@ class Inputs:
         return in_unit_range(batch.image).to(self.device), draw
 
 
-def batches(data: ImageDataModule, split: str, count: int | None, size: int) -> Iterator[Batch]:
+def batches(
+    data: ImageDataModule, split: str, count: int | None, size: int, in_order: bool = False
+) -> Iterator[Batch]:
     """Yields images of a split in [0, 1]: always the same, classes balanced, in random order.
 
     Args:
@@ -72,12 +74,14 @@ def batches(data: ImageDataModule, split: str, count: int | None, size: int) -> 
         split: `train`, `val` or `test`.
         count: how many at most; None for all.
         size: of a batch.
+        in_order: as they come in the data instead.
     """
     images = data.images(split)
     images.check()
     rows = stratified_order(images.label, data.seed)[:count]
     mixed = torch.randperm(len(rows), generator=torch.Generator().manual_seed(data.seed))
-    for part in rows[mixed].split(size):
+    chosen = rows[images.index[rows].argsort()] if in_order else rows[mixed]
+    for part in chosen.split(size):
         batch = images.__getitems__(part.tolist())
         yield Batch(in_unit_range(batch.image), batch.label, batch.index)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from callbacks.monitoring import Monitor, MonitorReport
+from callbacks.monitoring import Monitor, MonitorReport, Order
 from callbacks.monitoring.dead_units import dead_unit_table
+from callbacks.monitoring.drift_test import stream_length
 from callbacks.monitoring.noise_images import SHIFTS, Made
 from callbacks.monitoring.overhead import overhead
 from callbacks.statistics import rate
@@ -37,35 +38,42 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
     Returns:
         A stage with the tables `drift` (`shift end score alarm layer onset`, clean windows first;
         ends and onset in images, every batch of which was watched), `drifts` (`shift power delay
-        images`; delay and images as served to the saved monitor, which watches each k-th batch)
-        and `layers`, the facts `alarms` and `cost` with their intervals, and as arrays the share of
-        zeros of every unit by layer.
+        images`; delay and images as served to the saved monitor, which watches each k-th batch),
+        `alarms` (`stated_for served windows rate ...`: false alarms of each calibration on shuffled
+        images and on those in the data's order) and `layers`, the facts `alarms` and `cost` with
+        their intervals, and as arrays the share of zeros of every unit by layer.
     """
     classifier, data, plan = inputs.classifier, inputs.data, inputs.plan
-    split = "val" if len(data.images("val")) >= 8 * plan.window else "train"
-    available = min(plan.train_limit, len(data.images(split)))
-    window = max(4, min(plan.window, available // 8))
+    split, available, window = plan.learning_split(data)
     size = min(classifier.chunk, window)
 
-    def images(name: str, count: int | None) -> Iterator[Tensor]:
-        return (batch.image.to(inputs.device) for batch in batches(data, name, count, size))
+    def images(name: str, count: int | None, in_order: bool = False) -> Iterator[Tensor]:
+        taken = batches(data, name, count, size, in_order)
+        return (batch.image.to(inputs.device) for batch in taken)
 
-    monitor = Monitor(classifier, window=window, false_alarms=plan.false_alarms)
-    monitor.fit(images(split, plan.train_limit), inputs.seed)
+    # Of the network itself, so that it can be attached to that, too; the classifier normalises.
+    monitor = Monitor(classifier.model, window=window, false_alarms=plan.false_alarms)
+    long = available >= stream_length(window, plan.false_alarms)
+    learnt = images(split, plan.train_limit, in_order=True)
+    monitor.fit(learnt, inputs.seed, "stream" if long else "shuffled", through=classifier)
+    monitor.test = monitor.calibrations[plan.order]
     dead = dead_unit_table(dict(monitor.profile), monitor.profile_images)
     layers = dead[["layer", "units", "silent", "constant", "bound"]].merge(
         monitor.report().layers(), on="layer"
     )
-    clean = _watched(monitor, images("test", _CLEAN_WINDOWS * window))
-    alarms = rate(sum(seen.alarm for seen in clean.windows), len(clean.windows))
+    served: dict[Order, MonitorReport] = {
+        "shuffled": _watched(monitor, classifier, images("test", _CLEAN_WINDOWS * window)),
+        "stream": _watched(monitor, classifier, images("test", _CLEAN_WINDOWS * window, True)),
+    }
+    clean, alarms = served[plan.order], _false_alarms(monitor, served)
     timelines, drifts = [], []
     for name, shift in SHIFTS.items():
         generator = torch.Generator().manual_seed(inputs.seed)
         looped = chain.from_iterable(images("test", None) for _ in cycle([0]))
-        report, onset = drifting(monitor, looped, shift, generator)
+        report, onset = drifting(monitor, looped, shift, generator, classifier)
         timelines.append(report.timeline().assign(shift=name, onset=onset))
         drifts.append({"shift": name, **_noticed(report, onset, window)})
-    cost = overhead(monitor, next(images("test", size)), repeats=7)
+    cost = overhead(monitor, next(images("test", size)), repeats=7, through=classifier)
     monitor.every = max(1, math.ceil(cost.value / _AFFORDABLE))
     monitor.save(folder / FILE)
     table = pd.DataFrame(drifts).astype({"delay": float})
@@ -74,28 +82,61 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         f"Drift is tested in windows of {window} images, not {plan.window:,}, as there are only "
         f"{available:,} {split} images to learn from."
     )
+    own = alarms.loc[(alarms["stated_for"] == plan.order) & (alarms["served"] == plan.order)].iloc[
+        0
+    ]
     return Stage(
-        {"drift": pd.concat(timelines, ignore_index=True), "drifts": table, "layers": layers},
         {
-            "alarms": list(alarms), "cost": list(cost), "every": monitor.every, "window": window,
+            "drift": pd.concat(timelines, ignore_index=True), "drifts": table, "alarms": alarms,
+            "layers": layers,
+        },
+        {
+            "alarms": [float(own[end]) for end in ("rate", "rate_low", "rate_high")],
+            "order": plan.order, "cost": list(cost), "every": monitor.every, "window": window,
             "windows": len(clean.windows), "threshold": clean.threshold,
             "false_alarms": clean.false_alarms,
         },
         {name: part.zero_rate.cpu().numpy() for name, part in monitor.profile.items()},
         _method(monitor, clean, split),
-        [short] * (window < plan.window),
+        [*[short] * (window < plan.window), *_alarm_notes(monitor, long, window), *clean.problems],
     )  # fmt: skip
+
+
+def _false_alarms(monitor: Monitor, served: dict[Order, MonitorReport]) -> pd.DataFrame:
+    """False alarms of every calibration in every order; the same windows are judged by each."""
+    lines = []
+    for stated, test in monitor.calibrations.items():
+        for order, report in served.items():
+            assert monitor.test is not None, "it has learnt"
+            scores = [monitor.test.rescored(seen.layers, test) for seen in report.windows]
+            found = rate(sum(score > test.threshold for score in scores), len(scores))
+            lines.append({"stated_for": stated, "served": order, "windows": len(scores)})
+            lines[-1] |= found.columns("rate")
+    return pd.DataFrame(lines)
+
+
+def _alarm_notes(monitor: Monitor, long: bool, window: int) -> list[str]:
+    if long:
+        return []
+    least = stream_length(window, monitor.false_alarms)
+    return [
+        "The rate of false alarms is stated for shuffled images only: for a stream in its own order"
+        f" it takes at least {least:,} images to learn from, and there are "
+        f"{monitor.profile_images:,} (--train_limit, or a larger --false_alarms)."
+    ]
 
 
 def _method(monitor: Monitor, clean: MonitorReport, split: str) -> dict[str, str]:
     """How it was learnt, and what the saved monitor promises."""
+    stated = {"shuffled": "shuffled images", "stream": "a stream in the data's own order"}
     return {
         "monitor": f"{len(monitor.profile)} layers, about {monitor.places} places of a channel, "
         f"sampling rate {clean.sampling_rate:.0%} of images; profile of {clean.profile_images:,} "
         f"{split} images; windows of {clean.window}; the saved monitor watches one batch in "
         f"{monitor.every}",
-        "alarms": f"threshold {clean.threshold:.2f} at a stated false-alarm rate of "
-        f"{clean.false_alarms:g}: one in {clean.images_between_false_alarms:,.0f} clean images; "
+        "alarms": f"threshold {clean.threshold:.2f} at a false-alarm rate of "
+        f"{clean.false_alarms:g}, stated for {stated[clean.order]}: one in "
+        f"{clean.images_between_false_alarms:,.0f} clean images; "
         f"the least delay is {clean.shortest_delay * monitor.every} served images",
     }
 
@@ -109,17 +150,21 @@ def _noticed(report: MonitorReport, onset: int, window: int) -> dict[str, float 
 
 
 @torch.no_grad()
-def _watched(monitor: Monitor, images: Iterator[Tensor]) -> MonitorReport:
+def _watched(monitor: Monitor, model: nn.Module, images: Iterator[Tensor]) -> MonitorReport:
     monitor.reset()
     with monitor:
         for image in images:
-            monitor.model(image)
+            model(image)
     return monitor.report()
 
 
 @torch.no_grad()
 def drifting(
-    monitor: Monitor, images: Iterator[Tensor], shift: Made, generator: torch.Generator
+    monitor: Monitor,
+    images: Iterator[Tensor],
+    shift: Made,
+    generator: torch.Generator,
+    through: nn.Module | None = None,
 ) -> tuple[MonitorReport, int]:
     """Serves twelve windows or a little more as they are, then as many shifted.
 
@@ -128,16 +173,18 @@ def drifting(
         images: batches without end, of any sizes.
         shift: of a batch.
         generator: of what is random in it.
+        through: sends images to the watched model; None: itself.
 
     Returns:
         The report, and how many images had been served when the drift began.
     """
+    model = through or monitor.model
     monitor.reset()
     wanted = _SHOWN_WINDOWS * monitor.window
     with monitor:
         while monitor.served < wanted:
-            monitor.model(next(images))
+            model(next(images))
         onset = monitor.served
         while monitor.served < onset + wanted:
-            monitor.model(shift(next(images), generator))
+            model(shift(next(images), generator))
     return monitor.report(), onset

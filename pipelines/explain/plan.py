@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from callbacks.monitoring.drift_test import CLEAN_WINDOWS
+from callbacks.monitoring.drift_test import CLEAN_WINDOWS, Order, stream_length
 from callbacks.monitoring.thresholds import check_rate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
@@ -27,7 +27,7 @@ _LEAST_TEST = 4
 """Fewer test images than one window of the smallest kind show nothing."""
 _STAGES = {
     "outliers": ("limit", "train_limit", "outliers"),
-    "monitor": ("train_limit", "window", "false_alarms"),
+    "monitor": ("train_limit", "window", "false_alarms", "order"),
     "score": ("limit", "forwards"),
     "methods": ("limit", "forwards"),
     "changes": ("limit", "forwards"),
@@ -48,6 +48,7 @@ class Plan:
     window: int = 64
     false_alarms: float = 0.01
     outliers: str = ""
+    order: Order = "shuffled"
 
     def asked(self, stage: str) -> dict[str, Any]:
         """The options that decide a stage."""
@@ -83,11 +84,31 @@ class Plan:
                     f"Expected at least {least} {split} images in {data.title} to explain a model "
                     f"with, but got {n}: give more, or a larger `data.limit`."
                 )
+        self._check_stream(data)
         if outliers is not None:
             try:
                 outliers.images("test")
             except UserError as error:
                 raise UserError(f"The outliers: {error}") from error
+
+    def learning_split(self, data: ImageDataModule) -> tuple[str, int, int]:
+        """The split a monitor learns from, how many images of it, and the window they allow.
+
+        Validation images, or training images where those are too few.
+        """
+        split = "val" if len(data.images("val")) >= 8 * self.window else "train"
+        available = min(self.train_limit, len(data.images(split)))
+        return split, available, max(4, min(self.window, available // 8))
+
+    def _check_stream(self, data: ImageDataModule) -> None:
+        split, available, window = self.learning_split(data)
+        least = stream_length(window, self.false_alarms)
+        if self.order == "stream" and available < least:
+            raise UserError(
+                f"Expected at least {least:,} {split} images to state a false-alarm rate of "
+                f"{self.false_alarms:g} for a stream in windows of {window}, but got "
+                f"{available:,}: raise --train_limit or --false_alarms, or lower --window."
+            )
 
 
 def check_devices(study: Study) -> None:

@@ -1,6 +1,7 @@
 """The parts of the monitorability score, measured within a budget."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from callbacks.monitoring import (
     monitorability,
 )
 from callbacks.monitoring.budget import Plan as Budget
+from callbacks.monitoring.dead_units import never_fired_bound
 from callbacks.monitoring.failure import certainty
 from callbacks.monitoring.panel import Panel
 from callbacks.queries import Queries
@@ -35,20 +37,23 @@ from pipelines.explain.score_parts import (
     evidence_of,
     measured_parts,
 )
+from pipelines.explain.score_twin import measure_twin
 from pipelines.explain.units import NATURAL, Units
 
 
 def measure_score(stages: Stages, inputs: Inputs) -> Stage:
     """Shares the budget out, measures, and compares what was counted with what was predicted.
 
-    Each part is a cell of its own. The explainer is the best of a few on validation images.
+    Each part is a cell of its own. The explainer is the best of a few on validation images. A
+    quarter of it is measured once more for the same network with random weights.
 
     Args:
         stages: where parts are kept.
         inputs: model, data and rows of the clean images: the failure part for nothing.
 
     Returns:
-        A stage with the tables `parts`, `budget` (`part cost count forwards` of every measurement),
+        A stage with the tables `parts`, `twin` (the same with random weights), `budget` (`part cost
+        count forwards` of every measurement),
         `evidence` (one line an image or unit of every part) and `units`, and pictures of `units`.
     """
     clean, seed = inputs.clean, inputs.seed
@@ -63,6 +68,9 @@ def measure_score(stages: Stages, inputs: Inputs) -> Stage:
             _fixed(candidates, inputs.data, len(natural)),
         )  # fmt: skip
         parts = measured_parts(stages, panel, units, budget.counts, inputs, rows, natural)
+        settings = {"panel": repr(panel), "layer": units.layer, "counts": dict(budget.counts)}
+        work = partial(measure_twin, inputs, panel, units, budget.counts, rows, natural)
+        twin = stages.measured("score: random weights", settings, work).tables["twin"]
     spent = counted([choice, *parts.values()])
     check_count(budget, *spent)
     evidence: dict[str, Evidence | FailureEvidence] = {
@@ -73,7 +81,7 @@ def measure_score(stages: Stages, inputs: Inputs) -> Stage:
     by_part = [stage.tables["evidence"].assign(part=name) for name, stage in parts.items()]
     return Stage(
         {
-            "parts": score.table(), "budget": _budget_table(budget),
+            "parts": score.table(), "twin": twin, "budget": _budget_table(budget),
             "evidence": pd.concat(by_part, ignore_index=True),
             "units": parts["units"].tables["units"],
         },
@@ -144,13 +152,15 @@ def _last_layer(model: Queries, image: Tensor) -> str | None:
 # -- words -----------------------------------------------------------------------------------------
 
 _UNDEFINED = {
-    "faithfulness": "the model's answers are not finite",
-    "stability": "every map is zero, of which no change can be a share",
-    "randomisation": "every map is constant and has no ranks",
-    "surrogate": "the answer is the same all round every image",
-    "units": "the activations are not finite",
+    "faithfulness": "the model's answers are not finite: look for weights that are not",
+    "stability": "every map is zero, of which no change can be a share: the model's answers do not "
+    "depend on the image, or its gradient is cut",
+    "randomisation": "every map is constant and has no ranks: the model's answers do not depend on "
+    "the image, or its gradient is cut",
+    "surrogate": "the answer is the same all round every image: the model is constant there",
+    "units": "the activations are not finite: look for weights that are not",
 }
-"""Why a part is not a number."""
+"""Why a part is not a number, and what that says."""
 
 
 def _notes(
@@ -163,6 +173,11 @@ def _notes(
         if np.isnan(part.value.value):
             why = _one_sided(rows) if isinstance(rows, FailureEvidence) else _UNDEFINED[part.name]
             undefined.append(f"{part.name} is undefined, because {why}")
+        elif part.below:
+            notes.append(
+                f"{part.name}: worse than its control ({part.measured:.3f}, the control "
+                f"{part.control:.3f}), which counts as 0."
+            )
         elif n > part.n:
             notes.append(f"{part.name}: undefined for {n - part.n:,} of {n:,}, which are left out.")
     if undefined:
@@ -175,8 +190,14 @@ def _one_sided(rows: FailureEvidence) -> str:
     correct = np.asarray(rows.correct, dtype=bool)
     if not np.isfinite(np.asarray(rows.confidence, dtype=float)).any():
         return "the model's answers are not finite"
-    which = "none is misclassified: give more or harder ones" if correct.all() else "all are wrong"
-    return f"of {len(correct):,} test images {which}"
+    n = len(correct)
+    if not correct.all():
+        return f"all of {n:,} test images are misclassified: is it the right model for these data?"
+    bound = never_fired_bound(n)
+    return (
+        f"none of {n:,} test images is misclassified, hence at most {100 * bound:.2g} % are (95 %):"
+        f" give harder images, or more than {2 * n:,}"
+    )
 
 
 def _budget_table(budget: Budget) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def measured_parts(
     measured = {}
     for part in PER_IMAGE:
         some = rows.iloc[: counts[part]]
-        work = partial(_measure_part, panel, part, inputs, some)
+        work = partial(measure_part, panel, part, inputs, some)
         settings = {"panel": repr(panel), "count": len(some)}
         measured[part] = stages.measured(f"score: {part}", settings, work)
     settings = {"layer": units.layer, "count": counts["units"], "natural": len(natural)}
@@ -94,7 +94,7 @@ def counted(stages: Iterable[Stage]) -> tuple[int, int]:
     return sum(forwards for forwards, _ in counts), sum(backwards for _, backwards in counts)
 
 
-def _measure_part(panel: Panel, part: str, inputs: Inputs, rows: pd.DataFrame, _: Path) -> Stage:
+def measure_part(panel: Panel, part: str, inputs: Inputs, rows: pd.DataFrame, _: Path) -> Stage:
     """One part of all rows, a chunk of images at a time, which bounds the memory."""
     model, tables = inputs.queries(), []
     for start in range(0, len(rows), inputs.classifier.chunk):

@@ -55,15 +55,22 @@ def _score(stage: Stage) -> Section:
     table = stage.tables["parts"]
     columns: Sequence[Column] = (
         ("part", "text", "part"), ("value", "number", "value"), ("measured", "number", "measured"),
-        ("random control", "number", "control"), ("ideal", "number", "ideal"),
-        ("images or units", "count", "n"),
+        ("control", "number", "control"), ("ideal", "number", "ideal"),
+        ("images or units", "count", "n"), ("random weights", "number", "twin"),
     )  # fmt: skip
-    lines = table.rename(columns={"low": "value_low", "high": "value_high"})
+    ends = {"low": "value_low", "high": "value_high"}
+    twin = stage.tables["twin"].rename(
+        columns={"value": "twin", "low": "twin_low", "high": "twin_high"}
+    )
+    lines = table.rename(columns=ends).merge(
+        twin[["part", "twin", "twin_low", "twin_high"]], on="part"
+    )
     return Section(
         "How far explaining and watching can be believed",
-        "Each part is scaled by what was measured beside it: its random control is 0, the best "
-        "that can be attained is 1. The score is the plain mean; it means nothing without its "
-        "parts.",
+        "Each part is scaled by what was measured beside it: its control is 0, the best that can "
+        "be attained is 1. The score is the plain mean; it means nothing without its parts, nor "
+        "without what the same network gets with random weights, which is not 0: its maps are "
+        "stable and follow it, too.",
         {"score": score_figure(table)},
         sheets=sheets_of(
             lines, columns, "Monitorability: the mean of its parts", [head for head, *_ in columns]
@@ -193,6 +200,10 @@ def _monitor(stage: Stage) -> Section:
         ("drift", "text", "shift"), ("windows with an alarm %", "percent", "power"),
         ("images until the first alarm", "delay", "delay"),
     )  # fmt: skip
+    alarms: Sequence[Column] = (
+        ("stated for", "text", "stated_for"), ("served", "text", "served"),
+        ("windows", "count", "windows"), ("false alarms %", "percent", "rate"),
+    )  # fmt: skip
     layers: Sequence[Column] = (
         ("layer", "text", "layer"), ("units", "count", "units"), ("silent", "count", "silent"),
         ("constant", "count", "constant"), ("mean", "number", "mean"), ("std", "number", "std"),
@@ -200,8 +211,9 @@ def _monitor(stage: Stage) -> Section:
         ("99 %", "number", "q99"),
     )  # fmt: skip
     drift = drift_figure(tables["drift"], facts["threshold"], facts["false_alarms"])
-    alarms, cost = (rate_with_ends(interval_of(facts[name])) for name in ("alarms", "cost"))
-    title = f"Drift; false alarms {alarms} %; monitor's overhead {cost} %"
+    own, cost = (rate_with_ends(interval_of(facts[name])) for name in ("alarms", "cost"))
+    title = f"Drift; false alarms {own} %; monitor's overhead {cost} %"
+    stated = f"False alarms; {100 * facts['false_alarms']:g} % are stated"
     return Section(
         "Watching",
         "A filled dot is an alarm. The monitor is in monitor.safetensors of this result: "
@@ -209,6 +221,7 @@ def _monitor(stage: Stage) -> Section:
         {"drift": drift, "firing": firing_figure(stage.arrays)},
         sheets=[
             *sheets_of(tables["drifts"], drifts, title, [head for head, *_ in drifts]),
+            *sheets_of(tables["alarms"], alarms, stated, [head for head, *_ in alarms]),
             *(replace(sheet, title="By layer") for sheet in sheets_of(tables["layers"], layers)),
         ],
         terms=TERMS["monitor"],

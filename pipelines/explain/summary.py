@@ -34,7 +34,7 @@ def headline(stages: Mapping[str, Stage], failure: pd.DataFrame, plan: Plan) -> 
     """The numbers of the stages that there are, by the name of their `summary/` metric."""
     numbers: dict[str, Number] = {}
     if "score" in stages:
-        numbers |= _score_numbers(stages["score"].tables["parts"], plan)
+        numbers |= _score_numbers(stages["score"].tables, plan)
     for clean in _clean(failure):
         numbers["error_auroc"] = Number(
             "Error AUROC",
@@ -64,11 +64,11 @@ def _clean(failure: pd.DataFrame) -> list[dict]:
     return [line for line in records(failure) if line["setting"] == "clean"]
 
 
-def _score_numbers(parts: pd.DataFrame, plan: Plan) -> dict[str, Number]:
+def _score_numbers(tables: Mapping[str, pd.DataFrame], plan: Plan) -> dict[str, Number]:
     asked = f"{plan.forwards:g} forwards for each of at most {plan.limit:,} images"
-    values = {line["part"]: _interval(line) for line in records(parts)}
-    score = values.pop("monitorability")
-    note = "mean of the six parts below; random controls are 0"
+    values = {line["part"]: _interval(line) for line in records(tables["parts"])}
+    score, twin = values.pop("monitorability"), _of_twin(tables)
+    note = f"mean of the six parts below; the same network with random weights gets {twin}"
     return {
         "monitorability": Number("Monitorability", score, "", note, asked),
         **{
@@ -76,6 +76,14 @@ def _score_numbers(parts: pd.DataFrame, plan: Plan) -> dict[str, Number]:
             for name, value in values.items()
         },
     }
+
+
+def _of_twin(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The score of random weights, or why there is none."""
+    (line,) = [line for line in records(tables["twin"]) if line["part"] == "monitorability"]
+    return (
+        str(_interval(line)) if line["value"] == line["value"] else "none, as a part is undefined"
+    )
 
 
 def _interval(line: Mapping[str, float]) -> Interval:
@@ -98,7 +106,8 @@ def _best_outlier_score(table: pd.DataFrame, plan: Plan) -> Number:
 
 def _monitor_numbers(facts: Mapping) -> dict[str, Number]:
     stated = f"{facts['false_alarms']:g}"
-    alarms = f"of {facts['windows']:,} clean test windows; the stated rate is {stated}"
+    kind = {"shuffled": "shuffled images", "stream": "images in the data's order"}[facts["order"]]
+    alarms = f"of {facts['windows']:,} clean test windows of {kind}; the stated rate is {stated}"
     cost = (
         "a forward's time on top of it where every batch is watched; the saved monitor watches one "
         f"in {facts['every']}"
@@ -128,7 +137,8 @@ def _score_sentences(stage: Stage) -> Iterator[str]:
         yield (
             "On a scale from 0 (no better than chance) to 1 (the best there can be) it can be "
             f"explained and watched to {score.value:.2f} (95 % interval "
-            f"{ends(score.low, score.high, digits=2)}). Its weakest side, with "
+            f"{ends(score.low, score.high, digits=2)}); with random weights, which have learnt "
+            f"nothing, to {_of_twin(stage.tables)}. Its weakest side, with "
             f"{parts[weakest].value:.2f}, is {_IN_WORDS[weakest]}."
         )
 

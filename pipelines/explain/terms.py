@@ -46,6 +46,8 @@ TERMS = {
     "monitor": {
         "Drift": "Images that change in the middle of the stream: grainy as from a worse sensor, "
         "or darker.",
+        "Stated for": "What the rate of false alarms is meant to hold for: windows of shuffled "
+        "images, or of a stream in the data's own order, whose neighbours may be alike.",
         "Silent, constant": "Units that are zero, or the same, wherever they were looked at.",
         "1 %, median, 99 %": "Values below which that share of a layer's activations lies.",
     },

@@ -289,5 +289,22 @@ def test_allocation_is_neymans() -> None:
 
 
 def test_too_small_a_budget_says_what_would_do() -> None:
-    with pytest.raises(UserError, match="at least 18 forwards an image"):
+    with pytest.raises(UserError, match="at least 23 forwards an image"):
         best_panel(PANEL, N, 5)
+
+
+def test_a_part_below_its_control_is_0_without_certain_ends() -> None:
+    """2·.30 - 1 is clipped; 0.000 to 0.000 would claim to be certain. The score keeps its ends."""
+    random = np.random.default_rng(0)
+    correct = random.random(1000) > 0.2
+    index = np.arange(1000)
+    half = Evidence(0.5 + 0.05 * random.normal(size=1000), 0.0, 1.0, index)
+    failure = FailureEvidence(random.normal(size=1000) - 0.7 * correct, correct, index)
+    score = monitorability({**dict.fromkeys(PARTS, half), "failure": failure}, resamples=200)
+    part = score.parts[list(PARTS).index("failure")]
+    assert part.below
+    assert part.value.value == 0
+    assert np.isnan(part.value.low)
+    assert part.measured == pytest.approx(0.31, abs=0.05)
+    assert score.value.low < score.value.value < score.value.high
+    assert score.value.value == pytest.approx(2.5 / 6, abs=0.01)

@@ -122,8 +122,14 @@ CASES = {
     "vision transformer": Case(transformer),
     "reused and in place": Case(Reused),
     "no head": Case(NoHead),
-    "always right": Case(ByHeart, frozenset({"failure"}), "none is misclassified"),
-    "always wrong": Case(lambda: ByHeart(1), frozenset({"failure"}), "all are wrong"),
+    "always right": Case(
+        ByHeart,
+        frozenset({"failure"}),
+        "none of 60 test images is misclassified, hence at most 4.9 % are",
+    ),
+    "always wrong": Case(
+        lambda: ByHeart(1), frozenset({"failure"}), "all of 60 test images are misclassified"
+    ),
     "constant": Case(
         lambda: mlp(0), frozenset({"stability", "randomisation", "surrogate"}), "every map is zero"
     ),
@@ -167,6 +173,8 @@ def test_parts_are_measured_or_said_to_be_undefined(
     undefined = set(table.index[table.isna()]) - {"monitorability"}
     assert undefined == expected.undefined
     assert (table["monitorability"] != table["monitorability"]) == bool(undefined)
+    twin = stage.tables["twin"].set_index("part")
+    assert list(twin.index) == list(stage.tables["parts"]["part"])
     said = " ".join(stage.notes)
     assert expected.said in said
     assert all(f"{name} is undefined" in said for name in undefined)
