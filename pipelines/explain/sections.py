@@ -56,7 +56,7 @@ def _score(stage: Stage) -> Section:
     columns: Sequence[Column] = (
         ("part", "text", "part"), ("value", "number", "value"), ("measured", "number", "measured"),
         ("control", "number", "control"), ("ideal", "number", "ideal"),
-        ("images or units", "count", "n"), ("random weights", "number", "twin"),
+        ("n", "count", "n"), ("random weights", "number", "twin"),
     )  # fmt: skip
     ends = {"low": "value_low", "high": "value_high"}
     twin = stage.tables["twin"].rename(

@@ -52,9 +52,8 @@ def test_everything_from_the_command_line(assay: Assay, lenet: Path, home: Path)
     page = (folder / "report.html").read_text()
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", ""), "needs nothing beside it"
-    assert {file.stem for file in (folder / "figures").iterdir()} == {
-        "accuracy_size", "robustness_size",
-    }  # fmt: skip
+    drawn = {file.stem for file in (folder / "figures").iterdir()}
+    assert drawn >= {"accuracy_size", "robustness_size"}
     found = {run.info.run_name: run for run in runs(home)}
     parent = found.pop("distill-lenet-from-lenet-Digits-s0")
     assert set(found) == {"teacher", "student s0", "student s1"}

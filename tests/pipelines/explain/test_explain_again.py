@@ -85,7 +85,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_tables(
 
     words = [
         *("explain", "--model", f"checkpoint:{lenet}", "--arch", "lenet", "--probes", "clean"),
-        *("--data", "Digits", "--data.limit", "64", "--limit", "40", "--forwards", "340"),
+        *("--data", "Digits", "--data.limit", "64", "--limit", "40", "--forwards", "400"),
         *("--train_limit", "64", "--window", "8", "--chunk", "32"),
     ]
     reference, chance = home / "reference", random.Random(moments)
@@ -122,7 +122,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_tables(
 
 def asked(lenet: Path, root: Path, limit: int = 40, **more: object) -> Explanation:
     options = {
-        "probes": ["clean"], "forwards": 340, "train_limit": 64, "window": 8, "chunk": 32,
+        "probes": ["clean"], "forwards": 400, "train_limit": 64, "window": 8, "chunk": 32,
         "arch": "lenet", "root": root, "tracking": Tracking(enabled=False), **more,
     }  # fmt: skip
     data = Digits(limit=64)

@@ -181,12 +181,12 @@ def test_a_drawing_comes_back_pixel_for_pixel(classifier: Classifier, data: Digi
 
 
 class Bare(nn.Module):
-    """Weights in no layer that damage knows."""
+    """Weights that are no parameters."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.matrix = nn.Parameter(torch.randn(pixels, 10, generator=generator))
+        self.register_buffer("matrix", torch.randn(pixels, 10, generator=generator))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return image.flatten(1) @ self.matrix

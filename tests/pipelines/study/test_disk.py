@@ -80,7 +80,6 @@ def full(*_: Any, **__: Any) -> None:
     [
         "pandas.DataFrame.to_parquet",
         "pathlib.Path.write_text",
-        "numpy.savez_compressed",
         "pipelines.study.study.save_png",
         "pipelines.study.study.write_page",
     ],

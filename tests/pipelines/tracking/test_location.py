@@ -113,7 +113,7 @@ def test_commands_find_the_run_again(
     assert run_id is not None
     code, out, err = assay("report", run_id, "--root", str(root))
     assert code == 0, err
-    assert "lenet on Digits" in out
+    assert "Clean images" in out
     code, out, err = assay("evaluate", "--model", f"mlflow:runs:/{run_id}", *words)
     assert code == 0, err
     assert runs_in(root / "mlruns" / "mlflow.db") == 2

@@ -92,4 +92,4 @@ def test_everything_is_measured_and_kept(
     version(database, right)
     code, out, err = assay(*words)
     assert code == 0, err
-    assert "12 rows are from an earlier run" in out
+    assert "Rows from an earlier run" in out

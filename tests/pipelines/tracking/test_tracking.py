@@ -239,7 +239,7 @@ def test_everything_of_an_evaluation(
     assert run.data.params["model.source"] == "builtin:lenet"
     assert all("/" not in name for name in run.data.params)
     files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
-    assert files == {"arrays.npz", "figures", "report.html", "result.json", "rows", "tables"}
+    assert files == {"figures", "report.html", "result.json", "rows", "tables"}
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("Digits", "e" * 32)
     table = store.client.load_table(store.experiment_id, "tables/by_class.json", [run.info.run_id])
