@@ -24,7 +24,7 @@ _SIMPLE = (bool, int, float, str, bytes, type(None), torch.dtype, torch.Size)
 _NO_MATTER = frozenset({"source", "notes", "chunk", "architecture", "facts", "reasons", "scale"})
 
 # What torch and Lightning keep in every module; what else begins with `_` is its author's own.
-_THEIR_OWN = frozenset({*vars(nn.Module()), *vars(L.LightningModule()), MEMORY})
+_THEIR_OWN = frozenset({*dir(nn.Module()), *dir(L.LightningModule()), MEMORY})
 
 
 def weights_digest(module: nn.Module) -> str:

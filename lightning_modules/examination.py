@@ -49,6 +49,19 @@ def examine(classifier: Classifier, image: Tensor) -> None:
     classifier.facts["head"] = _head(classifier, image)
 
 
+def check_answers(classifier: Classifier, image: Tensor) -> None:
+    """Refuses images that a classifier cannot answer, for instance of another size.
+
+    Args:
+        classifier: left as it is.
+        image: `(N, C, H, W)` in [0, 1], as the data serve them to it.
+
+    Raises:
+        UserError: it raises an error.
+    """
+    _asked(classifier, image.to(classifier.device))
+
+
 def _asked(classifier: Classifier, image: Tensor, seed: int = 0) -> Any:
     """The raw answer; whatever goes wrong becomes one sentence."""
     try:

@@ -9,6 +9,7 @@ from typing_extensions import Unpack  # Python 3.10 has none
 from datamodules.errors import UserError
 from datamodules.fractions import Fraction
 from lightning_modules import Tuning
+from lightning_modules.examination import examine
 from pipelines.cli import COMMANDS
 from pipelines.report.about import About
 from pipelines.report.plan import plan_sheet
@@ -96,8 +97,11 @@ def transfer(
     loaded = open_models(study, several, tasks, sources)
     pairs = {(m.name, t.name): make_pair(study, m, t, parts, seeds) for m in loaded for t in tasks}
     for model in loaded:  # on data of its own classes where there are any
-        mine = sorted((p for p in pairs.values() if p.model is model), key=lambda p: not p.own_head)
-        study.meet(model.classifier, mine[0].data)
+        own = (pair for (name, _), pair in pairs.items() if name == model.name)
+        mine = sorted(own, key=lambda pair: not pair.own_head)
+        study.meet(mine[0].model.classifier, mine[0].data)
+        if mine[0].model is not model:  # but one in the data's order of classes
+            examine(model.classifier, mine[0].data.taken("test", 16).image)
     names = [[one.name for one in group] for group in (loaded, tasks)]
     transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
     origins = {model.name: make_source(study, model) for model in loaded}

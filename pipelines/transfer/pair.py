@@ -17,12 +17,15 @@ from datamodules.fractions import Fraction, labelled, with_images
 from datamodules.images import Images
 from datamodules.preprocessing import CONVERSIONS, Preprocessing
 from lightning_modules import Classifier
-from lightning_modules.class_names import same_task
+from lightning_modules.class_names import are_names, match, same_task
+from lightning_modules.examination import check_answers, examine
 from lightning_modules.features import Features, cached, extract
 from lightning_modules.heads import head_name, replace_head
+from lightning_modules.sources import match_classes
 from pipelines.study import Study
 from pipelines.transfer.tasks import Model, Task
 
+_EXAMINED = 16
 _SIDE = 32  # of images of many sizes, for a model that wants none and does not say its data
 
 
@@ -36,6 +39,7 @@ class Pair:
         data: the data set as the model sees it; its `train` are all labelled images in use.
         chosen: positions among those, by fraction and seed.
         study: where features are computed and kept.
+        matched: what was done to the order of the model's outputs; empty where nothing was.
     """
 
     model: Model
@@ -43,6 +47,7 @@ class Pair:
     data: ImageDataModule
     chosen: Mapping[tuple[str, int], Tensor]
     study: Study
+    matched: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -122,7 +127,7 @@ class Pair:
     def notes(self) -> list[str]:
         """What was adapted so that model and data fit."""
         shown, native = self.data.preprocessing, self.data.native
-        adapted = []
+        adapted = [self.matched.rstrip(".")] if self.matched else []
         if shown.channels != native.channels:
             adapted.append(CONVERSIONS[native.channels, shown.channels])
         if shown.resize is not None or shown.crop is not None:
@@ -153,9 +158,10 @@ def make_pair(
         seeds: of the choice.
 
     Raises:
-        UserError: a fraction that the data cannot give.
+        UserError: a fraction that the data cannot give, or images that the model cannot answer.
     """
     data = task.data
+    model, matched = _in_order(model, data.classes)
     test, every = data.images("test"), labelled(data)
     chosen = {
         (str(fraction), seed): fraction.choose(every.label, data.num_classes, seed)
@@ -170,7 +176,29 @@ def make_pair(
     test = test.subset(torch.arange(len(test)))
     shown = with_images(data, train=pool, val=pool.subset(torch.arange(0)), test=test)
     shown.adopt(_one_size(model, shown))
-    return Pair(model, task, shown, positions, study)
+    image = shown.taken("test", _EXAMINED).image
+    check_answers(model.classifier, image)
+    if matched:  # a copy, which nobody has met
+        examine(model.classifier, image)
+    return Pair(model, task, shown, positions, study, matched)
+
+
+def _in_order(model: Model, classes: tuple[str, ...]) -> tuple[Model, str]:
+    """The model with its outputs in the data's order, where both name the same classes.
+
+    Returns:
+        A copy and what was done to it, or the model itself and nothing.
+    """
+    own = model.classifier.classes
+    if own == classes or len(own) != len(classes) or not (are_names(own) and are_names(classes)):
+        return model, ""
+    try:
+        found = match(own, classes, model.name, new_head=False)
+    except UserError:  # they are others
+        return model, ""
+    copied = copy.deepcopy(model.classifier)
+    match_classes(copied, classes)
+    return replace(model, classifier=copied), found.note
 
 
 def _one_size(model: Model, shown: ImageDataModule) -> Preprocessing:

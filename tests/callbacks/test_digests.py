@@ -1,5 +1,6 @@
 """Rows are used again only if nothing that an answer depends on has changed."""
 
+import copy
 import importlib
 import importlib.util
 import sys
@@ -82,6 +83,7 @@ def test_what_does_not_matter(tmp_path: Path) -> None:
     before = model_digest(net)
     net.eval().requires_grad_(False)
     assert model_digest(net) == before
+    assert model_digest(copy.deepcopy(net)) == before
 
 
 def test_another_forward_is_another_network(tmp_path: Path) -> None:

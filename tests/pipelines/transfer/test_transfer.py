@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from torch import nn
 
-from datamodules import Digits
+from datamodules import Digits, UserError
 from datamodules.fractions import Fraction, held_out
+from datamodules.torch_data import TorchData
 from lightning_modules import DivergedError, FineTuning, Tuning, load_classifier
 from pipelines import report, transfer
 from pipelines.report.result import load_result
@@ -311,6 +313,34 @@ def test_classes_that_differ_get_a_new_head_and_are_said(pair: Pair, study: Stud
     outcome = measured(study, Transfer("m", "d", "untouched"), other, None, RECIPE)
     assert outcome.status == "ok", outcome.error
     assert outcome.rows["correct"].mean() > 0.2, "LEEP's conditional reads the old head"
+
+
+def test_the_same_classes_in_another_order_keep_their_head(pair: Pair, study: Study) -> None:
+    """By hand: what the network called class k is class 9 - k of the data, image by image."""
+    classifier, data = pair.model.classifier, pair.task.data
+    image = pair.data.taken("test", 100)
+    before = classifier(image.image).argmax(1)
+    data.classes, classifier.classes = tuple("abcdefghij"), tuple("jihgfedcba")
+    other = make_pair(study, pair.model, pair.task, [Fraction("20")], [0])
+    assert other.own_head
+    assert other.notes()[0].startswith("Outputs put into the data's order by name")
+    assert classifier.classes == tuple("jihgfedcba"), "the model itself stays"
+    outcome = measured(study, Transfer("m", "d", "untouched"), other, None, RECIPE)
+    prediction = outcome.rows.set_index("index").loc[image.index.tolist(), "prediction"]
+    assert prediction.tolist() == (9 - before).tolist()
+
+
+def test_data_of_another_size_are_refused_in_a_sentence(study: Study) -> None:
+    """The second data set too, which no meeting of model and data has seen."""
+
+    def images(side: int) -> TorchData:
+        return TorchData(*[(torch.rand(40, 1, side, side), torch.arange(40) % 4)] * 2, classes=4)
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(100, 4))
+    with pytest.raises(UserError, match="cannot answer images of 1x8x8"):
+        transfer(
+            network, [images(10), images(8)], root=study.root, trainer={"accelerator": "cpu"}
+        )  # fmt: skip
 
 
 def test_from_python_with_objects(home: Path, lenet: Path, no_pages: None) -> None:
