@@ -26,7 +26,8 @@ def make_optimizer(model: nn.Module, tuning: Tuning) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if tuning.optimizer == "sgd":
-        return SGD(groups, tuning.lr, momentum=tuning.momentum, nesterov=tuning.momentum > 0)
+        ahead = tuning.nesterov and tuning.momentum > 0
+        return SGD(groups, tuning.lr, momentum=tuning.momentum, nesterov=ahead)
     return {"adam": Adam, "adamw": AdamW}[tuning.optimizer](groups, tuning.lr)
 
 

@@ -29,7 +29,8 @@ class Tuning:
         lr: largest learning rate; None takes 0.003 for a built-in network or a linear probe, a
             tenth of it for a pre-trained network, and ten times as much for sgd.
         weight_decay: of weights; norms and biases have none.
-        momentum: of sgd (Nesterov); the adams have their usual betas.
+        momentum: of sgd; the adams have their usual betas.
+        nesterov: whether sgd's momentum looks ahead.
         schedule: of the learning rate over all steps; "step" divides it by 10 at 50 % and 75 %.
         warmup: share of the steps with linearly growing learning rate; onecycle has its own.
         label_smoothing: share of the label spread over all classes.
@@ -52,6 +53,7 @@ class Tuning:
     cutmix: float = 0.0
     dropout: float | None = None
     ema: float = 0.0
+    nesterov: bool = True
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense."""

@@ -117,6 +117,11 @@ class DamageProbe(Probe):
         return where.get(self.by, self.damage.unit)
 
     @property
+    def headline(self) -> float | None:
+        """The middle severity, mild to severe; layers and bits are no severities."""
+        return self.severities[len(self.severities) // 2] if self.by == "severity" else None
+
+    @property
     def algorithm(self) -> str:
         """The damage with its parameters, and the grid where steps are positions in it."""
         grid = f", {len(self.layers)} layers: {' '.join(self.layers)}" if self.layers else ""

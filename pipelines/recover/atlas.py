@@ -22,6 +22,9 @@ _FOR_DATA = (
     "clip_activations", "restore_all",
 )  # fmt: skip
 _SGD = Tuning(optimizer="sgd", lr=0.01, weight_decay=1e-4)
+_PLAIN_SGD = Tuning(
+    optimizer="sgd", lr=0.001, weight_decay=0, schedule="constant", warmup=0, nesterov=False
+)
 _LENET_STEPS = 1000
 _PUBLISHED = "resnet20-12fca82f.th"
 _LENET_DAMAGES = {
@@ -46,14 +49,24 @@ class Atlas:
         purpose: one sentence.
         lenet: for MNIST's LeNet, and for a model of one's own.
         resnet: for CIFAR's ResNet-20; None leaves it out.
+        batch_size: of MNIST.
     """
 
     purpose: str
     lenet: Plan
     resnet: Plan | None = None
+    batch_size: int = 128
 
 
 ATLASES: dict[str, Atlas] = {
+    "example": Atlas(
+        "a tenth of every parameter tensor zeroed, two epochs of plain SGD",
+        Plan(
+            {"zero_everywhere": (0.1,)}, ("retrain_all", "retrain_damaged", "restore_half"),
+            [Effort(epochs=2, tuning=_PLAIN_SGD)], draws=3, limit=10_000,
+        ),
+        batch_size=100,
+    ),
     "quick": Atlas(
         "a first look in about 5 minutes",
         Plan(
@@ -106,11 +119,11 @@ def open_atlas(
         classifier = study.open_model(model, opened)
         yield Original.of(classifier, opened, atlas.lenet.stored_in, atlas.lenet.limit), atlas.lenet
         return
-    yield _lenet(study, atlas.lenet, places), atlas.lenet
-    cifar = CIFAR10(places and places / "cifar10", batch_size=128)
-    weights = (places or cifar.root.parent) / "weights" / _PUBLISHED
+    yield _lenet(study, atlas, places), atlas.lenet
     if atlas.resnet is None:
         return
+    cifar = CIFAR10(places and places / "cifar10", batch_size=128)
+    weights = (places or cifar.root.parent) / "weights" / _PUBLISHED
     if not weights.is_file():
         study.notes.append(f"ResNet-20 is left out: there are no weights in {str(weights)!r}.")
         return
@@ -121,9 +134,9 @@ def open_atlas(
     yield Original.of(classifier, cifar, plan.stored_in, plan.limit, label), plan
 
 
-def _lenet(study: Study, plan: Plan, places: Path | None) -> Original:
+def _lenet(study: Study, atlas: Atlas, places: Path | None) -> Original:
     """A LeNet trained for a thousand steps, once for all atlases of a folder."""
-    data = MNIST(root=places, batch_size=128)
+    plan, data = atlas.lenet, MNIST(root=places, batch_size=atlas.batch_size)
     classifier = study.open_model("lenet", study.open_data(data)).train()
     facts = {
         "atlas": "lenet", "start": model_digest(classifier), "data": data.training_digest(),

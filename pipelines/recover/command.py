@@ -47,7 +47,7 @@ def recover(
     trainings: int = 1,
     inject_until: float | None = None,
     limit: int = 2000,
-    atlas: Literal["none", "quick", "small"] = "none",
+    atlas: Literal["none", "example", "quick", "small"] = "none",
     atlas_root: Path | None = None,
     probes: list[Probe | str] | None = None,
     **options: Unpack[Options],
@@ -70,7 +70,8 @@ def recover(
         trainings: training seeds of every draw.
         inject_until: also tell the rate of silent errors, to this half-width, e.g. 0.05.
         limit: test images at most in the table of repairs; the evaluations use all of them.
-        atlas: instead: many damages, repairs and severities on MNIST's LeNet and CIFAR's ResNet-20.
+        atlas: instead: many damages, repairs and severities on MNIST's LeNet and CIFAR's ResNet-20;
+            "example": a tenth of every parameter tensor of LeNet zeroed, two epochs of plain SGD.
         atlas_root: folder with MNIST, cifar10 and weights/resnet20-12fca82f.th; default: the cache.
         probes: of the evaluations before and after; default: clean images.
         **options: see `Options`.

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import nn
 from callbacks.damage import BitFlip, DamageProbe, Noise, Selection, Zero
 from callbacks.damage.prefix import Prefix
 from callbacks.damage.probe import SilentErrors
+from callbacks.damage.summary import summarise
+from callbacks.results import ProbeResult
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier
@@ -118,3 +121,24 @@ def test_a_bad_severity_is_told_before_anything_runs(one_pass: Callable) -> None
         one_pass(DamageProbe(Zero(), (1.5,), chunk=16))
     with pytest.raises(UserError, match="number of bits"):
         one_pass(DamageProbe(BitFlip(), (-3,), chunk=16))
+
+
+def result(probe: DamageProbe, rows: Any) -> ProbeResult:
+    return ProbeResult(
+        probe.name, "damage", probe.title, probe.unit, probe.algorithm, probe.headline, rows
+    )
+
+
+def test_the_summary_takes_the_middle_severity_and_names_layers(one_pass: Callable) -> None:
+    by_layer = DamageProbe(Zero(), (1.0,), draws=1, by="layer", chunk=16)
+    curve = DamageProbe(Zero(), (0.0, 0.3, 1.0), draws=1, chunk=16)
+    rows = one_pass(by_layer, curve)
+    results = [result(probe, rows[probe.name]) for probe in (by_layer, curve)]
+    summary = summarise(results, None)
+    number = summary.numbers["damage_acc"]
+    middle = rows["zero"].query("value == 0.3")["correct"].mean()
+    assert number.interval.value == pytest.approx(middle)
+    assert "at 0.3" in number.note
+    left = rows["zero_by_layer"].groupby("severity")["correct"].mean()
+    least = by_layer.layers[int(left.idxmin()) - 1].removeprefix("model.")
+    assert f"least is left after damage of {least} (" in summary.sentences[1]

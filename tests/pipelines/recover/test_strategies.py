@@ -350,7 +350,8 @@ def test_costs_are_those_of_what_was_done(original: Original) -> None:
 
 ACTING = [
     {"loss": "mse"}, {"label_smoothing": 0.2}, {"mixup": 0.4}, {"cutmix": 1.0}, {"momentum": 0.1},
-    {"weight_decay": 0.5}, {"schedule": "constant"}, {"warmup": 0.5}, {"lr": 0.1},
+    {"weight_decay": 0.5}, {"nesterov": False}, {"schedule": "constant"}, {"warmup": 0.5},
+    {"lr": 0.1},
 ]  # fmt: skip
 
 
