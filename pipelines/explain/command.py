@@ -6,11 +6,13 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
+from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
 from pipelines.explain.changes import compared_models
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.outliers import as_shown
+from pipelines.explain.own_images import OwnImage, explain_images
 from pipelines.explain.plan import PROBES, Plan, check_devices
 from pipelines.explain.result import Explanation
 from pipelines.explain.score import check_budget
@@ -27,7 +29,7 @@ def main(words: list[str]) -> int:
 
 def explain(
     model: ModelLike,
-    data: DataLike,
+    data: DataLike | None = None,
     outliers: DataLike | None = None,
     probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
@@ -38,14 +40,18 @@ def explain(
     false_alarms: float = 0.01,
     order: Literal["shuffled", "stream"] = "shuffled",
     compare: dict[str, str] | None = None,
+    image: list[str] | None = None,
+    target: str | None = None,
+    methods: list[str] | None = None,
     **options: Unpack[Options],
-) -> Explanation:
+) -> Explanation | list[OwnImage]:
     """Explains and watches a model, and scores how far either can be believed.
 
     Args:
         model: where it comes from, e.g. torchvision:resnet18, checkpoint:FILE, mlflow:runs:/ID. In
             Python also a network.
-        data: what it was trained on; its train split is used for fits, its test split for numbers.
+        data: what it was trained on, unless only images are explained; its train split is used for
+            fits, its test split for numbers.
         outliers: another data set of which nothing should look familiar; noise always is one.
         probes: of the pass over the test data, whose rows tell how failures are detected; default:
             the clean images and some explanation probes, by the preset.
@@ -59,10 +65,13 @@ def explain(
             whose neighbours may be alike. Both are measured.
         compare: models that it became or came from, whose explanations of the same images are
             compared: --compare.distilled checkpoint:FOLDER --compare.fine_tuned mlflow:runs:/ID.
+        image: files of your own to be explained, instead of everything else; no data are needed.
+        target: class that these are explained for, by name or number; default: what is answered.
+        methods: that explain them; default: grad_cam, integrated_gradients and rise.
         **options: see `Options`.
 
     Returns:
-        The explanation: score, tables and figures.
+        The explanation: score, tables and figures; of images each with its maps.
 
     Raises:
         UserError: something the user can mend.
@@ -70,6 +79,13 @@ def explain(
     """
     study = Study("explain", "monitorability", options, TRAINER)
     check_devices(study)
+    if image:
+        return explain_images(study, model, image, target, methods)
+    if data is None or target is not None or methods:
+        raise UserError(
+            "Expected `data`, what the model was trained on, or `image`, files to be explained; "
+            "`target` and `methods` belong to `image`."
+        )
     opened = study.open_data(data)
     classifier = study.open_model(model, opened).eval()
     others = study.open_data(outliers) if outliers is not None else None

@@ -19,6 +19,7 @@ from datamodules.errors import UserError
 _ELEMENTWISE = {
     "relu", "relu6", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
     "hardtanh", "sigmoid", "tanh", "softplus", "leaky_relu", "logsigmoid", "softsign",
+    "hardshrink", "softshrink", "tanhshrink", "square",
 }  # fmt: skip
 _POOLS: dict[str, Callable[..., Any]] = {
     "max_pool1d": F.max_pool1d,
@@ -29,7 +30,10 @@ _NO_RULE = {
     "softmax", "log_softmax", "prelu", "rrelu", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "layer_norm", "group_norm", "instance_norm", "rms_norm", "multi_head_attention_forward",
     "scaled_dot_product_attention", "max_pool2d_with_indices", "clamp", "clamp_min", "clamp_max",
-    "abs", "threshold", "maximum", "minimum", "exp", "pow",
+    "abs", "threshold", "maximum", "minimum", "exp", "pow", "glu", "where", "max", "min", "amax",
+    "amin", "aminmax", "fmax", "fmin", "sort", "msort", "argsort", "topk", "kthvalue", "median",
+    "cummax", "cummin", "sqrt", "rsqrt", "reciprocal", "log", "log1p", "expm1", "sin", "cos",
+    "lp_pool1d", "lp_pool2d", "fractional_max_pool2d", "gumbel_softmax", "logsumexp",
 }  # fmt: skip
 Bend = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 _TINY = 1e-10
@@ -186,7 +190,7 @@ def _out_of_place(name: str, rest: tuple, options: dict[str, Any]) -> Bend:
     if name in _POOLS:
         options = {**options, "return_indices": True}
         return lambda value: _POOLS[name](value, *rest, **options)
-    function = getattr(F, name)
+    function = getattr(F, name, None) or getattr(torch, name)
     rest = tuple(False if one is True else one for one in rest)  # `inplace` without its name
     options = {**options, "inplace": False} if "inplace" in options else options
     return lambda value: (function(value, *rest, **options), None)

@@ -30,6 +30,9 @@ class Completeness:
         self, model: Queries, image: Tensor, target: Tensor, saliency: Tensor, draw: Draw
     ) -> Tensor:
         """See `Metric`."""
+        return (saliency.flatten(1).sum(1) - self.gain(model, image, target, draw)).abs()
+
+    def gain(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
+        """f(x) - f(x0) `(N,)` in logits: what the map is to add up to."""
         start = filled(self.baseline, image, draw)
-        gain = target_logit(model(image), target) - target_logit(model(start), target)
-        return (saliency.flatten(1).sum(1) - gain).abs()
+        return target_logit(model(image), target) - target_logit(model(start), target)

@@ -232,3 +232,49 @@ def test_agreement_is_that_of_scipy_for_each_pair() -> None:
             for n in range(2):
                 truth = stats.spearmanr(one[n].flatten(), other[n].flatten()).statistic
                 assert abs(float(found[i, j, n]) - truth) < 1e-6
+
+
+BENDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "square": torch.square,
+    "square in place": lambda x: (1 * x).square_(),
+    "hardshrink": nn.functional.hardshrink,
+    "softshrink": nn.functional.softshrink,
+    "tanhshrink": nn.functional.tanhshrink,
+}
+REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
+    "where": lambda x: torch.where(x > 0, x, 0.1 * x),
+    "max": lambda x: x.max(1, keepdim=True).values.expand_as(x),
+    "amax": lambda x: x - x.amax(1, keepdim=True),
+    "sort": lambda x: x.sort(1).values,
+    "topk": lambda x: x.topk(6, 1).values,
+    "glu": lambda x: nn.functional.glu(torch.cat([x, x], 1), 1),
+    "median": lambda x: x - x.median(),
+    "sqrt": lambda x: (1 + x * x).sqrt(),
+}
+
+
+class Bent(nn.Module):
+    """A linear layer, a function, a linear layer."""
+
+    def __init__(self, bend: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.bend, self.last = nn.Linear(48, 6), bend, nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.bend(3 * self.first(x.flatten(1))))
+
+
+@pytest.mark.parametrize("name", [*BENDS, *REFUSED])
+def test_deeplift_adds_up_or_says_that_it_has_no_rule(name: str) -> None:
+    image = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    target, draw = torch.tensor([0, 1, 2, 0]), Draw(0, torch.arange(4))
+    model = Queries(Bent({**BENDS, **REFUSED}[name]).eval().requires_grad_(False), 3)
+    explainer = EXPLAINERS["deeplift"]()
+    if name in REFUSED:
+        with pytest.raises(UserError, match=f"no rule for {name}, which"):
+            explainer(model, image, target, draw)
+        return
+    saliency = explainer(model, image, target, draw)
+    missing = Completeness()(model, image, target, saliency, draw)
+    assert float(missing.max()) < 1e-4  # float32 sums of logits of a few units
