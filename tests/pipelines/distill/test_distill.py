@@ -53,7 +53,7 @@ def test_everything_from_the_command_line(assay: Assay, lenet: Path, home: Path)
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", ""), "needs nothing beside it"
     assert {file.stem for file in (folder / "figures").iterdir()} == {
-        "accuracy_size", "robustness_size",
+        "accuracy_size", "robustness_size", "reliability", "confusion", "examples_0",
     }  # fmt: skip
     found = {run.info.run_name: run for run in runs(home)}
     parent = found.pop("distill-lenet-from-lenet-Digits-s0")

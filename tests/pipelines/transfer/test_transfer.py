@@ -71,7 +71,8 @@ def test_from_words_to_a_page(
     page = (folder / "report.html").read_text()
     assert "http" not in page.replace("http://www.w3.org", ""), "self-contained"
     for text in ("Where it can go", "Before and after", "forgotten, old head", "Predicted transfer",
-                 "How well the old head", "By class", "lenet moved to Digits", "fgsm linf"):  # fmt: skip
+                 "How well the old head", "By class", "lenet moved to Digits",
+                 "fgsm linf"):  # fmt: skip
         assert text in page
     assert "over 1 data sets" not in page
     tables = {file.stem: file for file in folder.glob("tables/*.json")}
