@@ -191,7 +191,7 @@ def test_two_side_by_side_show_what_both_were_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for drawing in ("as_svg", "_png"):
-        monkeypatch.setattr(page_module, drawing, lambda figure, name: f"[{name}]")
+        monkeypatch.setattr(page_module, drawing, lambda figure, name, of: f"[{name}]")
     folders = sorted((explained[2] / "mlruns" / "results").iterdir())
     results = report([str(folder) for folder in folders], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
