@@ -168,11 +168,16 @@ def _neighbours(file: Path, name: str) -> Iterator[Path]:
     project = _imported_from(file, name)
     for module in list(sys.modules.values()):
         other = getattr(module, "__file__", None)
-        if other and other.endswith(".py"):
-            path = Path(other).resolve()
-            stranger = _is_installed(path) or _is_ours(path)
-            if path.is_relative_to(project) and not stranger and path.is_file():
-                yield path
+        path = _users_file(other) if other and other.endswith(".py") else None
+        if path is not None and path.is_relative_to(project) and path.is_file():
+            yield path
+
+
+@cache  # thousands of modules are imported, and links are slow to follow
+def _users_file(name: str) -> Path | None:
+    """The file of a module that is neither installed nor Assay's own."""
+    path = Path(name).resolve()
+    return None if _is_installed(path) or _is_ours(path) else path
 
 
 def _imported_from(file: Path, name: str) -> Path:

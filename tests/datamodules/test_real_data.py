@@ -55,6 +55,7 @@ def test_cifar10_archive_equals_its_unpacked_folders(shared_data: Path, tmp_path
     assert list(packed.classes) == theirs.classes
 
 
+@pytest.mark.slow
 def test_cifar10_training_archive(shared_data: Path) -> None:
     data = CIFAR10(shared_data / "cifar10", val_fraction=0.1)
     train, val = data.images("train"), data.images("val")

@@ -51,7 +51,8 @@ def words(lenet: Path, *more: str) -> list[str]:
 
 def cells(home: Path) -> dict[str, str]:
     """When each piece of work was done, by its key."""
-    files = (home / "mlruns" / "cells").glob("*/cell.json")
+    every = (home / "mlruns" / "cells").glob("*/cell.json")
+    files = [file for file in every if file.parent.suffix != ".part"]  # being written
     return {file.parent.name: json.loads(file.read_text())["measured"] for file in files}
 
 

@@ -157,6 +157,7 @@ def test_equal_names_are_numbered(made_evaluation: MakeEvaluation) -> None:
     assert names == ["a (1)", "b", "a (2)"]
 
 
+@pytest.mark.slow  # draws seven models
 def test_more_models_than_colours(made_evaluation: MakeEvaluation) -> None:
     many = [made_evaluation(f"m{i}", 1 + i, probes=("pgd_linf",)) for i in range(len(COLOURS) + 1)]
     text_of(as_html(many))
