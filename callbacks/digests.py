@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from callbacks.function_digest import class_values, functions_of, readings
 from lightning_modules.classifier import Classifier
 from lightning_modules.trial import MEMORY
 
@@ -40,9 +41,9 @@ def model_digest(module: nn.Module) -> str:
     """Hashes everything that a network computes with, to 64 hex digits.
 
     Parameters, all buffers (those that are not saved too), extra state, plain attributes such as
-    `self.scale = 2.0` (and, of the user's own classes, `self._scale`), and the source of its
-    classes. What a closure holds is not seen; the bits of
-    some answers are a part of the key for that, see `answers_digest`.
+    `self.scale = 2.0` (and, of the user's own classes, `self._scale`), the source of its classes,
+    and what the user's functions read elsewhere, see `readings`. The bits of some answers are a
+    part of the keys of rows for what is left, see `answers_digest`.
     """
     digest = hashlib.sha256()
     for tensors in (module.named_parameters, module.named_buffers):
@@ -55,6 +56,8 @@ def model_digest(module: nn.Module) -> str:
                 _add_value(digest, f"{name}.{attribute}", value)
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             _add_value(digest, f"{name} extra state", part.get_extra_state())
+        for read, value in (*class_values(part), *readings(functions_of(part), _is_users)):
+            _add_value(digest, f"{name} {read}", value)
     digest.update(source_digest(*{type(part) for part in module.modules()}).encode())
     return digest.hexdigest()
 
@@ -118,8 +121,10 @@ def _add(digest: Any, name: str, tensor: Tensor) -> None:
     digest.update(bits.view(torch.uint8).numpy() if bits.numel() else b"")
 
 
-def _add_value(digest: Any, name: str, value: Any) -> None:
+def _add_value(digest: Any, name: str, value: Any, depth: int = 8) -> None:
     """Adds what is plain; other objects are their modules' or their sources' business."""
+    if not depth:  # a container may hold itself
+        return
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Tensor):
@@ -127,9 +132,10 @@ def _add_value(digest: Any, name: str, value: Any) -> None:
     elif isinstance(value, np.ndarray):
         digest.update(f"{name} {value.shape} {value.dtype}".encode() + value.tobytes())
     elif isinstance(value, dict | list | tuple | set | frozenset):
-        items = sorted(value.items(), key=repr) if isinstance(value, dict) else value
-        for i, item in enumerate(items):
-            _add_value(digest, f"{name}[{i}]", item)
+        items = value.items() if isinstance(value, dict) else value
+        ordered = isinstance(value, list | tuple)  # a set has another order in every process
+        for i, item in enumerate(items if ordered else sorted(items, key=repr)):
+            _add_value(digest, f"{name}[{i}]", item, depth - 1)
     elif isinstance(value, _SIMPLE):
         digest.update(f"{name} {value!r}".encode())
 
@@ -171,6 +177,11 @@ def _neighbours(file: Path, name: str) -> Iterator[Path]:
         path = _users_file(other) if other and other.endswith(".py") else None
         if path is not None and path.is_relative_to(project) and path.is_file():
             yield path
+
+
+def _is_users(name: str) -> bool:
+    """Whether a file is neither installed nor Assay's own; a cell of a notebook is the user's."""
+    return name.startswith("<") or (bool(name) and _users_file(name) is not None)
 
 
 @cache  # thousands of modules are imported, and links are slow to follow

@@ -3,6 +3,8 @@
 import copy
 import importlib
 import importlib.util
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from torch import nn
 from callbacks import PGD, AdversarialProbe, Clean
 from callbacks.digests import classes_in, model_digest, source_digest, weights_digest
 from lightning_modules import Classifier
+
+HOME = Path(__file__).resolve().parents[2]
 
 SOURCE = """
 import torch
@@ -107,6 +111,69 @@ def test_the_source_of_probe_and_attack(tmp_path: Path) -> None:
     before = source_digest(imported(tmp_path, text).Mine)
     assert before != source_digest(imported(tmp_path, text.replace("3", "4")).Mine)
     assert PGD in classes_in(AdversarialProbe(PGD()))
+
+
+READS = """
+import types
+import torch
+from torch import nn
+import numbers_of_mine
+SETTINGS = {"t": 1.0, "names": {"b", "a"}}
+CONFIG = types.SimpleNamespace(t=1.0)
+class Limits:
+    t = 1.0
+def warm(x, by=1.0):
+    return x * by * SETTINGS["t"] * numbers_of_mine.T
+class Net(nn.Module):
+    slope = 1.0
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = nn.Linear(64, 10)
+    def forward(self, x):
+        return self.slope * warm(self.fc(x.flatten(1))) * CONFIG.t / Limits.t
+"""
+CHANGES: dict[str, Callable[[ModuleType], object]] = {
+    "a dictionary that a called function reads": lambda m: m.SETTINGS.update(t=2.0),
+    "an attribute of an object": lambda m: setattr(m.CONFIG, "t", 2.0),
+    "an attribute of a class": lambda m: setattr(m.Limits, "t", 2.0),
+    "a variable of another module": lambda m: setattr(m.numbers_of_mine, "T", 2.0),
+    "what all instances of the class have": lambda m: setattr(m.Net, "slope", 2.0),
+    "a default": lambda m: setattr(m.warm, "__defaults__", (2.0,)),
+    "a function put in another's place": lambda m: setattr(m, "warm", lambda x: x),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_forward_reads_elsewhere(change: str, tmp_path: Path) -> None:
+    imported(tmp_path, "T = 1.0\n", "numbers_of_mine")
+    module = imported(tmp_path, READS)
+    net = module.Net()
+    before = model_digest(net)
+    assert model_digest(net) == before
+    CHANGES[change](module)
+    assert model_digest(net) != before
+
+
+def test_what_a_hook_reads_and_what_holds_itself(tmp_path: Path) -> None:
+    net, outer = imported(tmp_path, SOURCE).Net(), [1.0, []]
+    outer[1] = outer  # type: ignore[call-overload]
+    net.register_forward_hook(lambda module, inputs, output: output * outer[0])
+    before = model_digest(net)
+    outer[0] = -1.0
+    assert model_digest(net) != before
+
+
+def test_a_set_has_one_digest_in_every_process(tmp_path: Path) -> None:
+    """The order of a set of texts is another one in every process."""
+    (tmp_path / "numbers_of_mine.py").write_text("T = 1.0\n")
+    (tmp_path / "mine.py").write_text(READS.replace("def warm(x", "def warm(x, _={'p', 'q', 'r'}"))
+    program = "import callbacks.digests as d, mine; print(d.model_digest(mine.Net()))"
+    found = set()
+    for seed in "12":
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{tmp_path}:{HOME}"}
+        found.add(subprocess.check_output([sys.executable, "-c", program], env=environment))
+    assert len(found) == 1
 
 
 def test_another_answer_of_the_same_weights(
