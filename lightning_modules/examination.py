@@ -18,7 +18,7 @@ _AGREE = 1e-3
 """Share of the spread of the logits by which batches of other neighbours may round otherwise."""
 
 
-def examine(classifier: Classifier, image: Tensor) -> None:
+def examine(classifier: Classifier, image: Tensor, real: bool = True) -> None:
     """Shows a classifier some images and keeps, in its notes and facts, what they tell of it.
 
     Recognises where in an answer the scores are and whether they are probabilities, initialises
@@ -28,6 +28,7 @@ def examine(classifier: Classifier, image: Tensor) -> None:
     Args:
         classifier: changed: `answers`, `notes`, `facts`; weights, modes and random states are not.
         image: `(N, C, H, W)` in [0, 1], as the data serve them; some tens tell enough.
+        real: whether they are images of the data; what is answered to noise proves no defect.
 
     Raises:
         UserError: it cannot answer these images, answers no logits, only NaN, or other classes.
@@ -39,13 +40,14 @@ def examine(classifier: Classifier, image: Tensor) -> None:
     remember_shape(classifier.model, tuple(image.shape[1:]))
     memory(classifier.model)["place"] = list(rule.place)
     scores, logits = rule.scores(answer), rule(answer).float()
-    _check(classifier, scores, logits)
+    if real or bool(scores.isfinite().any()):
+        _check(classifier, scores, logits)
     _tell_answers(classifier, answer, rule, scores)
     _tell_type(classifier)
     repeats = _repeats(classifier, image, logits)
     classifier.facts["deterministic"] = repeats
     classifier.facts["alone"] = not repeats or _alone(classifier, image, logits)
-    classifier.facts["gradient"] = _gives_gradient(classifier, image[:_FEW])
+    classifier.facts["gradient"] = _gives_gradient(classifier, image)
     classifier.facts["head"] = _head(classifier, image)
 
 
@@ -177,20 +179,34 @@ def _alone(classifier: Classifier, image: Tensor, logits: Tensor) -> bool:
 
 
 def _gives_gradient(classifier: Classifier, image: Tensor) -> bool:
+    """Tells where there is no gradient at all, and where it is zero for every image."""
+    gradient = _gradient(classifier, image[:_FEW])
+    if gradient is not None and not gradient.any():  # two may be saturated where others are not
+        gradient = _gradient(classifier, image)
+    said = ""
+    if gradient is None:
+        said = (
+            "The model lets no gradient through to the image (no_grad or detach inside): attacks "
+            "and explanations that need one cannot be measured."
+        )
+    elif not gradient.any():
+        said = (
+            f"The gradient by the image is zero for all of {len(image)} images (rounding, detach "
+            "or saturation inside): attacks and explanations that follow it say nothing."
+        )
+    classifier.note(said, "gradient")
+    return not said
+
+
+def _gradient(classifier: Classifier, image: Tensor) -> Tensor | None:
+    """Of a weighted sum of all logits by the images; None where none gets through."""
     try:
         answer, leaf = _differentiable(classifier, image)
         logits = classifier.answers(answer).float()
         weights = torch.arange(1.0, logits.shape[1] + 1, device=logits.device)
-        (gradient,) = torch.autograd.grad((logits @ weights).sum(), leaf, allow_unused=True)
+        return torch.autograd.grad((logits @ weights).sum(), leaf, allow_unused=True)[0]
     except RuntimeError:  # also: an inference mode inside
-        gradient = None
-    given = gradient is not None and bool(gradient.any())
-    said = (
-        "The model lets no gradient through to the image (no_grad, detach or rounding inside): "
-        "attacks and explanations that need one cannot be measured."
-    )
-    classifier.note("" if given else said, "gradient")
-    return given
+        return None
 
 
 def _differentiable(classifier: Classifier, image: Tensor) -> tuple[Any, Tensor]:

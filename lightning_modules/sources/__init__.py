@@ -86,7 +86,7 @@ def load_classifier(
     if "shape" in memory(classifier.model):  # a stranger, that was asked about random images
         image = example(classifier.model)
         assert image is not None
-        examine(classifier, image)
+        examine(classifier, image, real=False)
     if data_classes is not None:
         match_classes(classifier, data_classes, new_head)
     return classifier
