@@ -1,9 +1,12 @@
 """Anomalous input: fits on the training images, scores test images against everything else."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +20,10 @@ from lightning_modules.heads import head_name
 from pipelines.explain.cell import Stage
 from pipelines.explain.inputs import Inputs, batches
 
+_NO_RESIDUAL = (
+    "ViM equals energy here: the features of the training images leave no direction unused, so "
+    "that nothing of an image can lie outside of them."
+)
 FILE = "outliers.safetensors"
 """The fit, to be kept for the deployed model."""
 
@@ -30,7 +37,8 @@ def measure_outliers(inputs: Inputs, outliers: ImageDataModule | None, folder: P
         folder: for `FILE`.
 
     Returns:
-        A stage with the table `outliers`; see `separation_table`.
+        A stage with the tables `outliers`, see `separation_table`, and `outlier_rows`: one line an
+        image, `outliers index` and every score; those of the data's own test images have no kind.
     """
     classifier, data, plan = inputs.classifier, inputs.data, inputs.plan
     size = classifier.chunk
@@ -39,25 +47,36 @@ def measure_outliers(inputs: Inputs, outliers: ImageDataModule | None, folder: P
     _check_finite(train)
     fit = OutlierFit.fit(train.feature, train.logits, train.label, head=head_of(classifier, train))
     fit.save(folder / FILE)
-    inside = _scores(fit, features(batches(data, "test", plan.limit, size)))
-    outside = {}
+    own = features(batches(data, "test", plan.limit, size))
+    inside, outside = _scores(fit, own), {}
+    rows = [_rows("", own, inside)]
     for name, make in NOISE.items():
         generator = torch.Generator().manual_seed(inputs.seed)
         noise = (
             Batch(make(image, generator), label, index)
             for image, label, index in batches(data, "test", plan.limit, size)
         )
-        outside[name] = _scores(fit, features(noise))
+        seen = features(noise)
+        outside[name] = _scores(fit, seen)
+        rows.append(_rows(name, seen, outside[name]))
     if outliers is not None:
         shown = batches(outliers, "test", plan.limit, size)
-        outside[outliers.title] = _scores(fit, features(shown))
+        seen = features(shown)
+        outside[outliers.title] = _scores(fit, seen)
+        rows.append(_rows(outliers.title, seen, outside[outliers.title]))
     headless = torch.equal(train.feature, train.logits)
     fitted = f"fitted on {len(train):,} training images; kNN k = {fit.neighbour}"
     return Stage(
-        {"outliers": separation_table(inside, outside)},
+        {
+            "outliers": separation_table(inside, outside),
+            "outlier_rows": pd.concat(rows, ignore_index=True),
+        },
         {"trained_on": len(train)},
         method={"outlier scores": fitted},
-        notes=["Outlier scores are of the logits: the model has no last layer."] * headless,
+        notes=[
+            *["Outlier scores are of the logits: the model has no last layer."] * headless,
+            *[_NO_RESIDUAL] * (fit.virtual.alpha == 0),
+        ],
     )
 
 
@@ -99,6 +118,11 @@ def _check_finite(train: Features) -> None:
             "training images they are not: look for weights that are not finite or exploding "
             "activations."
         )
+
+
+def _rows(kind: str, of: Features, scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """The scores of every image."""
+    return pd.DataFrame({"outliers": kind, "index": of.index.numpy(), **scores})
 
 
 def _scores(fit: OutlierFit, of: Features) -> dict:

@@ -39,11 +39,18 @@ def gallery_figure(
         top = _MARGIN + i * (size + 0.37)
         _show(axes, _grey(image), 0, top, (size, size), titles[i])
         for j, (name, texts) in enumerate(captions.items(), 1):
-            end = float(np.quantile(np.abs(maps[j - 1, i]), 0.99)) or 1.0
-            look = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
+            look = _scale(maps[j - 1, i])
             title = "" if i else name
             _show(axes, maps[j - 1, i], j * step, top, (size, size), title, texts[i], **look)
     return figure
+
+
+def _scale(saliency: np.ndarray) -> dict[str, Any]:
+    """Colours of a map: both ways from 0, or from 0 up where nothing can speak against a class."""
+    end = float(np.quantile(np.abs(saliency), 0.99)) or 1.0
+    if saliency.min() >= 0:
+        return {"cmap": "Reds", "vmin": 0.0, "vmax": end}
+    return {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
 
 
 def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:

@@ -56,8 +56,9 @@ def _score(stage: Stage) -> Section:
     columns: Sequence[Column] = (
         ("part", "text", "part"), ("value", "number", "value"), ("measured", "number", "measured"),
         ("control", "number", "control"), ("ideal", "number", "ideal"),
-        ("n", "count", "n"), ("random weights", "number", "twin"),
+        ("images, units", "count", "n"), ("random weights", "number", "twin"),
     )  # fmt: skip
+    brief = [head for head, *_ in columns if head != "ideal"]  # what fits a terminal
     ends = {"low": "value_low", "high": "value_high"}
     twin = stage.tables["twin"].rename(
         columns={"value": "twin", "low": "twin_low", "high": "twin_high"}
@@ -72,9 +73,7 @@ def _score(stage: Stage) -> Section:
         "without what the same network gets with random weights, which is not 0: its maps are "
         "stable and follow it, too.",
         {"score": score_figure(table)},
-        sheets=sheets_of(
-            lines, columns, "Monitorability: the mean of its parts", [head for head, *_ in columns]
-        ),
+        sheets=sheets_of(lines, columns, "Monitorability: the mean of its parts", brief),
         terms={name.capitalize(): f"{text[0].upper()}{text[1:]}." for name, text in PARTS.items()},
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -24,6 +25,7 @@ from pipelines.explain.monitoring import measure_monitor
 from pipelines.explain.outliers import as_shown, head_of, measure_outliers
 from pipelines.explain.plan import Plan
 from pipelines.explain.score import check_budget, measure_score
+from pipelines.explain.summary import chosen_outlier_scores
 from pipelines.study.cells import Cells
 
 GREY = Preprocessing(channels=1, mean=(0.3,), std=(0.4,))
@@ -188,7 +190,28 @@ def test_outliers_are_scored(case: tuple[Classifier, Case], tmp_path: Path) -> N
     stage = measure_outliers(inputs_of(classifier, 60, limit=24, train_limit=60), None, tmp_path)
     assert stage.tables["outliers"]["auroc"].between(0, 1).all()
     headless = isinstance(classifier.model, ByHeart | NoHead)
-    assert bool(stage.notes) == headless
+    assert any("no last layer" in note for note in stage.notes) == headless
+    rows = stage.tables["outlier_rows"]
+    same = np.allclose(rows["vim"], rows["energy"], rtol=1e-9)
+    assert any("ViM equals energy" in note for note in stage.notes) == same
+    own = rows.loc[rows["outliers"] == ""]
+    assert len(own) == 24
+    for line in stage.tables["outliers"].to_dict("records"):
+        kind = rows.loc[rows["outliers"] == line["outliers"], line["score"]]
+        wins = np.subtract.outer(own[line["score"]].to_numpy(), kind.to_numpy())
+        assert line["auroc"] == pytest.approx(float(((wins > 0) + 0.5 * (wins == 0)).mean()))
+
+
+def test_the_headlines_outlier_score_is_chosen_on_other_kinds() -> None:
+    """Score b is by far the best on the last kind alone, and must not be credited for it."""
+    auroc = {"noise": (0.9, 0.5), "blobs": (0.8, 0.6), "photos": (0.5, 1.0)}
+    lines = [
+        {"outliers": kind, "score": score, "auroc": value}
+        for kind, values in auroc.items()
+        for score, value in zip("ab", values, strict=True)
+    ]
+    chosen = dict(chosen_outlier_scores(pd.DataFrame(lines)))
+    assert chosen == {"noise": "b", "blobs": "b", "photos": "a"}
 
 
 def test_features_without_a_head_are_the_answers() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,7 +19,7 @@ from pipelines.explain.cell import Stage
 from pipelines.explain.changes import compared_models, measure_changes
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.methods import best_method, explainers_for, measure_methods
-from pipelines.explain.picture_figures import feature_figure, picture, pixels
+from pipelines.explain.picture_figures import feature_figure, gallery_figure, picture, pixels
 from pipelines.explain.plan import Plan
 from pipelines.explain.surrogates import measure_tree
 from pipelines.explain.units import measure_feature_maps
@@ -198,3 +199,14 @@ def test_what_cannot_be_damaged_is_told(data: Digits) -> None:
     stage = measure_changes(inputs_of(bare.eval(), data), {}, IntegratedGradients(2), NOWHERE)
     assert "damaged" not in set(stage.tables["changes"]["version"])
     assert [note.partition(":")[0] for note in stage.notes] == ["damaged"]
+
+
+@pytest.mark.parametrize(("low", "cmap", "least"), [(0.0, "Reds", 0.0), (-1.0, "RdBu_r", -1.0)])
+def test_positive_maps_start_at_0(low: float, cmap: str, least: float) -> None:
+    saliency = np.linspace(low, 1, 64).reshape(1, 1, 8, 8)
+    image = np.zeros((1, 8, 8, 3), np.uint8)
+    figure = gallery_figure(image, saliency, {"rise": ["+0.10"]}, ["bee"])
+    shown = figure.axes[0].images[1]
+    assert shown.get_cmap().name == cmap
+    # The 99th percentile of sizes is the end of the scale.
+    assert shown.get_clim() == pytest.approx((least, 1.0), abs=0.03)
