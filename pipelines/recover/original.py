@@ -67,7 +67,9 @@ class Original:
             label: for tables; default: model and data.
         """
         own = duplicate(classifier).eval()  # a user's network keeps its weights and mode
-        names = Selection().names(own)
+        # Integers would round biases and norms too coarsely: they stay as they are, unsigned.
+        signed = "all" if stored_in == "float32" else "weights"
+        names = Selection(parameters=signed).names(own)
         own.load_state_dict(stored_as(own.state_dict(), names, stored_in))
         weights = {name: own.state_dict()[name] for name in names}
         test, profiled = data.taken("test", limit), data.taken("train", _PROFILED).image

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Zero
+from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Selection, Zero
 from callbacks.damage.selection import owner_of
 from callbacks.digests import weights_digest
 from datamodules import Digits, ImageDataModule
@@ -387,6 +387,17 @@ def test_what_was_removed_grows_anew(name: str, severity: float, original: Origi
     assert shapes == {n: p.shape for n, p in original.classifier.named_parameters()}
     for way in ("retrain_damaged", "rebuild_pretrained"):
         assert repaired(hit, way, EFFORT, 0, CPU)[1]["status"] == "ok"
+
+
+def test_biases_are_signed_too(original: Original) -> None:
+    everything = BitFlip(selection=Selection(("fc3",), parameters="all"))
+    flips = [damaged(original, everything, 60, seed) for seed in range(4)]
+    hit = [one for one in flips if "model.fc3.bias" in one.hit]
+    assert hit
+    suspects = original.signatures.suspects(
+        {name: hit[0].classifier.state_dict()[name] for name in original.signatures.steps}
+    )
+    assert suspects["model.fc3.bias"][hit[0].hit["model.fc3.bias"]].all()
 
 
 def test_what_checksums_could_not_mend_is_told(original: Original) -> None:
