@@ -1,4 +1,4 @@
-"""What a model is shown: a few test images of each data set, on the page of every question."""
+"""What is shown to a model: a few test images of each data set, on the page of every question."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ _SIDE = 128
 
 
 def examples_of(data: ImageDataModule) -> dict[str, Any]:
-    """Some test images as the model is shown them, as files in base64, and their classes.
+    """Some test images as they leave the data set, as files in base64, and their classes.
 
     Large ones are made smaller; they may be of different sizes where nothing resizes them.
     """
@@ -61,7 +61,7 @@ def image_sections(about: About) -> list[Section]:
     return [
         Section(
             "The images",
-            "Some test images with their classes, as the model is shown them, before its own "
+            "Some test images with their classes, as they leave the data set, before a model's own "
             f"normalisation. {'. '.join(prepared)}.",
             pictures=pictures,
         )
