@@ -146,7 +146,7 @@ def _of_weights(file: WeightsFile) -> Inspection:
         size=told.size if told and told.size else side_of(found),
         not_finite=_not_finite(state),
         sets=[name, *(other for other in file.sets if other != name)],
-        notes=[*(pickled if file.pickled else []), *notes],
+        notes=[*(pickled if file.pickled else []), *notes, *file.beside.notes],
     )
 
 

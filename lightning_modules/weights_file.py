@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from datamodules.errors import UserError, suggestion
 from lightning_modules.architectures import auxiliary
+from lightning_modules.checkpoint_files.beside import Beside, beside_weights
 from lightning_modules.checkpoint_files.contents import could_execute, read_content
 from lightning_modules.checkpoint_files.inert_pickle import Unknown
 from lightning_modules.checkpoint_files.kinds import Kind, file_kind
@@ -25,6 +26,7 @@ class WeightsFile(NamedTuple):
         facts: what `FineTuning` added: architecture, classes, preprocessing; else None.
         module: a whole pickled network; only of trusted files.
         pickled: the class of a whole pickled network that was not rebuilt; else empty.
+        beside: what it says of images and classes besides the weights.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class WeightsFile(NamedTuple):
     facts: dict[str, Any] | None = None
     module: nn.Module | None = None
     pickled: str = ""
+    beside: Beside = Beside()
 
 
 def read_weights(path: Path, trust_pickle: bool = False, key: str | None = None) -> WeightsFile:
@@ -61,6 +64,7 @@ def read_weights(path: Path, trust_pickle: bool = False, key: str | None = None)
         facts=facts if isinstance(facts, dict) else None,
         module=held if isinstance(held, nn.Module) else None,
         pickled=held.name if isinstance(held, Unknown) else "",
+        beside=Beside() if isinstance(facts, dict) else beside_weights(content),
     )
 
 

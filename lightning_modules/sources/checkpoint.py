@@ -1,6 +1,6 @@
 """A file of weights, or with a whole network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,20 @@ from torch import nn
 from datamodules.errors import UserError
 from lightning_modules.architectures import build
 from lightning_modules.black_box import open_black_box
+from lightning_modules.checkpoint_files.beside import Beside
 from lightning_modules.checkpoint_files.kinds import NETWORKS, Kind, file_kind
 from lightning_modules.checkpoint_files.logged import logged_file
 from lightning_modules.checkpoint_files.weight_sets import best_set
+from lightning_modules.class_names import are_names
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends
-from lightning_modules.input_contract import ARCHITECTURE, unknown_input
+from lightning_modules.input_contract import (
+    ARCHITECTURE,
+    NOTHING,
+    WEIGHTS,
+    InputContract,
+    unknown_input,
+)
 from lightning_modules.saved_model import load_saved
 from lightning_modules.sources.bare import bare_classifier
 from lightning_modules.sources.huggingface import from_huggingface
@@ -69,9 +77,28 @@ def _known(
 
 
 def _noted(classifier: Classifier, file: WeightsFile, notes: Iterable[str]) -> Classifier:
-    for note in notes:
+    """Takes what the file says beside its weights, and says all that was done."""
+    for note in (*notes, *_taken(classifier, file.beside)):
         classifier.note(f"{file.path.name}: {note}")
     return classifier
+
+
+def _taken(classifier: Classifier, beside: Beside) -> Iterator[str]:
+    """Tells a classifier what nothing else says of it."""
+    channels = classifier.preprocessing.channels
+    if beside.mean is not None and classifier.reasons.get("mean") == NOTHING:
+        if len(beside.mean) in (1, channels):
+            said = InputContract(mean=beside.mean, std=beside.std)
+            wanted, reasons = said.over(classifier.preprocessing, classifier.reasons)
+            classifier.show(wanted, {**reasons, "mean": WEIGHTS, "std": WEIGHTS})
+        else:
+            yield f"its mean of {len(beside.mean)} numbers does not fit {channels} channel(s)"
+    if beside.classes is not None and not are_names(classifier.classes):
+        if len(beside.classes) == classifier.num_classes:
+            classifier.classes = beside.classes
+        else:
+            yield f"its {len(beside.classes)} class names are not {classifier.num_classes} outputs"
+    yield from beside.notes
 
 
 def sealed(path: Path, request: Request) -> Classifier:
