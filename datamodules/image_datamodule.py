@@ -24,6 +24,7 @@ from datamodules.images import FileImages, Images
 from datamodules.limits import parsed_limit
 from datamodules.pixel_statistics import MeanStd, mean_std_of
 from datamodules.preprocessing import CONVERSIONS, Preprocessing, in_unit_range
+from datamodules.repeated import repeated_images, shared_images
 from datamodules.roots import default_root
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.splits import stratified_order, stratified_split
@@ -171,6 +172,15 @@ class ImageDataModule(L.LightningDataModule, ABC):
             for note in notes:
                 self.note(f"{split}: {note}")
         self._splits[split] = images
+        self._tell_copies(split)
+
+    def _tell_copies(self, split: str) -> None:
+        """Says which files of a split are there twice, and which test images were learnt from."""
+        files = {name: part for name, part in self._splits.items() if isinstance(part, FileImages)}
+        if split in files and (told := repeated_images(files[split])):
+            self.note(f"{split}: {told}.")
+        if len(files) == 3 and (told := shared_images(files["test"], files["train"], files["val"])):
+            self.note(f"{told}, byte by byte.")
 
     def _check_labels(self, label: Tensor) -> None:
         low, high = int(label.min()), int(label.max())
