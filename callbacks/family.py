@@ -88,6 +88,7 @@ class Curve:
         table: columns `value acc acc_low acc_high worst_loss ...`, one line a severity.
         start: mean `correct` and `loss` at severity 0 on the same samples, where it is known.
         aggregate: drawn behind the others, because it is made of them.
+        draws: tables `value acc ...` of the single random draws that the curve is the mean of.
     """
 
     label: str
@@ -95,6 +96,7 @@ class Curve:
     table: pd.DataFrame = field(repr=False)
     start: Mapping[str, float] = field(default_factory=dict)
     aggregate: bool = False
+    draws: Sequence[pd.DataFrame] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

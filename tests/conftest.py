@@ -10,26 +10,33 @@ import torch
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def _odd_networks() -> None:
-    """Loads the table as a module of its own, because tests are no package."""
-    spec = importlib.util.spec_from_file_location(
-        "odd_networks", Path(__file__).with_name("odd_networks.py")
-    )
+def _as_module(file: Path) -> None:
+    """Loads a file as a module of its own, because tests are no package.
+
+    `python:odd_networks:NAME` and pickles find it by this name.
+    """
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["odd_networks"] = module  # so that `python:odd_networks:NAME` and pickles find it
+    sys.modules[file.stem] = module
     spec.loader.exec_module(module)
 
 
-_odd_networks()
+_as_module(Path(__file__).with_name("odd_networks.py"))
+_as_module(Path(__file__).with_name("pipelines") / "killing.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test with an argument `odd` over the table of odd networks, by name."""
+    """Runs a test with an argument `odd` over the table of odd networks, by name.
+
+    `@pytest.mark.odd(where=CONDITION)` runs it over those of which the condition is true.
+    """
     if "odd" in metafunc.fixturenames:
-        odd = sys.modules["odd_networks"].ODD
-        metafunc.parametrize("odd", odd, ids=str)
+        conditions = [mark.kwargs["where"] for mark in metafunc.definition.iter_markers("odd")]
+        table = sys.modules["odd_networks"].ODD
+        chosen = [odd for odd in table if all(is_met(odd) for is_met in conditions)]
+        metafunc.parametrize("odd", chosen, ids=str)
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ FAMILY = Family(
     title="Damaged",
     text=(
         "Weights or neurons are damaged at random and the same images are answered again. Bands "
-        "are 95 % intervals over images and random draws."
+        "are 95 % intervals over images and random draws, thin lines single draws."
     ),
     probes=PROBES,
     summarise=summarise,

@@ -72,7 +72,8 @@ class RemoveChannels:
         if chosen and not sound:
             raise UserError(
                 f"Cannot remove channels of {', '.join(layers) or 'the model'}: they are tied to a "
-                "sum that the dependency graph cannot follow, to the classes, or answers are NaN."
+                "sum that the dependency graph cannot follow, to the classes, or parametrised, or "
+                "answers are NaN. Use the damage prune or zero instead."
             )
         facts = {
             "kind": self.name, "criterion": self.criterion, "severity": severity, "seed": seed,
@@ -132,17 +133,28 @@ def _below(names: Iterable[str], layers: list[str]) -> bool:
 
 
 def _graph(model: nn.Module, image: Tensor) -> Any:
-    """The dependency graph; parameters need gradients while it is traced."""
+    """The dependency graph; parameters need gradients while it is traced.
+
+    Raises:
+        UserError: the library cannot follow the network, e.g. where it shuffles channels.
+    """
     import torch_pruning as tp
 
     needs = [(p, p.requires_grad) for p in model.parameters()]
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parameters outside of layers, which stay
-        graph = tp.DependencyGraph().build_dependency(
-            model.requires_grad_(True), example_inputs=image, verbose=False
-        )
-    for parameter, need in needs:
-        parameter.requires_grad_(need)
+        try:
+            graph = tp.DependencyGraph().build_dependency(
+                model.requires_grad_(True), example_inputs=image, verbose=False
+            )
+        except Exception as problem:  # of any kind: of a ShuffleNet it divides by zero
+            raise UserError(
+                f"Cannot remove channels of the model: torch-pruning cannot follow it "
+                f"({type(problem).__name__}: {problem}). Use the damage prune or zero instead."
+            ) from problem
+        finally:
+            for parameter, need in needs:
+                parameter.requires_grad_(need)
     return graph
 
 
@@ -183,7 +195,9 @@ def _tried(model: nn.Module, image: Tensor, chosen: _Channels) -> dict[str, Tens
     """Positions of the numbers that are left, or None where the library's cut is wrong."""
     try:
         kept = _positions(model, image, chosen)
-    except RuntimeError:  # it counts channels of grouped convolutions as if there were no groups
+    # It counts channels of grouped convolutions as if there were no groups, and cannot replace a
+    # weight that is computed by a parametrisation.
+    except (RuntimeError, KeyError):
         return None
     return kept if _is_exact(model, image, kept) else None
 

@@ -27,7 +27,16 @@ def curve_of(result: ProbeResult, clean: ProbeResult | None) -> Curve:
     if clean is not None and not position:
         rows = clean.rows[clean.rows["index"].isin(result.rows["index"])]
         start = {name: float(rows[name].mean()) for name in ("correct", "loss")}
-    return Curve(result.title, result.unit, result.table, start)
+    return Curve(result.title, result.unit, result.table, start, draws=_draws(result.rows))
+
+
+def _draws(rows: pd.DataFrame) -> Sequence[pd.DataFrame]:
+    """The curve of each random draw; none where there is one draw."""
+    if "draw" not in rows or rows["draw"].nunique() < 2:
+        return ()
+    settings = rows.groupby(["draw", "severity"], as_index=False)
+    means = settings.agg(value=("value", "first"), acc=("correct", "mean"))
+    return [draw for _, draw in means.groupby("draw")]
 
 
 def family_section(

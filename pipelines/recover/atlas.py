@@ -1,7 +1,7 @@
 """The atlas: many damages, repairs and severities on MNIST's LeNet and CIFAR's ResNet-20."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -50,12 +50,14 @@ class Atlas:
         lenet: for MNIST's LeNet, and for a model of one's own.
         resnet: for CIFAR's ResNet-20; None leaves it out.
         batch_size: of MNIST.
+        mean: that MNIST's LeNet subtracts where the user says nothing, see `--mean`.
     """
 
     purpose: str
     lenet: Plan
     resnet: Plan | None = None
     batch_size: int = 128
+    mean: str | None = None
 
 
 ATLASES: dict[str, Atlas] = {
@@ -65,7 +67,7 @@ ATLASES: dict[str, Atlas] = {
             {"zero_everywhere": (0.1,)}, ("retrain_all", "retrain_damaged", "restore_half"),
             [Effort(epochs=2, tuning=_PLAIN_SGD)], draws=3, limit=10_000,
         ),
-        batch_size=100,
+        batch_size=100, mean="half",
     ),
     "quick": Atlas(
         "a first look in about 5 minutes",
@@ -137,6 +139,8 @@ def open_atlas(
 def _lenet(study: Study, atlas: Atlas, places: Path | None) -> Original:
     """A LeNet trained for a thousand steps, once for all atlases of a folder."""
     plan, data = atlas.lenet, MNIST(root=places, batch_size=atlas.batch_size)
+    if study.said.normalisation is None:
+        study.said = replace(study.said, mean=atlas.mean)
     classifier = study.open_model("lenet", study.open_data(data)).train()
     facts = {
         "atlas": "lenet", "start": model_digest(classifier), "data": data.training_digest(),

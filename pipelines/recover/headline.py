@@ -83,10 +83,11 @@ def sentences(lines: pd.DataFrame, advice: Sequence[Line]) -> Iterator[str]:
     if len(chosen) > 1:
         yield f"The repairs to take bring that to {percent(repaired.value)} % on average."
     elif chosen[0]["strategy"] != "nothing":
+        against = f", {chosen[0]['against']}," if chosen[0]["against"] else ""
         needs = " and ".join(_NEEDS[known] for known in sorted(strategy.knows)) or "nothing"
         yield (
             f"The repair to take is “{strategy.title}”: {percent(repaired.value)} % right "
-            f"({with_interval(repaired)}) after {number(chosen[0]['seconds'], 2)} seconds"
+            f"({with_interval(repaired)}){against} after {number(chosen[0]['seconds'], 2)} seconds"
             f"{_worked(chosen[0])}; it needs {needs}."
         )
     elif chosen[0]["in_noise"]:

@@ -13,6 +13,7 @@ from callbacks.damage.kind import steps
 from callbacks.family import Number
 from callbacks.results import records
 from callbacks.words import NBSP
+from pipelines.recover.advice import recommended
 from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.headline import headline, sentences, silent_error_headline
 from pipelines.recover.sections import (
@@ -26,7 +27,6 @@ from pipelines.recover.sections import (
 from pipelines.recover.table import (
     damages_of,
     differences,
-    recommended,
     shared_rows,
     summarised,
 )
@@ -39,7 +39,10 @@ from pipelines.study import slug
 
 _CONDITIONS = ("effort", "stored_in", "layers", "limit")
 """Settings that two models must share for their repairs to be comparable."""
-_ADVICE = ["subject", "damage", "severity", "acc", "ratio", "strategy", "why"]
+_ADVICE = [
+    "subject", "damage", "severity", "acc", "ratio", "ratio_low", "ratio_high", "strategy",
+    "rival", "gain", "gain_low", "gain_high", "why",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Recoverability:
     @cached_property
     def advice(self) -> list[dict[str, Any]]:
         """Of each model, damage and severity the line of the repair to take, and why."""
-        return recommended(self.lines)
+        return recommended(self.rows, self.lines)
 
     def of(self, subject: str) -> "Recoverability":
         """The part of one model."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,9 +11,10 @@ from callbacks.results import records
 from callbacks.statistics import Interval
 from callbacks.words import amount, ends, number, percent
 from pipelines.recover.damages import CONTROLS, title_of, unit_of
-from pipelines.recover.figures import maps, severity_curves, strategy_title, training_curves
+from pipelines.recover.figures import severity_curves, training_curves
+from pipelines.recover.maps import maps
 from pipelines.recover.strategies import strategy_named
-from pipelines.recover.table import damages_of, groups
+from pipelines.recover.table import assessed, damages_of, groups, strategy_title
 from pipelines.report.sections import Cell, Section, Sheet, change_cell, rate_cell
 from pipelines.study import slug
 
@@ -54,8 +56,8 @@ def brief_sheets(lines: pd.DataFrame) -> Iterator[Sheet]:
     for key, part in groups(lines, ["subject"]):
         title = f"{key['subject']}: {percent(part['acc_original'].iloc[0])} % before any damage"
         hidden = part["asr_repaired"].notna().any()  # accuracy does not show a backdoor
-        last = _BACKDOOR if hidden else _TO_99
-        columns = {**_REPAIR, "damage": _short_damage, **_CAME_BACK, **last, **_SECONDS}
+        more = _BACKDOOR if hidden else {}
+        columns = {**_REPAIR, "damage": _short_damage, **_CAME_BACK, **more, **_SECONDS}
         yield _sheet(columns, records(part), title, caption, on_page=False, in_terminal=True)
 
 
@@ -69,13 +71,15 @@ def recommended_section(lines: pd.DataFrame, advice: Sequence[Line]) -> Section:
     }
     text = (
         "For each damage the repair that asks for least among those within a point of the best; "
-        "restoring everything from a copy is left out."
+        "restoring everything from a copy is left out. Its points on the next best are paired by "
+        "draws of the damage; in colour where that is beyond chance."
     )
-    columns = dict(_ADVICE)
-    if not several:
-        del columns["model"]
-    sheet = _sheet(columns, advice, in_terminal=True)
-    return Section("What to do", text, figures, sheets=[sheet])
+    model: Columns = {"model": lambda x: x["subject"]} if several else {}
+    sheets = [
+        _sheet({**model, **_ADVICE}, advice),
+        _sheet({**model, **_SHORT_ADVICE}, advice, on_page=False, in_terminal=True),
+    ]
+    return Section("What to do", text, figures, sheets=sheets)
 
 
 def damage_sections(
@@ -85,9 +89,11 @@ def damage_sections(
     best = {(line["subject"], line["damage"]): line["strategy"] for line in advice}
     for key, part in groups(damages_of(lines), ["subject", "damage"]):
         subject, damage = key["subject"], key["damage"]
-        own = pd.DataFrame(rows[(rows["subject"] == subject) & (rows["damage"] == damage)])
+        own = assessed(
+            pd.DataFrame(rows[(rows["subject"] == subject) & (rows["damage"] == damage)])
+        )
         name, classes = f"{slug(subject)}_{damage}", int(own["classes"].iloc[0])
-        figures = severity_curves(part, best[subject, damage], classes, name)
+        figures = severity_curves(own, part, best[subject, damage], classes, name)
         why: dict[str, list[str]] = {}
         for line in records(part):
             for text in filter(None, (line[of] for of in _SAID)):
@@ -98,7 +104,10 @@ def damage_sections(
             _sheet(_OUTCOME, records(part), "What came back", reasons),
             _sheet(_COST, records(part), "What it took"),
         ]
-        text = f"Severity: {unit_of(damage)}. The way back is that of the first draw."
+        text = (
+            f"Severity: {unit_of(damage)}. Lines are means over draws of the damage, bands their "
+            "95 % intervals (of one draw: over images), thin lines single draws."
+        )
         of = f" ({subject})" if lines["subject"].nunique() > 1 else ""
         figures |= training_curves(own, name)
         yield Section(f"{title_of(damage)}{of}", text, figures, sheets=sheets)
@@ -180,6 +189,13 @@ def _ratio(line: Line) -> Cell:
     return Cell(number(line["ratio"], 2), ends(line["ratio_low"], line["ratio_high"], 1, 2))
 
 
+def _gain(line: Line) -> Cell:
+    if not line["rival"]:
+        return Cell("")
+    points = change_cell(Interval(*(line[f"gain{end}"] for end in ("", "_low", "_high"))))
+    return replace(points, small=", ".join(filter(None, (points.small, f"on {line['rival']}"))))
+
+
 def _steps(*levels: int) -> Callable[[Line], Cell]:
     """Steps to some shares of the original accuracy; nothing where nothing was trained."""
 
@@ -221,11 +237,10 @@ _SEVERITY: Columns = {
 }
 _CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
-_TO_99: Columns = {"to 99 %": _steps(99)}
 _BACKDOOR: Columns = {"backdoor %": _backdoor}
-_ADVICE: Columns = {
-    "model": lambda x: x["subject"], **_REPAIR, **_CAME_BACK, "why": lambda x: x["why"],
-}  # fmt: skip
+_GAIN: Columns = {"points on the next best": _gain}
+_SHORT_ADVICE: Columns = {"damage": _short_damage, "repair": _repair, "came back": _ratio, **_GAIN}
+_ADVICE: Columns = {**_REPAIR, **_CAME_BACK, **_GAIN, "why": lambda x: x["why"]}
 _OUTCOME: Columns = {
     **_SEVERITY, **_CAME_BACK, "loss": lambda x: number(x["loss"], 2),
     "steps to 90 / 95 / 99 %": _steps(90, 95, 99),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from callbacks.damage.assessment import (
 )
 from callbacks.results import records
 from callbacks.statistics import NOTHING, Interval, rate, student
+from lightning_modules import Tuning
 from pipelines.recover.damages import CONTROLS
 from pipelines.recover.strategies import strategy_named
 
@@ -29,8 +30,6 @@ _MEANS = (
     "negative_flips", "agreement", "area", "steps", "samples", "labels", "images",
     "flops", "memory", "storage_bits", "asr_damaged",
 )  # fmt: skip
-_PRICES = {"original": 4.0, "clean data": 4.0, "labels": 2.0, "location": 1.5, "images": 1.0}
-"""How dear knowledge is; what is stored beforehand costs a half."""
 
 
 def assessed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -82,43 +81,10 @@ def damages_of(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table[~table["damage"].isin(CONTROLS)])
 
 
-def recommended(lines: pd.DataFrame) -> list[dict[str, Any]]:
-    """The repair to take for each damage: what needs least among those that are not worse.
-
-    Args:
-        lines: of `summarised`.
-
-    Returns:
-        Of each subject, damage and severity the line of a repair, and `why`. A repair is not worse
-        if its mean accuracy is within one point of the best.
-    """
-    parts = groups(damages_of(lines), ["subject", "damage", "severity"])
-    return [_recommended(records(part)) for _, part in parts]
-
-
-def _recommended(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    hidden = any(line["asr_damaged"] > 0.5 for line in lines)  # accuracy does not show a backdoor
-    if all(line["in_noise"] for line in lines) and not hidden:
-        nothing = next((line for line in lines if line["strategy"] == "nothing"), lines[0])
-        return {**nothing, "why": "damage inside the noise"}
-    repairs = [line for line in lines if line["status"] == "ok"]
-    repairs = [line for line in repairs if line["strategy"] != "restore_all"]
-    most = max(map(_merit, repairs))
-    close = [line for line in repairs if _merit(line) >= most - 0.01]  # less is within the noise
-    best = min(close, key=lambda line: (_price(line["strategy"]), -line["acc"], line["flops"]))
-    knows = ", ".join(sorted(strategy_named(best["strategy"]).knows)) or "nothing"
-    return {**best, "why": f"knows {knows}"}
-
-
-def _merit(line: dict[str, Any]) -> float:
-    """Accuracy, less how often a backdoor still works."""
-    success = line["asr_repaired"]
-    return line["acc"] - (0.0 if math.isnan(success) else success)
-
-
-def _price(strategy: str) -> float:
-    """How much a strategy asks for; a copy of the original and clean data are the dearest."""
-    return sum(_PRICES.get(known, 0.5) for known in strategy_named(strategy).knows)
+def strategy_title(line: Mapping[str, Any]) -> str:
+    """`Retrain all`, with its recipe where that is not the usual one."""
+    title, recipe = strategy_named(line["strategy"]).title, line["optimizer"]
+    return title if recipe in ("", Tuning.optimizer) else f"{title} ({recipe})"
 
 
 def _of_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -205,10 +171,7 @@ def _over_seeds(rows: pd.DataFrame, number: str) -> Interval:
     """Over damage seeds; where each has several trainings, these are nested in them."""
     nested = [list(part[number]) for _, part in groups(rows, ["seed"])]
     several = max(map(len, nested), default=0) > 1
-    interval = over_seeds(nested) if several else student(rows[number])
-    if interval.low == interval.high:  # values that happen to agree say nothing of their spread
-        return interval._replace(low=math.nan, high=math.nan)
-    return interval
+    return over_seeds(nested) if several else student(rows[number])
 
 
 def _net(lines: pd.DataFrame) -> Iterator[float]:

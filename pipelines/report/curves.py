@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -19,6 +20,10 @@ _MANY_LINES = 6
 _ORDERS = 20
 """From this ratio of the largest to the smallest severity on they stand on a logarithmic axis."""
 _HUGE_LOSS = 1000
+_ACROSS = 4
+"""Panels in a row."""
+THIN: Any = {"linewidth": 0.7, "alpha": 0.45}
+"""How single draws look behind their mean."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Line:
         curve: with its table.
         colour: of line and band.
         style: of the line.
-        band: draw the 95 % interval.
+        band: draw the 95 % interval, and the single draws.
     """
 
     curve: Curve
@@ -74,6 +79,34 @@ def curve_figures(prefix: str, lines: Sequence[Line], classes: int) -> dict[str,
                 figure = _figure(alike, quantity, unit, classes)
                 figures[f"{prefix}_{unit_slug(unit)}_{name}"] = figure
     return figures
+
+
+def panels(title: str, lines: Sequence[Line], behind: Line) -> Figure:
+    """Accuracy against severity, a panel a line, all on the same axes.
+
+    Args:
+        title: over them all.
+        lines: of one unit.
+        behind: what each of them is to be compared with.
+    """
+    down = math.ceil(len(lines) / _ACROSS)
+    behind = replace(behind, colour=SOFT, style=(0, (2, 2)), band=False)
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(11, 0.9 + 2 * down), layout="constrained")
+        all_axes = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
+        for axes, line in zip(all_axes.flat, lines, strict=False):
+            for drawn_line in (behind, replace(line, style="-")):
+                _draw(axes, drawn_line, _QUANTITIES["acc"])
+            axes.set_title(line.curve.label, fontsize=9)
+            axes.set_ylim(-2, 102)
+        _set_scales(all_axes.flat[0], lines)
+        for axes in all_axes.flat[len(lines) :]:
+            axes.set_axis_off()
+        named = f"{title}; dashed: {behind.curve.label.lower()}"
+        figure.suptitle(named, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.supxlabel(behind.curve.unit, fontsize=10, color=SOFT)
+        figure.supylabel(_QUANTITIES["acc"].axis, fontsize=10, color=SOFT)
+    return figure
 
 
 def coloured(curves: Sequence[Curve]) -> list[Line]:
@@ -136,20 +169,28 @@ def _draw(axes: Axes, line: Line, quantity: _Quantity) -> None:
     if not _has(line.curve, quantity):
         axes.plot([], [], **look)
         return
-    table = line.curve.table.dropna(subset=[quantity.column])
+    singles = [draw for draw in line.curve.draws if line.band and quantity.column in draw]
+    for draw in singles:
+        value, (single,) = _points(draw, [quantity.column], line.curve, quantity)
+        axes.plot(value, single, color=line.colour, **THIN)
     ends = (f"{quantity.column}_low", f"{quantity.column}_high")
-    columns = [list(table[name]) for name in ("value", quantity.column, *ends)]
-    start = line.curve.start.get(quantity.start, math.nan)
-    if math.isfinite(start) and columns[0][0] > 0:
-        columns = [[0.0, *columns[0]], *([start, *column] for column in columns[1:])]
-    value, (middle, low, high) = columns[0], _scaled(columns[1:], quantity.scale)
+    columns = [quantity.column, *ends]
+    value, (middle, low, high) = _points(line.curve.table, columns, line.curve, quantity)
     axes.plot(value, middle, **look)
     if line.band and not aggregate:
         axes.fill_between(value, low, high, color=line.colour, alpha=0.16, linewidth=0)
 
 
-def _scaled(columns: Sequence[Sequence[float]], scale: float) -> list[list[float]]:
-    return [[scale * number for number in column] for column in columns]
+def _points(
+    table: pd.DataFrame, columns: Sequence[str], curve: Curve, quantity: _Quantity
+) -> tuple[list[float], list[list[float]]]:
+    """Severities, and columns in the unit of the axis, from the undisturbed number on."""
+    table = table.dropna(subset=[quantity.column])
+    value, numbers = list(table["value"]), [list(table[name]) for name in columns]
+    start = curve.start.get(quantity.start, math.nan)
+    if math.isfinite(start) and value and value[0] > 0:
+        value, numbers = [0.0, *value], [[start, *column] for column in numbers]
+    return value, [[quantity.scale * number for number in column] for column in numbers]
 
 
 def _mark_chance(axes: Axes, classes: int) -> None:

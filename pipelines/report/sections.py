@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -11,6 +12,8 @@ from callbacks.statistics import Interval
 from callbacks.words import DASH, ends, number, percent
 
 _NUMBER = re.compile(r"[+-]?\.?\d[\d.,]*(e[+-]?\d+)?[kMGT]?(?!\w)")
+_PROSE = 48
+"""Letters; longer cells are sentences."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +71,32 @@ class Sheet:
     in_terminal: bool = False
     groups: frozenset[int] = frozenset()
 
-    @property
+    @cached_property
     def cells(self) -> list[list[Cell]]:
         """All cells as such."""
         return [[c if isinstance(c, Cell) else Cell(str(c)) for c in line] for line in self.lines]
 
-    @property
+    @cached_property
     def drawn(self) -> frozenset[int]:
         """Positions of columns that are drawn."""
         return frozenset(i for line in self.cells for i, cell in enumerate(line) if cell.is_drawn)
 
-    @property
+    @cached_property
     def words(self) -> frozenset[int]:
         """Positions of columns of words, which stand on the left; numbers stand on the right."""
         return frozenset(i for i, _ in enumerate(self.columns) if not i or self._is_of_words(i))
 
+    @cached_property
+    def prose(self) -> frozenset[int]:
+        """Positions of columns of sentences, which a page wraps."""
+        longest = [max(map(len, self._texts(i)), default=0) for i, _ in enumerate(self.columns)]
+        return frozenset(i for i, length in enumerate(longest) if length > _PROSE)
+
+    def _texts(self, column: int) -> list[str]:
+        return [line[column].text for line in self.cells]
+
     def _is_of_words(self, column: int) -> bool:
-        texts = [line[column].text for line in self.cells]
-        told = [text for text in texts if text not in ("", DASH)]
+        told = [text for text in self._texts(column) if text not in ("", DASH)]
         return 2 * sum(bool(_NUMBER.match(text)) for text in told) < len(told)
 
 
@@ -141,4 +152,4 @@ def change_cell(change: Interval, unit: float = 100.0) -> Cell:
         return Cell(DASH)
     value, low, high = (unit * end for end in change)
     tone = "better" if low > 0 else "worse" if high < 0 else ""
-    return Cell(f"{value:+.1f}", f"{low:+.1f} to {high:+.1f}", tone=tone)
+    return Cell(f"{value:+.1f}", f"{low:+.1f} to {high:+.1f}" if low == low else "", tone=tone)

@@ -1,6 +1,7 @@
 """The terminal as every command writes to it, in one style."""
 
 import sys
+from collections.abc import Sequence
 
 import rich.box
 from rich.console import Console
@@ -44,14 +45,29 @@ def as_table(sheet: Sheet, console: Console) -> Table:
         box=rich.box.SIMPLE_HEAD if console.is_terminal else rich.box.ASCII2,
     )  # fmt: skip
     shown, words = [i for i, _ in enumerate(sheet.columns) if i not in sheet.drawn], sheet.words
+    whole = _whole(sheet, shown, console.width)
     for i in shown:
         side = "left" if i in words else "right"
-        table.add_column(sheet.columns[i], justify=side, overflow="fold")
+        table.add_column(sheet.columns[i], justify=side, overflow="fold", min_width=whole.get(i))
     for position, line in enumerate(sheet.cells):
         if position in sheet.groups and position:
             table.add_section()
         table.add_row(*(str(line[i]) for i in shown))
     return table
+
+
+def _whole(sheet: Sheet, shown: Sequence[int], width: int) -> dict[int, int]:
+    """Widths of the columns of numbers that stay on one line, from the left as far as they fit."""
+    texts = {i: [sheet.columns[i], *(str(line[i]) for line in sheet.cells)] for i in shown}
+    least = {i: max(len(word) for text in texts[i] for word in text.split()) for i in shown}
+    room = width - sum(least.values()) - 3 * len(shown) - 1
+    whole = {}
+    for i in shown:
+        longest = max(map(len, texts[i]))
+        if i not in sheet.words and longest - least[i] <= room:
+            whole[i] = longest
+            room -= longest - least[i]
+    return whole
 
 
 def plain_console() -> Console:

@@ -156,7 +156,9 @@ def _held(unfinished: Path) -> FileLock:
     lock = FileLock(unfinished / _LOCK, timeout=0)
     try:
         lock.acquire()
-    except (OSError, NotImplementedError):  # a file system without locks: nobody will tidy up
+    # Nobody else knows this folder, so that there is no one to wait for: the file system has no
+    # locks (for `flock` filelock says NotImplementedError). Nobody will tidy up, and work goes on.
+    except (OSError, NotImplementedError):
         (unfinished / _LOCK).unlink(missing_ok=True)
     return lock
 
@@ -168,5 +170,7 @@ def _delete_if_dead(left: Path) -> None:
         if old and (left / _LOCK).is_file():
             with FileLock(left / _LOCK, timeout=0):
                 shutil.rmtree(left, ignore_errors=True)
+    # A lock that is held (filelock's Timeout is an OSError): its process lives. A folder that is
+    # gone: another process tidies up. No locks on this file system: nobody can tell, so it stays.
     except (OSError, NotImplementedError):
-        return  # its process lives, or another one tidies up
+        return

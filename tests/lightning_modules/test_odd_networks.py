@@ -18,6 +18,8 @@ from lightning_modules.linear_probe import LinearProbe
 from lightning_modules.sources import give_head
 from lightning_modules.trial import is_lazy
 
+answering = pytest.mark.odd(where=lambda odd: not odd.refused)
+
 
 def met(odd: Any) -> tuple[Classifier, Tensor]:
     """A classifier of the network that has seen images."""
@@ -26,12 +28,6 @@ def met(odd: Any) -> tuple[Classifier, Tensor]:
     classifier = load_classifier(network, data_classes=names)
     examine(classifier, image)
     return classifier.eval(), image
-
-
-def answering(odd: Any) -> Any:
-    if odd.refused:
-        pytest.skip("answers no logits")
-    return odd
 
 
 def test_the_twins_value_or_one_sentence(odd: Any) -> None:
@@ -51,8 +47,9 @@ def test_the_twins_value_or_one_sentence(odd: Any) -> None:
         torch.testing.assert_close(logits, expected, atol=odd.tolerance, rtol=odd.tolerance)
 
 
+@answering
 def test_what_is_said_of_it(odd: Any) -> None:
-    classifier, _ = met(answering(odd))
+    classifier, _ = met(odd)
     said = [note for note in classifier.notes if "only numbers its classes" not in note]
     assert len(said) == len(odd.notes), said
     assert all(any(part in note for note in said) for part in odd.notes), said
@@ -60,8 +57,9 @@ def test_what_is_said_of_it(odd: Any) -> None:
     assert classifier.facts["deterministic"] == odd.repeats
 
 
+@answering
 def test_meeting_it_leaves_no_trace(odd: Any) -> None:
-    network = answering(odd).network()
+    network = odd.network()
     if is_lazy(network):
         network(odd.images())
     classifier = load_classifier(network, data_classes="abcdefgh"[: odd.classes])
@@ -84,8 +82,9 @@ def test_meeting_it_leaves_no_trace(odd: Any) -> None:
     assert again == hooks
 
 
+@answering
 def test_the_head_is_the_layer_whose_output_is_the_logits(odd: Any) -> None:
-    classifier, _ = met(answering(odd))
+    classifier, _ = met(odd)
     assert classifier.facts["head"] == (odd.head or "none")
     if odd.head is None:
         with pytest.raises(UserError, match=r"no layer whose output is its answer"):
@@ -98,10 +97,10 @@ def test_the_head_is_the_layer_whose_output_is_the_logits(odd: Any) -> None:
     assert all(name.startswith(f"{odd.head}.") for name in learning)
 
 
+@answering
+@pytest.mark.odd(where=lambda odd: odd.head and odd.by_hand and odd.classes > 2)
 def test_a_probe_in_the_head_answers_as_the_probe(odd: Any) -> None:
     """The oracle is the probe itself, on the features that were extracted."""
-    if odd.refused or odd.head is None or odd.by_hand is None or odd.classes == 2:
-        pytest.skip("no head to put it into")
     classifier, image = met(odd)
     batch = Batch(image, torch.zeros(12, dtype=torch.long), torch.arange(12))
     feature = extract(classifier, [batch]).feature
@@ -119,8 +118,9 @@ def test_a_probe_in_the_head_answers_as_the_probe(odd: Any) -> None:
     torch.testing.assert_close(found.softmax(1), expected.softmax(1), atol=near, rtol=near)
 
 
+@answering
 def test_a_new_head_answers_other_classes(odd: Any) -> None:
-    classifier, image = met(answering(odd))
+    classifier, image = met(odd)
     names = [f"thing {i}" for i in "abcdefg"]
     plain = odd.head is not None and odd.name != "own layer as head"
     if not plain:
@@ -134,8 +134,9 @@ def test_a_new_head_answers_other_classes(odd: Any) -> None:
     assert isinstance(classifier.model.get_submodule(odd.head), nn.Linear | nn.Conv2d)
 
 
+@answering
 def test_it_is_loaded_and_saved_as_it_is(odd: Any, tmp_path: Path) -> None:
-    loaded = load_classifier(answering(odd).source, data_classes="abcdefgh"[: odd.classes]).eval()
+    loaded = load_classifier(odd.source, data_classes="abcdefgh"[: odd.classes]).eval()
     image = odd.images()
     examine(loaded, image)
     again = load_classifier(f"checkpoint:{save_classifier(loaded, tmp_path / 'x')}").eval()

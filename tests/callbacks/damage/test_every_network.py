@@ -36,6 +36,7 @@ REFUSED = {"no gradient": "needs gradients", "inference mode": "needs gradients"
 """Networks that the bit-flip attack refuses, with a part of the sentence."""
 ONE_LAYER = {"grey, one layer", "odd size, one layer", "unregistered", "borrowed weight"}
 """Networks whose only called layer makes the logits."""
+pytestmark = pytest.mark.odd(where=lambda odd: not odd.refused)
 
 
 @cache
@@ -47,12 +48,6 @@ def met(odd: Any) -> tuple[Classifier, Samples]:
     with torch.no_grad():
         logits = classifier.eval().requires_grad_(False)(image)
     return classifier, Samples(image, label, torch.arange(8), logits, seed=0)
-
-
-def answering(odd: Any) -> tuple[Classifier, Samples]:
-    if odd.refused:
-        pytest.skip("answers no logits")
-    return met(odd)
 
 
 def measured(probe: DamageProbe, classifier: Classifier, samples: Samples) -> dict[Any, Tensor]:
@@ -84,7 +79,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 @torch.no_grad()
 def test_rows_are_those_of_the_network_edited_in_place(odd: Any, tmp_path: Path) -> None:
-    classifier, samples = answering(odd)
+    classifier, samples = met(odd)
     before = weights_digest(classifier)
     for name, kind in KINDS.items():
         damage, severity = kind(), SEVERITIES.get(name, SHARE)
@@ -110,7 +105,7 @@ def test_rows_are_those_of_the_network_edited_in_place(odd: Any, tmp_path: Path)
 @torch.no_grad()
 def test_one_layer_at_a_time(odd: Any) -> None:
     """Layers before the damage are not computed again, wherever its weights are used from."""
-    classifier, samples = answering(odd)
+    classifier, samples = met(odd)
     probe = DamageProbe(Zero(), (0.9,), draws=1, by="layer", chunk=8)
     probe.prepare(classifier, None)
     for setting in probe.settings():
@@ -134,7 +129,7 @@ def answers_of(
 
 @torch.no_grad()
 def test_faulty_neurons_are_hooks_by_hand(odd: Any) -> None:
-    classifier, samples = answering(odd)
+    classifier, samples = met(odd)
     probe = DamageProbe(ActivationFault(), (SHARE,), draws=1, chunk=8)
     if odd.name in ONE_LAYER:
         with pytest.raises(UserError, match="There are no neurons before the logits"):
@@ -158,7 +153,7 @@ def test_faulty_neurons_are_hooks_by_hand(odd: Any) -> None:
 
 @torch.no_grad()
 def test_every_parameter_can_be_hit(odd: Any) -> None:
-    classifier, _ = answering(odd)
+    classifier, _ = met(odd)
     everything = Selection(parameters="all")
     hit, total = everything.reached(classifier)
     assert hit == total

@@ -1,16 +1,12 @@
 """An explanation killed and resumed, asked with other settings, stored, and side by side."""
 
 import json
-import multiprocessing
-import os
-import random
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from killing import finished_runs, goes_on, result_file, store
 
 from callbacks.interpretability.methods.gradient import Gradient
 from datamodules import Digits
@@ -23,11 +19,6 @@ from pipelines.report.page import as_html
 from pipelines.report.result import load_result, save_result, strict_json
 from pipelines.tracking import Tracking
 
-# A fork of a process that has imported everything and computed nothing: starts in milliseconds.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["pipelines.explain.command", "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets"]
-)
 TIMES = ["delay", "images"]
 """Columns of `drifts` that follow from how long watching took."""
 
@@ -43,78 +34,29 @@ def same_tables(one: Explanation, other: Explanation) -> None:
 # -- killed ----------------------------------------------------------------------------------------
 
 
-def run(home: Path, words: list[str]) -> None:
-    import torch
-
-    from pipelines.cli import main
-    from pipelines.study import study
-
-    # Pictures take most of the time, and are drawn of what is on disk by then.
-    study.save_png = lambda *_: None  # type: ignore[assignment]
-    study.write_page = lambda *_: None  # type: ignore[assignment]
-    torch.set_num_threads(1)
-    os.chdir(home)
-    os._exit(main(words))
-
-
-def begun(home: Path, words: list[str]) -> multiprocessing.process.BaseProcess:
-    process = _FORKS.Process(target=run, args=(home, words))
-    process.start()
-    return process
-
-
-def cells(home: Path) -> dict[str, str]:
-    """When each finished cell was measured."""
-    every = (home / "mlruns" / "cells").glob("*/cell.json")
-    files = [file for file in every if file.parent.suffix != ".part"]  # being written
-    return {file.parent.name: json.loads(file.read_text())["measured"] for file in files}
-
-
 def result_of(home: Path) -> Explanation:
-    (folder,) = (home / "mlruns" / "results").iterdir()
-    found = load_result(folder)
+    found = load_result(result_file(home).parent)
     assert isinstance(found, Explanation)
     return found
+
+
+def tables(home: Path) -> dict[str, pd.DataFrame]:
+    found = result_of(home).tables()
+    return {name: table.drop(columns=TIMES, errors="ignore") for name, table in found.items()}
 
 
 @pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_tables(
     home: Path, lenet: Path, moments: int
 ) -> None:
-    from mlflow import MlflowClient
-
     words = [
         *("explain", "--model", f"checkpoint:{lenet}", "--arch", "lenet", "--probes", "clean"),
         *("--data", "Digits", "--data.limit", "64", "--limit", "40", "--forwards", "400"),
         *("--train_limit", "64", "--window", "8", "--chunk", "32"),
     ]
-    reference, chance = home / "reference", random.Random(moments)
-    reference.mkdir()
-    begun(reference, [*words, "--tracking.enabled", "false"]).join()
-    whole, known = len(cells(reference)), {}
-    for _ in range(moments):
-        process = begun(home, words)
-        # Random moments of the work, not of the clock: the machine may be busy.
-        wanted = min(len(cells(home)) + chance.randint(0, whole // moments), whole - 3)
-        while len(cells(home)) < wanted and process.is_alive():
-            time.sleep(0.01)
-        process.join(chance.uniform(0, 0.2))
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
-        assert known.items() <= cells(home).items(), "nothing is measured twice"
-        known = cells(home)
-    assert 0 < len(known) < whole
-    last = begun(home, words)
-    last.join()
-    assert last.exitcode == 0
-    assert known.items() <= cells(home).items()
-    assert len(cells(home)) == whole
-    same_tables(result_of(home), result_of(reference))
-    store = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
-    runs = store.search_runs([store.get_experiment_by_name("assay").experiment_id])
-    assert "RUNNING" not in {one.info.status for one in runs}
-    history = store.get_metric_history(runs[0].info.run_id, "summary/monitorability")
-    assert len(history) == 1
+    goes_on(home, words, moments, tables)
+    (run,) = finished_runs(home)
+    assert len(store(home).get_metric_history(run.info.run_id, "summary/monitorability")) == 1
 
 
 # -- asked from Python -----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from mlflow import MlflowClient
 
 from callbacks.damage import Zero
+from callbacks.words import number, percent
 from datamodules import Digits
 from lightning_modules import load_classifier
 from pipelines import recover
@@ -61,9 +62,13 @@ def test_the_runs_the_table_and_the_page(assay: Assay, home: Path, lenet: Path) 
         "--strategies", "retrain_all", "mend", "reestimate_batch_norm",
     )  # fmt: skip
     assert code == 0, err
-    assert "retrain all" in out.lower()
     (result,) = results(home)
     rows = result.rows
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines()]
+    told, *_ = [cells for cells in table if cells[:2] == ["zero 0.6", "Retrain all"]]
+    (line,) = result.lines.query("damage == 'zero' and strategy == 'retrain_all'").itertuples()
+    assert told[2].startswith(f"{percent(line.acc)} [")
+    assert told[3].startswith(number(line.ratio, 2))
     assert set(rows["strategy"]) == {"nothing", "retrain_all", "mend", "reestimate_batch_norm"}
     assert set(rows["damage"]) == {"none", "scratch", "zero"}
     (folder,) = (home / "mlruns" / "results").iterdir()

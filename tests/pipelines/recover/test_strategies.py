@@ -21,6 +21,7 @@ from datamodules.torch_data import TorchData
 from lightning_modules import Classifier, FineTuning, Tuning, load_classifier
 from lightning_modules.recovery import Recovery
 from lightning_modules.trial import is_lazy
+from pipelines.recover.advice import recommended
 from pipelines.recover.cell import seeded
 from pipelines.recover.damages import (
     DATA_DAMAGES,
@@ -36,7 +37,7 @@ from pipelines.recover.plan import Plan
 from pipelines.recover.repair import KNOWLEDGE, Effort, Repair, _Hidden
 from pipelines.recover.row import repaired
 from pipelines.recover.strategies import STRATEGIES, checked_strategies
-from pipelines.recover.table import recommended, summarised
+from pipelines.recover.table import summarised
 from pipelines.recover.training import grid
 from pipelines.study.training import shuffled, train_steps
 
@@ -48,9 +49,10 @@ CPU = {"accelerator": "cpu", "devices": 1}
 @pytest.fixture(scope="session")
 def original() -> Original:
     data = Digits(batch_size=64, resize=28)
-    one = load_classifier("lenet", data_classes=data.classes, preprocessing=data.preprocessing)
-    data.adopt(one.preprocessing)
-    train_steps(FineTuning(one, Tuning()), data, 150, CPU)
+    with seeded(0):  # the same weights, whichever tests came before
+        one = load_classifier("lenet", data_classes=data.classes, preprocessing=data.preprocessing)
+        data.adopt(one.preprocessing)
+        train_steps(FineTuning(one, Tuning()), data, 150, CPU)
     return Original.of(one, data, "float32", 200, "LeNet/Digits")
 
 
@@ -151,14 +153,16 @@ def test_the_table(original: Original) -> None:
     trained = lines[(lines["severity"] == 0.6) & (lines["strategy"] == "retrain_all")].iloc[0]
     undamaged = lines[lines["damage"] == "none"].iloc[0]
     assert trained["net"] == pytest.approx(trained["acc"] - undamaged["acc"])
-    best = {line["severity"]: line["why"] for line in recommended(lines)}
+    best = {line["severity"]: line["why"] for line in recommended(pd.DataFrame(rows), lines)}
     assert best[0.0] == "damage inside the noise"
 
 
-@pytest.mark.parametrize("name", [*DAMAGES, *STRUCTURE, *DATA_DAMAGES])
+OF_LENET = {*DAMAGES, *STRUCTURE, *DATA_DAMAGES} - {"remove_layers"}
+"""It has no block that keeps its shape."""
+
+
+@pytest.mark.parametrize("name", sorted(OF_LENET))
 def test_every_damage_can_be_repaired_by_the_original(name: str, original: Original) -> None:
-    if name == "remove_layers":
-        pytest.skip("LeNet has no block that keeps its shape")
     damage = make_damage(name)
     if isinstance(damage, TrainingDamage):
         damage = replace(damage, spoil=Spoil(2, 2))
@@ -168,8 +172,8 @@ def test_every_damage_can_be_repaired_by_the_original(name: str, original: Origi
     assert weights_digest(classifier) == weights_digest(original.classifier)
     assert math.isnan(row["asr_repaired"]) == (name != "bad_nets")
     row = repaired(hit, "retrain_last", EFFORT, 0, CPU)[1]
-    # Exponents whose bits are stuck at one give weights so large that a training may diverge.
-    assert row["status"] == "ok" or name == "stuck_at_one"
+    assert row["status"] == "ok"
+    assert math.isfinite(row["loss_repaired"])
 
 
 def test_pruned_connections_stay_away_when_retrained(original: Original) -> None:
