@@ -88,6 +88,7 @@ class Curve:
         table: columns `value acc acc_low acc_high worst_loss ...`, one line a severity.
         start: mean `correct` and `loss` at severity 0 on the same samples, where it is known.
         aggregate: drawn behind the others, because it is made of them.
+        places: names of severities that are places, see `ProbeResult`.
     """
 
     label: str
@@ -95,6 +96,7 @@ class Curve:
     table: pd.DataFrame = field(repr=False)
     start: Mapping[str, float] = field(default_factory=dict)
     aggregate: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

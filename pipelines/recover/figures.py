@@ -51,13 +51,15 @@ def maps(lines: pd.DataFrame, prefix: str, named: bool = False) -> dict[str, Fig
 
 
 def severity_curves(lines: pd.DataFrame, best: str, classes: int, prefix: str) -> dict[str, Figure]:
-    """Accuracy against severity of one damage; nothing and the best repair have their intervals."""
-    unit = unit_of(str(lines["damage"].iloc[0]))
-    start = {} if unit == _UNIT_DOWNWARDS else {"correct": float(lines["acc_original"].iloc[0])}
+    """Accuracy and loss against severity; nothing and the best repair have their intervals."""
+    unit, first = unit_of(str(lines["damage"].iloc[0])), records(lines.head(1))[0]
+    start = {"correct": first["acc_original"], "loss": first["loss_original"]}
+    start = {} if unit == _UNIT_DOWNWARDS else start
     parts = groups(pd.DataFrame(lines[lines["status"] == "ok"]), ["strategy", "optimizer"])
     curves = []
     for place, (key, part) in enumerate(parts):
-        table = part.assign(value=part["severity"]).sort_values("value")
+        loss = {f"worst_loss{end}": part[f"loss{end}"] for end in ("", "_low", "_high")}
+        table = part.assign(value=part["severity"], **loss).sort_values("value")
         colour, style = _look(place - 1) if key["strategy"] != "nothing" else (INK, "-")
         curve = Curve(strategy_title(key), unit, table, start)
         curves.append(Line(curve, colour, style, key["strategy"] in ("nothing", best)))

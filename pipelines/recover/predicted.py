@@ -68,8 +68,7 @@ def predictor_sentence(predicted: pd.DataFrame, features: pd.DataFrame) -> Itera
         return
     line = next((line for line in _overall(predicted) if line["target"] == "ratio"), None)
     if line is None:
-        told = predicted[predicted["target"] == "ratio"] if len(predicted) else predicted
-        kinds = told["damage"].nunique() if len(told) else 0
+        kinds = len({told["damage"] for told in records(predicted) if told["target"] == "ratio"})
         yield (
             f"What a repair will bring back is not predicted: that takes {LEAST_KINDS} kinds of "
             f"damage outside the noise, and here {'is' if kinds == 1 else 'are'} {kinds}."
@@ -98,16 +97,15 @@ def predictor_section(predicted: pd.DataFrame, features: pd.DataFrame) -> Sectio
         for key, part in groups(predicted, ["subject"])
         if any(line["subject"] == key["subject"] for line in told)
     }
-    outcomes = predicted["target"].value_counts()
-    outside = outcomes.get("acc_repaired", 0) - outcomes.get("ratio", 0)
+    repairs, ratios = (int((predicted["target"] == x).sum()) for x in ("acc_repaired", "ratio"))
     text = (
         "Ridge regression on the ranks of what is seen of a damaged model before it is repaired, "
         "learnt for each repair on all kinds of damage but one and judged on that one: mean "
         "absolute errors, every kind counting once. The mean alone is that of the kinds learnt "
         f"from. Below 0 the predictor is better. {len(features):,} damaged models; of "
-        f"{outcomes.get('acc_repaired', 0):,} repairs {outside:,} have no ratio, as their damage "
-        "is inside the noise. A kind is what a damage is called: a relative of the one held out, "
-        "such as zeroing at random and zeroing the largest, may be among those learnt from."
+        f"{repairs:,} repairs {repairs - ratios:,} have no ratio, as their damage is inside the "
+        "noise. A kind is what a damage is called: a relative of the one held out, such as "
+        "zeroing at random and zeroing the largest, may be among those learnt from."
     )
     caption = "in brackets: 95 % interval over kinds of damage"
     shown = [_cells(line) for line in lines]

@@ -52,7 +52,7 @@ def held_out(values: np.ndarray, target: np.ndarray, kind: ArrayLike) -> tuple[n
     return predicted, mean
 
 
-def _model(penalty: ArrayLike, values: np.ndarray, target: np.ndarray) -> Any:
+def _model(penalty: Any, values: np.ndarray, target: np.ndarray) -> Any:
     ranks = QuantileTransformer(n_quantiles=len(target))
     return make_pipeline(ranks, StandardScaler(), Ridge(penalty)).fit(values, target)
 

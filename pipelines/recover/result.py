@@ -145,7 +145,9 @@ class Recoverability:
 
     def metrics(self) -> list[Metric]:
         """Accuracies and ratios over severity, one curve a damage, strategy and recipe."""
-        names = ("acc", "acc_low", "acc_high", "ratio", "loss")
+        names = (
+            "acc", "acc_low", "acc_high", "ratio", "loss", "negative_flips", "positive_flips",
+        )  # fmt: skip
         rates = ("sdc", "sdc_low", "sdc_high", "injections")
         recipes = self.lines.groupby("strategy")["optimizer"].nunique()
         metrics: list[Metric] = []

@@ -165,6 +165,13 @@ def _name_severities(axes: Axes, lines: Sequence[Line], unit: str) -> None:
     """Writes radii of whole grey levels as k/255, where the field thinks in them."""
     values = sorted({value for line in lines for value in line.curve.table["value"]})
     names: Mapping[float, str] = {value: radius(value, unit) for value in values}
+    places = {place: name for line in lines for place, name in line.curve.places.items()}
+    if places:
+        said = [places.get(f"{value:g}", "") for value in values]
+        axes.set_xticks(
+            values, said, rotation=40, ha="right", fontsize=9 if len(values) < 20 else 6
+        )
+        return
     if axes.get_xscale() == "symlog":
         axes.set_xticks([0, *values], ["0", *names.values()])
         axes.minorticks_off()
