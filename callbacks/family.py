@@ -89,6 +89,7 @@ class Curve:
         start: mean `correct` and `loss` at severity 0 on the same samples, where it is known.
         aggregate: drawn behind the others, because it is made of them.
         draws: tables `value acc ...` of the single random draws that the curve is the mean of.
+        places: names of severities that are places, see `ProbeResult`.
     """
 
     label: str
@@ -97,6 +98,7 @@ class Curve:
     start: Mapping[str, float] = field(default_factory=dict)
     aggregate: bool = False
     draws: Sequence[pd.DataFrame] = field(default=(), repr=False)
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

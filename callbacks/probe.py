@@ -105,6 +105,11 @@ class Probe(L.Callback, ABC):
         """What is done, with every parameter: the label in tables and a part of the resume key."""
         return self.name
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Names of severities that are places, such as layers, by the text of their step."""
+        return {}
+
     @abstractmethod
     def settings(self) -> tuple[Setting, ...]:
         """The points of its severity curve; known after `prepare`."""

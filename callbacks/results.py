@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from callbacks.reductions import by_setting
+from callbacks.words import radius
 from datamodules.errors import UserError
 
 # A metric key is family/name_number, and MLflow's charts want no further slash.
@@ -29,6 +30,8 @@ class ProbeResult:
         headline: severity whose number stands for the probe, where there is one.
         rows: one line per sample and setting.
         reported: columns of its own whose means are numbers too.
+        places: names of severities that are no amounts but places, such as layers, by the text of
+            their step.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ProbeResult:
     headline: float | None
     rows: pd.DataFrame = field(repr=False)
     reported: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -55,6 +59,10 @@ class ProbeResult:
     def is_curve(self) -> bool:
         """Whether its numbers are points over a severity."""
         return self.unit != "none" and len(self.rows) > 0
+
+    def said(self, value: float) -> str:
+        """A severity in words: the place it is, else the number in its unit; nothing at 0."""
+        return self.places.get(f"{value:g}") or (radius(value, self.unit) if value else "")
 
     def at(self, severity: int) -> pd.DataFrame:
         """The rows of one step."""

@@ -122,6 +122,14 @@ class DamageProbe(Probe):
         return self.severities[len(self.severities) // 2] if self.by == "severity" else None
 
     @property
+    def places(self) -> dict[str, str]:
+        """The layers, or the bits, where these are what is damaged one at a time."""
+        if self.by == "bit":
+            return {f"{bit}": f"{bit}" for bit, _ in self._grid()}
+        names = [layer.removeprefix("model.") for layer in self.layers]
+        return {f"{place}": name for place, name in enumerate(names, 1)}
+
+    @property
     def algorithm(self) -> str:
         """The damage with its parameters, and the grid where steps are positions in it."""
         grid = f", {len(self.layers)} layers: {' '.join(self.layers)}" if self.layers else ""

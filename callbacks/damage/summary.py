@@ -1,6 +1,5 @@
 """What damage in the one pass amounts to: the accuracy it leaves, and the worst kind of it."""
 
-import re
 from collections.abc import Sequence
 
 from callbacks.family import Number, Summary
@@ -47,11 +46,11 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
 
 def _weakest_layers(result: ProbeResult) -> str:
     """Names the three layers whose damage leaves least, and the one that leaves most."""
-    named = re.search(r", \d+ layers: (.*)$", result.algorithm)
-    if named is None:
+    if not result.unit.startswith("layer"):
         return ""
-    layers = [name.removeprefix("model.") for name in named[1].split()]
-    left = {layers[step - 1]: accuracy(result.at(step)).value for step in result.values}
+    left = {
+        result.said(value): accuracy(result.at(step)).value for step, value in result.values.items()
+    }
     order = sorted(left, key=lambda name: left[name])
     shown = ", ".join(f"{name} ({percent(left[name])} %)" for name in order[:3])
     most = f"{order[-1]} ({percent(left[order[-1]])} %)"

@@ -1,7 +1,7 @@
 """What becomes of a model that is moved to other data: predicted, gained, lost, moved."""
 
 from callbacks.transfer.cka import LinearCKA, linear_cka
-from callbacks.transfer.drift import layer_similarity, weight_distance
+from callbacks.transfer.drift import activation_distance, layer_similarity, weight_distance
 from callbacks.transfer.forgetting import Forgetting, forgetting, forward_transfer
 from callbacks.transfer.h_score import h_score, regularised_h_score
 from callbacks.transfer.leep import empirical_conditional, leep
@@ -27,6 +27,7 @@ __all__ = [
     "Forgetting",
     "LinearCKA",
     "Variability",
+    "activation_distance",
     "class_performance",
     "empirical_conditional",
     "forgetting",

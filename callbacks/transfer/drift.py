@@ -34,14 +34,49 @@ def layer_similarity(
     return {name: similarity.compute() for name, similarity in by_layer.items()}
 
 
+@torch.no_grad()
+def activation_distance(
+    before: nn.Module, after: nn.Module, images: Iterable[Tensor], layers: Sequence[str]
+) -> dict[str, float]:
+    """How far the answers of layers lie from those of another state of the network.
+
+    Args:
+        before: in eval mode.
+        after: the same network changed, in eval mode.
+        images: batches `(n, C, H, W)`.
+        layers: dotted names of modules that return a tensor; "" is the network itself.
+
+    Returns:
+        |after - before| / |before| of each layer in the L2 norm over all images, >= 0; NaN where
+        the layer answers 0, has another shape, or is not called.
+    """
+    way, start = (dict.fromkeys(layers, 0.0) for _ in range(2))
+    for image in images:
+        one, other = outputs(before, image, layers), outputs(after, image, layers)
+        for name in layers:
+            old, new = one.get(name), other.get(name)
+            if old is None or new is None or old.shape != new.shape:
+                way[name] = float("nan")
+                continue
+            way[name] += float((new.double() - old.double()).square().sum())
+            start[name] += float(old.double().square().sum())
+    return {
+        name: (way[name] / start[name]) ** 0.5 if start[name] > 0 else float("nan")
+        for name in layers
+    }
+
+
 def outputs(model: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Runs a model once and returns what the named layers answered."""
+    """Runs a model once and returns copies of what the named layers answered.
+
+    Copies, because what follows a layer may work in place on its answer.
+    """
     seen: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for name in layers:
 
             def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
-                seen[name] = (output[0] if isinstance(output, tuple) else output).detach()
+                seen[name] = (output[0] if isinstance(output, tuple) else output).detach().clone()
 
             handle = model.get_submodule(name).register_forward_hook(keep)
             hooks.callback(handle.remove)

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from callbacks.reductions import per_class
 from callbacks.results import ProbeResult
-from callbacks.words import percent, radius
+from callbacks.words import percent
 from pipelines.report.figures import COLOURS, GRID, INK, LOOK, SOFT, drawn
 from pipelines.report.images import shortened
 from pipelines.report.sections import Cell, Section, Sheet
@@ -148,4 +148,4 @@ def _images(results: Sequence[ProbeResult], classes: Sequence[str]) -> dict[str,
 def _titled(result: ProbeResult) -> str:
     """`PGD (L∞) 8/255`."""
     value = float(result.at_headline["value"].iloc[0])
-    return f"{result.title} {radius(value, result.unit)}" if value else result.title
+    return f"{result.title} {result.said(value)}".strip()

@@ -11,7 +11,6 @@ from callbacks.family import Curve
 from callbacks.reductions import compare
 from callbacks.results import ProbeResult, records
 from callbacks.statistics import Interval
-from callbacks.words import radius
 from pipelines.report.curves import Line, curve_figures
 from pipelines.report.figures import COLOURS
 from pipelines.report.sections import Cell, Section, Sheet, change_cell
@@ -128,6 +127,10 @@ def paired_table(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> pd
         )
         for result, match in zip(one, other, strict=True)
     ]
+    tables = [
+        table.assign(said=[result.said(value) for value in table["value"]])
+        for table, result in zip(tables, one, strict=True)
+    ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -143,7 +146,7 @@ def _line(line: Mapping[str, Any], widest: float) -> list[Cell | str]:
     change = Interval(line["difference"], line["low"], line["high"])
     return [
         line["title"],
-        radius(line["value"], line["unit"]) if line["value"] else "",
+        line["said"],
         f"{line['n']:,}",
         change_cell(change),
         Cell("", shift=change, widest=widest),

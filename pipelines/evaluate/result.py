@@ -205,7 +205,7 @@ class Evaluation:
 
 
 RESULT = Evaluation
-_RESULT_FACTS = ("name", "family", "title", "unit", "algorithm", "headline", "reported")
+_RESULT_FACTS = ("name", "family", "title", "unit", "algorithm", "headline", "reported", "places")
 
 
 def family_of(name: str) -> Family:

@@ -27,7 +27,8 @@ def curve_of(result: ProbeResult, clean: ProbeResult | None) -> Curve:
     if clean is not None and not position:
         rows = clean.rows[clean.rows["index"].isin(result.rows["index"])]
         start = {name: float(rows[name].mean()) for name in ("correct", "loss")}
-    return Curve(result.title, result.unit, result.table, start, draws=_draws(result.rows))
+    draws = _draws(result.rows)
+    return Curve(result.title, result.unit, result.table, start, draws=draws, places=result.places)
 
 
 def _draws(rows: pd.DataFrame) -> Sequence[pd.DataFrame]:
@@ -77,13 +78,15 @@ def number_sheets(
         groups.append(len(brief))
         for line in records(table):
             step, cost, passes = line["severity"], "", ""
+            severity = radius(line["value"], unit) if line["value"] else ""
             images = f"{line['n']:,}"
             if result is not None:
                 images = f"{result.at(step)['index'].nunique():,}"
+                severity = result.said(line["value"])
                 cost = number(result.cost(step), 1)
                 passes = f"{cost} + {number(result.cost(step, 'backwards'), 1)}"
-            brief.append(_brief(line, title, unit, images, cost))
-            whole.append([*_whole(line, title, unit, images), passes])
+            brief.append(_brief(line, title, severity, images, cost))
+            whole.append([*_whole(line, title, severity, images), passes])
     caption = "in brackets: 95 % interval over images, and over draws where there are several"
     marks = frozenset(groups)
     return (
@@ -108,11 +111,11 @@ def _tables(
 
 
 def _brief(
-    line: Mapping[str, Any], title: str, unit: str, images: str, cost: str
+    line: Mapping[str, Any], title: str, severity: str, images: str, cost: str
 ) -> list[Cell | str]:
     return [
         title,
-        radius(line["value"], unit) if line["value"] else "",
+        severity,
         images,
         rate_cell(line["acc"], line["acc_low"], line["acc_high"]),
         number(line["worst_loss"]),
@@ -121,11 +124,11 @@ def _brief(
     ]
 
 
-def _whole(line: Mapping[str, Any], title: str, unit: str, images: str) -> list[Cell | str]:
+def _whole(line: Mapping[str, Any], title: str, severity: str, images: str) -> list[Cell | str]:
     share = (line["acc"], line["acc_low"], line["acc_high"])
     return [
         title,
-        radius(line["value"], unit) if line["value"] else "",
+        severity,
         images,
         rate_cell(*share, bar=True),
         rate_cell(*share),
@@ -166,7 +169,7 @@ def _reported(family: Family, names: Sequence[str], results: Sequence[ProbeResul
         lines += [
             [
                 result.title,
-                radius(line["value"], result.unit) if line["value"] else "",
+                result.said(line["value"]),
                 f"{result.at(line['severity'])['index'].nunique():,}",
                 *(_with_ends(line, name) for name in names),
             ]

@@ -10,6 +10,7 @@ from callbacks.digests import model_digest
 from datamodules import CIFAR10, MNIST
 from datamodules.errors import UserError
 from lightning_modules import FineTuning, Tuning, save_classifier
+from pipelines.recover.damages import Spoil
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
@@ -34,6 +35,12 @@ _LENET_DAMAGES = {
     "bit_flip_attack": (1, 5, 20), "quantise": (4, 3, 2), "prune": (0.5, 0.8, 0.95),
     "remove_channels": (0.1, 0.3, 0.5), "label_noise": (0.2, 0.4, 0.6),
     "bad_nets": (0.01, 0.05, 0.1),
+}  # fmt: skip
+_MANY_KINDS = {
+    "zero": (0.3, 0.6), "noise": (0.7, 1.4), "sign_flip": (0.1, 0.2), "shuffle": (0.3, 0.6),
+    "bit_error": (3e-5, 3e-4), "bit_flip_attack": (3, 10), "quantise": (3, 2),
+    "prune": (0.8, 0.95), "remove_channels": (0.3, 0.5), "input_noise": (0.5, 1.0),
+    "label_noise": (0.4, 0.6),
 }  # fmt: skip
 _RESNET_DAMAGES = {
     "zero": (0.1, 0.3), "noise": (0.3, 0.6), "bit_flip": (100, 1000), "bit_flip_attack": (5, 20),
@@ -79,6 +86,13 @@ ATLASES: dict[str, Atlas] = {
         Plan(
             {"bit_flip_attack": (5,)}, ("reestimate_batch_norm", "zero_suspects", "mend"),
             [Effort(steps=10, tuning=_SGD)], draws=1, limit=500, stored_in="int8",
+        ),
+    ),
+    "predictor": Atlas(
+        "many kinds of damage, few repairs: what comes back, told before it is repaired",
+        Plan(
+            _MANY_KINDS, ("retrain_all", "retrain_last", "clip_activations"),
+            [Effort(steps=50, points=2)], draws=3, limit=1000, spoil=Spoil(steps=100, rounds=3),
         ),
     ),
     "small": Atlas(

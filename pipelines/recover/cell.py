@@ -1,6 +1,7 @@
 """Carries out a plan on one model; every piece of work is a cell that is there whole or not."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,15 +21,17 @@ from lightning_modules import Classifier, Tuning, save_classifier
 from lightning_modules.recovery import Recovery
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.recover.damages import CONTROLS, Damaged, control, damaged_by
+from pipelines.recover.features import features
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan, Task
-from pipelines.recover.row import OutOfMemoryError, repaired
+from pipelines.recover.row import OutOfMemoryError, Repaired, repaired
+from pipelines.recover.table import DRAW
 from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
 from pipelines.study.cells import Cell
 from pipelines.study.training import load_weights, shuffled, train_steps
 
-VERSION = 2
+VERSION = 3
 """Of what a row says; cells of other versions are measured again."""
 
 
@@ -40,6 +43,7 @@ class Experiment:
         original: the undamaged model.
         plan: what is done to it.
         probes: of the evaluations before and after, which become stages; None makes none.
+        described: every damaged model is described by its features, to predict what comes back.
     """
 
     def __init__(
@@ -48,17 +52,28 @@ class Experiment:
         original: Original,
         plan: Plan,
         probes: Sequence[Probe | str] | None = None,
+        described: bool = False,
     ) -> None:
         self.study, self.original, self.plan, self.probes = study, original, plan, probes
+        self.described = described
+        self.features: list[dict[str, Any]] = []
+        """Of the damaged models that `rows` has come by."""
+        self.answers: list[pd.DataFrame] = []
+        """To every test image, after the repairs that `rows` has come by."""
         self._latest: tuple[tuple[Any, ...], Damaged] | None = None
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yields the row of every repair; what is on disk already is not measured again."""
         begun, tasks = time.perf_counter(), list(self.plan.tasks(self.study.seed))
         if self.probes is not None:
-            self._staged("original", {}, lambda: (self.original.classifier, {}))
+            whole = Repaired(self.original.classifier, {}, pd.DataFrame())
+            self._staged("original", {}, lambda: whole)
         for done, task in enumerate(tasks, 1):
-            row = self._row(task)
+            cell = self._repair(task)
+            row = dict(cell.facts)
+            self.answers.append(cell.rows.assign(**{name: row[name] for name in DRAW}))
+            if self.described and task.strategy == "nothing":
+                self.features.append(self._features(task))
             left = (time.perf_counter() - begun) / done * (len(tasks) - done)
             later = f"   about {duration(left)} left" if done < len(tasks) else ""
             self.study.say_progress(
@@ -99,13 +114,13 @@ class Experiment:
             "threads": torch.get_num_threads(), "torch": torch.__version__,
         }  # fmt: skip
 
-    def _row(self, task: Task) -> dict[str, Any]:
-        """A repair's row; one that does not fit into memory is tried again the next time."""
+    def _repair(self, task: Task) -> Cell:
+        """A repair's row and answers; what does not fit into memory is tried another time."""
         repair = task.strategy, task.effort, task.training_seed
         damage = None if task.damage in CONTROLS else self.plan.damage(task.damage)
         facts = {"task": repr(task[:-1]), **_described(damage)}
 
-        def work() -> tuple[Classifier, dict[str, Any]]:
+        def work() -> Repaired:
             with seeded(task.training_seed):  # dropout, too, must not depend on earlier cells
                 return repaired(self._damaged(task), *repair, self.study.flags)
 
@@ -114,21 +129,28 @@ class Experiment:
                 is_idle = task.strategy == "nothing"
                 stage = f"damaged {task}" if is_idle else f"repaired {task} {task.strategy}"
                 return self._staged(stage, facts, work)
-            return dict(self._cell(facts, lambda _: Cell(work()[1])).facts)
+            return self._cell(facts, lambda _: Cell(*work()[1:]))
         except OutOfMemoryError as problem:
-            return problem.row
+            return Cell(problem.row)
+
+    def _features(self, task: Task) -> dict[str, Any]:
+        """What a damaged model looks like, beside what it is known by."""
+        about = {"damage": task.damage, "severity": task.severity, "seed": task.seed}
+        facts = {"features": about, **_described(self.plan.damage(task.damage))}
+        cell = self._cell(facts, lambda _: Cell(features(self._damaged(task))))
+        return {"subject": self.original.label, **about, **cell.facts}
 
     def _staged(
         self,
         name: str,
         facts: Mapping[str, Any],
-        work: Callable[[], tuple[Classifier, dict[str, Any]]],
-    ) -> dict[str, Any]:
+        work: Callable[[], Repaired],
+    ) -> Cell:
         """A row whose model is evaluated too, which is logged to a run of its own."""
         study, data = self.study, self.original.data
 
         def evaluated(folder: Path) -> Cell:
-            classifier, row = work()
+            classifier, row, answers = work()
             if row.get("status", "ok") == "ok":
                 probes = make_probes(self.probes, "quick", study)
                 prepare_probes(probes, classifier, data, study)
@@ -136,16 +158,21 @@ class Experiment:
                 if evaluation.about.interrupted:  # half an evaluation is no cell
                     raise KeyboardInterrupt
                 save_result(evaluation, folder / "evaluation")
-            return Cell(row)
+            return Cell(row, answers)
 
         # A cell with an evaluation is another one than the same row without, as in an atlas.
         asked = {**facts, "stage": name, "probes": self.stage_settings, "seed": study.seed}
         cell = self._cell(asked, evaluated)
         if cell.folder is not None and (cell.folder / "evaluation").is_dir():
             points = json.loads(cell.facts.get("curve", "[]"))
-            curve = [("recovery/acc", point["acc"], int(point["step"])) for point in points]
+            curve = [
+                (f"recovery/{number}", point[number], int(point["step"]))
+                for point in points
+                for number in ("acc", "loss")
+                if math.isfinite(point[number])
+            ]
             study.log_stage(name, load_result(cell.folder / "evaluation"), metrics=curve)
-        return dict(cell.facts)
+        return cell
 
     def _cell(self, facts: Mapping[str, Any], work: Callable[[Path], Cell]) -> Cell:
         return self.study.cells.measured({**self.facts, **facts}, work)

@@ -16,9 +16,11 @@ from pipelines.recover.cell import Experiment
 from pipelines.recover.damages import Spoil
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
+from pipelines.recover.predictor import predictions
 from pipelines.recover.repair import Effort
 from pipelines.recover.result import Recoverability
 from pipelines.recover.strategies import checked_strategies
+from pipelines.recover.table import KEYS
 from pipelines.report.about import model_facts
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
@@ -47,7 +49,7 @@ def recover(
     trainings: int = 1,
     inject_until: float | None = None,
     limit: int = 2000,
-    atlas: Literal["none", "example", "quick", "small"] = "none",
+    atlas: Literal["none", "example", "quick", "predictor", "small"] = "none",
     atlas_root: Path | None = None,
     probes: list[Probe | str] | None = None,
     **options: Unpack[Options],
@@ -71,7 +73,8 @@ def recover(
         inject_until: also tell the rate of silent errors, to this half-width, e.g. 0.05.
         limit: test images at most in the table of repairs; the evaluations use all of them.
         atlas: instead: many damages, repairs and severities on MNIST's LeNet and CIFAR's ResNet-20;
-            "example": a tenth of every parameter tensor of LeNet zeroed, two epochs of plain SGD.
+            "example": a tenth of every parameter tensor of LeNet zeroed, two epochs of plain SGD;
+            "predictor": many kinds of damage, to tell what comes back before anything is repaired.
         atlas_root: folder with MNIST, cifar10 and weights/resnet20-12fca82f.th; default: the cache.
         probes: of the evaluations before and after; default: clean images.
         **options: see `Options`.
@@ -103,7 +106,9 @@ def recover(
         stages, name = probes or ["clean"], study.name(model_facts(classifier)["name"], damage)
     for original, plan in planned:
         plan.check(original, inject_until)
-    experiments = [Experiment(study, original, plan, stages) for original, plan in planned]
+    experiments = [
+        Experiment(study, original, plan, stages, atlas != "none") for original, plan in planned
+    ]
     asked = {e.original.label: (e.plan.parameters(), e.stage_settings) for e in experiments}
     with study.running(name, {**asked, "atlas": atlas, "inject_until": inject_until}):
         result = _measured(study, experiments, inject_until, "" if atlas == "none" else atlas)
@@ -140,7 +145,18 @@ def _measured(
     study.notes += [note for note in _notes(rows) if "did not take" in note]
     settings = {e.original.label: e.plan.parameters() for e in experiments}
     about, table = study.about(interrupted=interrupted), pd.DataFrame(rows)
-    return Recoverability(about, table, settings, pd.concat(injected), atlas)
+    described = pd.DataFrame([line for e in experiments for line in e.features])
+    answers = pd.concat([told for e in experiments for told in e.answers])
+    return Recoverability(
+        about,
+        table,
+        settings,
+        pd.concat(injected),
+        atlas,
+        described,
+        predictions(table, described),
+        answers.astype(dict.fromkeys(KEYS, "category")),
+    )
 
 
 def _notes(rows: list[dict[str, Any]]) -> list[str]:

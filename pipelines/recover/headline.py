@@ -8,7 +8,7 @@ import pandas as pd
 
 from callbacks.family import Number
 from callbacks.results import records
-from callbacks.statistics import Interval, rate, student
+from callbacks.statistics import Interval, rate, student, without_ends
 from callbacks.words import number, percent, with_interval
 from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.strategies import strategy_named
@@ -36,22 +36,31 @@ def headline(
     n, acc = int(rows["n"].iloc[0]), float(rows["acc_original"].iloc[0])
     note = f"undamaged, on {n:,} images"
     before = Number("Accuracy before", rate(round(n * acc), n), "%", note, conditions)
+    loss = without_ends(lines["loss_original"].iloc[0])
+    start = Number("Loss before", loss, "", note, conditions, card=False)
     hardest, chosen = _hardest(lines, advice)
     if not hardest:  # interrupted among the controls
-        return {"original_acc": before}
+        return {"original_acc": before, "original_loss": start}
     several, best = len(hardest) > 1, strategy_named(chosen[0]["strategy"]).title
     repair = "the repairs to take" if several else f"{best}{_worked(chosen[0])}"
     asked = f"{conditions} {[(x['damage'], x['severity'], x['draws']) for x in hardest]}"
 
-    def shown(title: str, of: Sequence[Line], column: str, unit: str, note: str) -> Number:
-        return Number(title, _mean(of, column), unit, note, asked)
+    def shown(
+        title: str, of: Sequence[Line], column: str, unit: str, note: str, card: bool = True
+    ) -> Number:
+        return Number(title, _mean(of, column), unit, note, asked, card)
 
     numbers = {
         "original_acc": before,
+        "original_loss": start,
         "damaged_acc": shown("Accuracy when damaged", hardest, "acc", "%", _what(hardest)),
         "repaired_acc": shown("Accuracy after repair", chosen, "acc", "%", repair),
         "recovery_ratio": shown("Came back", chosen, "ratio", "", "of what was lost; 1 is all"),
         "repair_seconds": shown("Seconds of the repair", chosen, "seconds", "", repair),
+        "damaged_loss": shown("Loss when damaged", hardest, "loss", "", _what(hardest), False),
+        "repaired_loss": shown("Loss after repair", chosen, "loss", "", repair, False),
+        "negative_flips": shown("Negative flips", chosen, "negative_flips", "%", repair, False),
+        "positive_flips": shown("Positive flips", chosen, "positive_flips", "%", repair, False),
     }
     backdoor = shown("Backdoor left", chosen, "asr_repaired", "%", "of images with its trigger")
     return numbers | ({"backdoor_rate": backdoor} if math.isfinite(backdoor.interval.value) else {})
@@ -94,6 +103,19 @@ def sentences(lines: pd.DataFrame, advice: Sequence[Line]) -> Iterator[str]:
         yield "The loss is too small for these images to tell what comes back."
     else:
         yield "No repair does better than to do nothing by more than a point."
+    yield from _flips(chosen)
+
+
+def _flips(chosen: Sequence[Line]) -> Iterator[str]:
+    """What became of single images, where something was repaired."""
+    worse, better = (_mean(chosen, f"{sign}_flips") for sign in ("negative", "positive"))
+    if all(line["strategy"] == "nothing" for line in chosen) or not math.isfinite(better.value):
+        return
+    yield (
+        f"After {'it' if len(chosen) == 1 else 'them'} {percent(worse.value)} % of the images are "
+        f"wrong that were right before the damage ({with_interval(worse)}), and "
+        f"{percent(better.value)} % right that were wrong ({with_interval(better)})."
+    )
 
 
 def _hardest(
@@ -117,7 +139,7 @@ def _mean(lines: Sequence[Line], name: str) -> Interval:
     """The interval of one line, or that of the mean over kinds of damage."""
     if len(lines) == 1:
         return Interval(*(lines[0][f"{name}{end}"] for end in ("", "_low", "_high")))
-    most = {"ratio": math.inf, "seconds": math.inf}.get(name, 1.0)
+    most = math.inf if name in ("ratio", "seconds", "loss") else 1.0
     return bounded(student([x[name] for x in lines]), -math.inf if name == "ratio" else 0.0, most)
 
 

@@ -107,8 +107,8 @@ class Answers(NamedTuple):
     """What a model says to images.
 
     Args:
-        prediction: `(N,)` classes.
-        correct: `(N,)`; an answer of logits that are not finite is wrong.
+        prediction: `(N,)` classes; -1 where the logits are not finite.
+        correct: `(N,)`.
         loss: `(N,)` cross-entropy in nats; not finite where logits are not.
     """
 
@@ -130,8 +130,9 @@ def answers(classifier: Classifier, batch: Batch) -> Answers:
     logits = in_chunks(classifier.eval(), image, classifier.chunk).cpu()
     classifier.train(training)
     prediction, label = logits.argmax(1), batch.label.cpu()
+    prediction = prediction.masked_fill(~logits.isfinite().all(1), -1)
     loss = F.cross_entropy(logits.float(), label, reduction="none")
-    return Answers(prediction, (prediction == label) & logits.isfinite().all(1), loss)
+    return Answers(prediction, prediction == label, loss)
 
 
 def redrawn(module: Module, seed: int) -> Module:

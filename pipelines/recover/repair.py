@@ -141,8 +141,8 @@ class Repair:
         data = copy.copy(damaged.data or original.data)
         data.batch_size = self.batch_size = max(1, data.batch_size // share)
         self._known = {what: made for what, made in _given(damaged, data).items() if what in knows}
-        self.accuracy = _judge(Batch(*(part[:_CURVE] for part in original.test)))
-        """Of a classifier, on images that are never trained on."""
+        self.judged = _judge(Batch(*(part[:_CURVE] for part in original.test)))
+        """Accuracy and loss of a classifier, on images that are never trained on."""
         self.shape = _shapes(original.classifier).__getitem__
         """Of an undamaged parameter; the architecture is no secret."""
         self.fresh_layers = _drawn_anew(original.classifier, seed)
@@ -255,8 +255,12 @@ def _given(damaged: Damaged, data: ImageDataModule) -> dict[Knowledge, Callable[
     }
 
 
-def _judge(batch: Batch) -> Callable[[Classifier], float]:
-    return lambda classifier: float(answers(classifier, batch).correct.float().mean())
+def _judge(batch: Batch) -> Callable[[Classifier], dict[str, float]]:
+    def judged(classifier: Classifier) -> dict[str, float]:
+        told = answers(classifier, batch)
+        return {"acc": float(told.correct.float().mean()), "loss": float(told.loss.mean())}
+
+    return judged
 
 
 def _shapes(classifier: Classifier) -> dict[str, torch.Size]:

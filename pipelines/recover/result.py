@@ -16,6 +16,12 @@ from callbacks.words import NBSP
 from pipelines.recover.advice import recommended
 from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.headline import headline, sentences, silent_error_headline
+from pipelines.recover.predicted import (
+    predictor_headline,
+    predictor_section,
+    predictor_sentence,
+)
+from pipelines.recover.predictor import errors
 from pipelines.recover.sections import (
     brief_sheets,
     comparison_section,
@@ -40,9 +46,12 @@ from pipelines.study import slug
 _CONDITIONS = ("effort", "stored_in", "layers", "limit")
 """Settings that two models must share for their repairs to be comparable."""
 _ADVICE = [
-    "subject", "damage", "severity", "acc", "ratio", "ratio_low", "ratio_high", "strategy",
+    "subject", "damage", "severity", "acc", "loss", "loss_low", "loss_high",
+    "ratio", "ratio_low", "ratio_high", "strategy",
     "rival", "gain", "gain_low", "gain_high", "why",
 ]  # fmt: skip
+_ON_DISK = {"rows": "repairs"}
+"""What a table of rows is called there, if not by its argument."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,9 @@ class Recoverability:
         settings: what was asked of each model, by its label.
         silent_errors: rates of silent errors, a line a damage and severity; mostly none.
         atlas: its name, if it is one.
+        features: of the damaged models, before any repair; of an atlas.
+        predicted: what these tell of the repairs of kinds of damage not learnt from.
+        answers: of original, damaged and repaired model to every test image, by repair.
     """
 
     room: ClassVar[str] = "recover"
@@ -63,6 +75,9 @@ class Recoverability:
     settings: Mapping[str, Mapping[str, Any]]
     silent_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
     atlas: str = ""
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predicted: pd.DataFrame = field(default_factory=pd.DataFrame)
+    answers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def title(self) -> str:
@@ -93,12 +108,13 @@ class Recoverability:
         """The part of one model."""
         place = list(self.settings).index(subject)
         models, data = self.about.models[place], self.about.data[place]
-        tables = [
-            pd.DataFrame(table[table["subject"] == subject]) if len(table) else table
-            for table in (self.rows, self.silent_errors)
-        ]
+        tables: dict[str, Any] = {
+            name: pd.DataFrame(table[table["subject"] == subject]) if len(table) else table
+            for name, table in self._tables.items()
+        }
         about = replace(self.about, models=[models], data=[data])
-        return Recoverability(about, tables[0], {subject: self.settings[subject]}, tables[1])
+        settings = {subject: self.settings[subject]}
+        return Recoverability(about, settings=settings, **tables)
 
     def headline(self) -> dict[str, Number]:
         """Accuracy before, damaged and repaired, what came back, and the time; of each model."""
@@ -111,23 +127,31 @@ class Recoverability:
         (settings,) = self.settings.values()
         conditions = " ".join(str(settings.get(name)) for name in _CONDITIONS)
         numbers = headline(self.rows, self.lines, self.advice, conditions)
-        return numbers | silent_error_headline(self.silent_errors)
+        more = predictor_headline(self.predicted)
+        return numbers | silent_error_headline(self.silent_errors) | more
 
     def sentences(self) -> list[str]:
         """What the numbers mean."""
         if len(self.settings) > 1:
             return [f"{s}: {told}" for s in self.subjects for told in self.of(s).sentences()]
-        return [told.replace(" %", f"{NBSP}%") for told in sentences(self.lines, self.advice)]
+        told = [
+            *sentences(self.lines, self.advice),
+            *predictor_sentence(self.predicted, self.features),
+        ]
+        return [sentence.replace(" %", f"{NBSP}%") for sentence in told]
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """`recovery` and `recommendations`, and `silent_errors` where they were injected."""
+        """`recovery` and `recommendations`, `silent_errors` and `prediction` where there are."""
         advice = pd.DataFrame(self.advice, columns=_ADVICE)
         more = {} if self.silent_errors.empty else {"silent_errors": self.silent_errors}
+        more |= {} if self.predicted.empty else {"prediction": errors(self.predicted)}
         return {"recovery": self.lines, "recommendations": advice, **more}
 
     def metrics(self) -> list[Metric]:
         """Accuracies and ratios over severity, one curve a damage, strategy and recipe."""
-        names = ("acc", "acc_low", "acc_high", "ratio", "loss")
+        names = (
+            "acc", "acc_low", "acc_high", "ratio", "loss", "negative_flips", "positive_flips",
+        )  # fmt: skip
         rates = ("sdc", "sdc_low", "sdc_high", "injections")
         recipes = self.lines.groupby("strategy")["optimizer"].nunique()
         metrics: list[Metric] = []
@@ -169,14 +193,17 @@ class Recoverability:
 
     def parts(self) -> Parts:
         """The rows, and what was asked."""
-        rows = {"repairs": self.rows, "silent_errors": self.silent_errors}
+        rows = {_ON_DISK.get(name, name): table for name, table in self._tables.items()}
         return Parts({"settings": self.settings, "atlas": self.atlas}, rows)
 
     @classmethod
     def from_parts(cls, about: About, parts: Parts) -> "Recoverability":
         """The inverse of `parts`."""
-        settings, atlas = parts.facts["settings"], parts.facts["atlas"]
-        return cls(about, parts.rows["repairs"], settings, parts.rows["silent_errors"], atlas)
+        names = {file: name for name, file in _ON_DISK.items()}
+        tables: dict[str, Any] = {
+            names.get(file, file): table for file, table in parts.rows.items()
+        }
+        return cls(about, **parts.facts, **tables)
 
     def to_frame(self) -> pd.DataFrame:
         """One line a damage, severity and repair, with intervals."""
@@ -186,6 +213,14 @@ class Recoverability:
         """As a notebook shows it."""
         return notebook_html(self)
 
+    @property
+    def _tables(self) -> dict[str, Any]:
+        """All tables of rows, by the name of their argument."""
+        return {
+            "rows": self.rows, "silent_errors": self.silent_errors, "features": self.features,
+            "predicted": self.predicted, "answers": self.answers,
+        }  # fmt: skip
+
     @cached_property
     def _sections(self) -> list[Section]:
         injected = [] if self.silent_errors.empty else [silent_error_section(self.silent_errors)]
@@ -194,6 +229,7 @@ class Recoverability:
             recommended_section(self.lines, self.advice),
             *injected,
             *damage_sections(self.rows, self.lines, self.advice),
+            *([] if self.predicted.empty else [predictor_section(self.predicted, self.features)]),
             control_section(self.lines),
             *image_sections(self.about),
         ]

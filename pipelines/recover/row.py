@@ -4,8 +4,9 @@ import json
 import math
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from torch import Tensor
 
 from datamodules import Batch
@@ -13,9 +14,24 @@ from datamodules.poisoning import attack_success_rate
 from lightning_modules import Classifier, DivergedError
 from lightning_modules.recovery.batch_norm import NotApplicableError
 from pipelines.recover.damages import Damaged
-from pipelines.recover.original import Original, answers
+from pipelines.recover.original import Answers, Original, answers
 from pipelines.recover.repair import Effort, Repair
 from pipelines.recover.strategies import STRATEGIES
+
+
+class Repaired(NamedTuple):
+    """What a repair came to.
+
+    Args:
+        classifier: repaired; the damaged one where the repair failed.
+        row: names, costs and what came back.
+        answers: to every test image, `index label original damaged repaired`; -1 where an answer
+            is no number.
+    """
+
+    classifier: Classifier
+    row: dict[str, Any]
+    answers: pd.DataFrame
 
 
 class OutOfMemoryError(RuntimeError):
@@ -32,7 +48,7 @@ def repaired(
     effort: Effort,
     seed: int = 0,
     flags: dict[str, Any] | None = None,
-) -> tuple[Classifier, dict[str, Any]]:
+) -> Repaired:
     """Repairs a copy of a damaged classifier; returns it with one row.
 
     A repair that diverges or does not apply is a row too: `status` says so, and what counts is the
@@ -61,10 +77,10 @@ def repaired(
         seconds = time.perf_counter() - start - repair.measuring
         if status != "ok":  # what it left half done is of no use
             repair.classifier = damaged.classifier
-        return repair.classifier, _row(damaged, strategy, repair, status, seconds)
+        return _repaired(damaged, strategy, repair, status, seconds)
     status = f"out of memory: also with half the batch {status.splitlines()[0]}"
     untouched = Repair(damaged, knows, effort, seed)  # what was half repaired is of no use
-    raise OutOfMemoryError(_row(damaged, strategy, untouched, status, 0.0))
+    raise OutOfMemoryError(_repaired(damaged, strategy, untouched, status, 0.0).row)
 
 
 def _applied(strategy: str, repair: Repair) -> str:
@@ -84,13 +100,27 @@ def _is_out_of_memory(problem: BaseException) -> bool:
     return isinstance(problem, MemoryError) or any(word in str(problem) for word in words)
 
 
-def _row(
+def _repaired(
     damaged: Damaged, strategy: str, repair: Repair, status: str, seconds: float
+) -> Repaired:
+    """Asks original, damaged and repaired model about the same images."""
+    test = damaged.original.test
+    after = answers(repair.classifier, test)
+    told = {
+        "index": test.index, "label": test.label, "original": damaged.original.answers.prediction,
+        "damaged": damaged.answers.prediction, "repaired": after.prediction,
+    }  # fmt: skip
+    row = _row(damaged, strategy, repair, after, status, seconds)
+    table = pd.DataFrame({name: values.cpu().numpy() for name, values in told.items()})
+    return Repaired(repair.classifier, row, table)
+
+
+def _row(
+    damaged: Damaged, strategy: str, repair: Repair, after: Answers, status: str, seconds: float
 ) -> dict[str, Any]:
     """Names, costs, and what became of single answers, all on the same images."""
     original, spent = damaged.original, repair.spent
     before, harmed = original.answers, damaged.answers  # asked once for all rows
-    after = answers(repair.classifier, original.test)
     drop = before.correct.double() - harmed.correct.double()
     return {
         "subject": original.label, "damage": damaged.kind, "severity": damaged.severity,
@@ -107,6 +137,7 @@ def _row(
         },
         "drop_error": float(drop.std() / len(drop) ** 0.5),  # paired
         "negative_flips": float((before.correct & ~after.correct).double().mean()),
+        "positive_flips": float((~before.correct & after.correct).double().mean()),
         "agreement": float((before.prediction == after.prediction).double().mean()),
         "note": " ".join(filter(None, (damaged.note, repair.note))),
         "asr_damaged": _attack_success(damaged.classifier, damaged),

@@ -35,7 +35,9 @@ _TERMS = {
     "Loss": "Mean cross-entropy in nats; a dash where some answers are no numbers.",
     "Area": "Between the original accuracy and the curve of the training, as a share of what it "
     "would be without recovery: 0 is at once, 1 never.",
-    "Negative flips": "Images that were right before the damage and are wrong after the repair.",
+    "Negative flips": "Images that were right before the damage and are wrong after the repair "
+    "(Yan et al. 2021); positive flips are the other way round. Every answer is in "
+    "rows/answers.parquet.",
     "Net": "Points of accuracy above the undamaged model after the same training.",
     "Knows": "What a repair is allowed to know; everything else is refused. Signatures are "
     "checksums, and ranges those of activations, that were stored before the damage; location is "
@@ -99,9 +101,10 @@ def damage_sections(
             for text in filter(None, (line[of] for of in _SAID)):
                 why.setdefault(text, []).append(strategy_title(line))
         told = {text: ", ".join(dict.fromkeys(names)) for text, names in why.items()}
+        hidden = _BACKDOOR if part["asr_repaired"].notna().any() else {}
         reasons = " ".join(f"{names}: {text}" for text, names in told.items())
         sheets = [
-            _sheet(_OUTCOME, records(part), "What came back", reasons),
+            _sheet({**_OUTCOME, **hidden}, records(part), "What came back", reasons),
             _sheet(_COST, records(part), "What it took"),
         ]
         text = (
@@ -183,6 +186,10 @@ def _accuracy(line: Line) -> Cell:
     return rate_cell(line["acc"], line["acc_low"], line["acc_high"])
 
 
+def _loss(line: Line) -> Cell:
+    return Cell(number(line["loss"], 2), ends(line["loss_low"], line["loss_high"], 1, 2))
+
+
 def _ratio(line: Line) -> Cell:
     if line["in_noise"] or line["damage"] in CONTROLS:
         return Cell("" if line["damage"] in CONTROLS else "in the noise")
@@ -211,10 +218,9 @@ def _steps(*levels: int) -> Callable[[Line], Cell]:
     return shown
 
 
-def _flips(line: Line) -> Cell:
-    success = line["asr_repaired"]
-    backdoor = f"backdoor {percent(success)} %" if success == success else ""
-    return Cell(percent(line["negative_flips"]), backdoor)
+def _flips(sign: str) -> Callable[[Line], Cell]:
+    name = f"{sign}_flips"
+    return lambda x: rate_cell(x[name], x[f"{name}_low"], x[f"{name}_high"])
 
 
 def _backdoor(line: Line) -> Cell:
@@ -236,15 +242,17 @@ _SEVERITY: Columns = {
     ),
 }
 _CAME_BACK: Columns = {"accuracy %": _accuracy, "came back": _ratio}
+_LOSS: Columns = {"loss": _loss}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
 _BACKDOOR: Columns = {"backdoor %": _backdoor}
 _GAIN: Columns = {"points on the next best": _gain}
 _SHORT_ADVICE: Columns = {"damage": _short_damage, "repair": _repair, "came back": _ratio, **_GAIN}
-_ADVICE: Columns = {**_REPAIR, **_CAME_BACK, **_GAIN, "why": lambda x: x["why"]}
+_ADVICE: Columns = {**_REPAIR, **_CAME_BACK, **_LOSS, **_GAIN, "why": lambda x: x["why"]}
 _OUTCOME: Columns = {
-    **_SEVERITY, **_CAME_BACK, "loss": lambda x: number(x["loss"], 2),
+    **_SEVERITY, **_CAME_BACK, **_LOSS,
     "steps to 90 / 95 / 99 %": _steps(90, 95, 99),
-    "area": lambda x: number(x["area"], 2), "negative flips %": _flips,
+    "area": lambda x: number(x["area"], 2), "negative flips %": _flips("negative"),
+    "positive flips %": _flips("positive"),
     "net": lambda x: number(100 * x["net"], 1),
 }  # fmt: skip
 _COST: Columns = {
@@ -256,6 +264,7 @@ _COST: Columns = {
 _CONTROL: Columns = {
     "model": lambda x: x["subject"], "control": _damage, "recipe": lambda x: x["optimizer"],
     "before %": lambda x: percent(x["acc_damaged"]), "after %": _accuracy,
+    "loss before": lambda x: number(x["loss_damaged"], 2), "loss after": _LOSS["loss"],
     "steps": _amount("steps"),
 }  # fmt: skip
 _DIFFERENCE: Columns = {

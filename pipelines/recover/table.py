@@ -21,13 +21,14 @@ from pipelines.recover.damages import CONTROLS
 from pipelines.recover.strategies import strategy_named
 
 KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]
-_DRAW = [*KEYS, "seed", "training_seed"]
+DRAW = [*KEYS, "seed", "training_seed"]
+"""What one repair is known by."""
 _LEVELS = (0.90, 0.95, 0.99)
-_NEW = ("loss_original", "loss_damaged", "loss_repaired", "note")
+_NEW = ("loss_original", "loss_damaged", "loss_repaired", "positive_flips", "note")
 """Columns that results of earlier versions lack."""
 _MEANS = (
     "acc_original", "acc_damaged", "loss_original", "loss_damaged", "retained",
-    "negative_flips", "agreement", "area", "steps", "samples", "labels", "images",
+    "agreement", "area", "steps", "samples", "labels", "images",
     "flops", "memory", "storage_bits", "asr_damaged",
 )  # fmt: skip
 
@@ -117,7 +118,7 @@ def _sustained(steps: list[float], acc: list[float], level: float) -> float:
 def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
     failures = part.loc[part["status"] != "ok", "status"]
     all_failed, reason = len(failures) == len(part), str(next(iter(failures), ""))
-    acc, ratio = (NOTHING, NOTHING) if all_failed else (_accuracy(part), _ratio(part))
+    acc, ratio = (NOTHING, NOTHING) if all_failed else (_share(part, "acc_repaired"), _ratio(part))
     return {
         **key, "draws": len(part), "failed": len(failures),
         "status": reason if all_failed else "ok", "reason": reason,
@@ -125,6 +126,8 @@ def _line(key: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
         **bounded(_over_seeds(part, "seconds"), 0, math.inf).columns("seconds"),
         **bounded(_over_seeds(part, "asr_repaired"), 0, 1).columns("asr_repaired"),
         **bounded(_over_seeds(part, "loss_repaired"), 0, math.inf).columns("loss"),
+        **_share(part, "negative_flips").columns("negative_flips"),
+        **_share(part, "positive_flips").columns("positive_flips"),
         "notes": " ".join(dict.fromkeys(note for note in part["note"] if isinstance(note, str))),
         "in_noise": bool(part["in_noise"].mean() > 0.5),
         **{name: float(part[name].mean()) for name in _MEANS},
@@ -143,10 +146,10 @@ def _times(rows: pd.DataFrame) -> dict[str, float]:
     return times
 
 
-def _accuracy(rows: pd.DataFrame) -> Interval:
+def _share(rows: pd.DataFrame, name: str) -> Interval:
     """Over draws, cut at 0 and 1; of one draw, or of draws that agree, over the test images."""
-    over_draws = bounded(_over_seeds(rows, "acc_repaired"), 0.0, 1.0)
-    if math.isfinite(over_draws.low):
+    over_draws = bounded(_over_seeds(rows, name), 0.0, 1.0)
+    if math.isfinite(over_draws.low) or not math.isfinite(over_draws.value):
         return over_draws
     n = int(rows["n"].iloc[0])
     return rate(round(n * over_draws.value), n)._replace(value=over_draws.value)
@@ -190,7 +193,7 @@ def shared_rows(
     first: pd.DataFrame, second: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """The rows of the draws that both have, and which repairs only one of them has."""
-    keys = [pd.MultiIndex.from_frame(_paired(rows).filter(_DRAW)) for rows in (first, second)]
+    keys = [pd.MultiIndex.from_frame(_paired(rows).filter(DRAW)) for rows in (first, second)]
     mine, its = (
         pd.DataFrame(first[keys[0].isin(keys[1])]),
         pd.DataFrame(second[keys[1].isin(keys[0])]),
@@ -218,7 +221,7 @@ def differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         as the damage that is left.
     """
     parts = [_paired(damages_of(assessed(rows))) for rows in (first, second)]
-    both = parts[0].merge(parts[1], on=_DRAW)
+    both = parts[0].merge(parts[1], on=DRAW)
     lines = []
     for key, part in groups(both, KEYS):
         mine, its = part["acc_repaired_x"], part["acc_repaired_y"]

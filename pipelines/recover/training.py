@@ -18,16 +18,18 @@ _COUNTED = 8
 
 
 class AccuracyCurve(L.Callback):
-    """Measures the accuracy after steps that grow geometrically; its own time does not count.
+    """Measures accuracy and loss after steps that grow geometrically; its own time does not count.
 
     Args:
-        accuracy: measures a classifier.
+        judged: accuracy and loss of a classifier.
         steps: of the whole training.
         points: how many measurements.
     """
 
-    def __init__(self, accuracy: Callable[[Classifier], float], steps: int, points: int) -> None:
-        self.accuracy, self.wanted = accuracy, set(grid(steps, points))
+    def __init__(
+        self, judged: Callable[[Classifier], dict[str, float]], steps: int, points: int
+    ) -> None:
+        self.judged, self.wanted = judged, set(grid(steps, points))
         self.points: list[dict[str, float]] = []
         self.steps = 0
         self.measuring = 0.0
@@ -48,10 +50,10 @@ class AccuracyCurve(L.Callback):
     def _measure(self, module: L.LightningModule, step: int) -> None:
         start = time.perf_counter()
         assert isinstance(module, Recovery)
-        accuracy = self.accuracy(module.classifier)
+        numbers = self.judged(module.classifier)
         module.train()
         seconds = start - self._begin - self.measuring
-        self.points.append({"step": float(step), "seconds": seconds, "acc": accuracy})
+        self.points.append({"step": float(step), "seconds": seconds, **numbers})
         self.measuring += time.perf_counter() - start
 
 
@@ -80,7 +82,7 @@ def train(
     few = served.taken("train", _COUNTED)
     flops = training_flops(repair.classifier, few.image, few.label)
     repair.measuring += time.perf_counter() - start
-    curve = AccuracyCurve(repair.accuracy, steps, effort.points)
+    curve = AccuracyCurve(repair.judged, steps, effort.points)
     try:
         train_steps(module, served, steps, repair.flags, [curve])
     finally:

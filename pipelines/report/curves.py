@@ -24,6 +24,7 @@ _ACROSS = 4
 """Panels in a row."""
 THIN: Any = {"linewidth": 0.7, "alpha": 0.45}
 """How single draws look behind their mean."""
+_MANY_PLACES = 20
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,15 @@ def add_legend(figure: Figure, axes: Axes, lines: int) -> None:
         axes.legend(fontsize=9)
 
 
+def _places(lines: Sequence[Line]) -> dict[str, str]:
+    """Names of severities that are places, by the text of their step."""
+    return {place: name for line in lines for place, name in line.curve.places.items()}
+
+
 def _set_scales(axes: Axes, lines: Sequence[Line]) -> None:
     """Severities, and losses, of several orders of magnitude stand at equal distances."""
     values = sorted({value for line in lines for value in line.curve.table["value"] if value > 0})
-    if len(values) > 2 and values[-1] >= _ORDERS * values[0]:
+    if len(values) > 2 and values[-1] >= _ORDERS * values[0] and not _places(lines):
         axes.set_xscale("symlog", linthresh=values[0], linscale=0.5)
     if axes.get_ylim()[1] > _HUGE_LOSS:
         axes.set_yscale("symlog", linthresh=1)
@@ -206,6 +212,11 @@ def _name_severities(axes: Axes, lines: Sequence[Line], unit: str) -> None:
     """Writes radii of whole grey levels as k/255, where the field thinks in them."""
     values = sorted({value for line in lines for value in line.curve.table["value"]})
     names: Mapping[float, str] = {value: radius(value, unit) for value in values}
+    if places := _places(lines):
+        said = [places.get(f"{value:g}", "") for value in values]
+        size = 9 if len(values) < _MANY_PLACES else 6
+        axes.set_xticks(values, said, rotation=40, ha="right", fontsize=size)
+        return
     if axes.get_xscale() == "symlog":
         axes.set_xticks([0, *values], ["0", *names.values()])
         axes.minorticks_off()

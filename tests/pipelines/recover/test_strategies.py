@@ -69,7 +69,7 @@ def test_a_repair_gives_a_row_and_leaves_the_rest_alone(name: str, original: Ori
     hit = damaged(original, Zero(), 0.3)
     digests = [weights_digest(one) for one in (original.classifier, hit.classifier)]
     state = torch.get_rng_state()
-    classifier, row = repaired(hit, name, EFFORT, 0, CPU)
+    classifier, row, _ = repaired(hit, name, EFFORT, 0, CPU)
     assert digests == [weights_digest(one) for one in (original.classifier, hit.classifier)]
     assert torch.equal(torch.get_rng_state(), state) or STRATEGIES[name].trains
     assert row["status"] == "ok" or row["status"].startswith("not applicable")
@@ -100,20 +100,20 @@ def test_what_is_not_declared_is_refused(
 
 def test_restoring_is_exact(original: Original) -> None:
     hit = damaged(original, Zero(), 0.5, 0)
-    classifier, row = repaired(hit, "restore_all", EFFORT)
+    classifier, row, _ = repaired(hit, "restore_all", EFFORT)
     assert weights_digest(classifier) == weights_digest(original.classifier)
     assert row["acc_repaired"] == row["acc_original"]
 
 
 def test_flips_are_mended_exactly(original: Original) -> None:
     hit = damaged(original, BitFlip(), 5, 0)
-    classifier, _ = repaired(hit, "mend", EFFORT)
+    classifier, _, _ = repaired(hit, "mend", EFFORT)
     assert weights_digest(classifier) == weights_digest(original.classifier)
 
 
 def test_retraining_the_damaged_keeps_the_others(original: Original) -> None:
     hit = damaged(original, Zero(), 0.3)
-    classifier, _ = repaired(hit, "retrain_damaged", EFFORT, 0, CPU)
+    classifier, _, _ = repaired(hit, "retrain_damaged", EFFORT, 0, CPU)
     before, after = hit.classifier.state_dict(), classifier.state_dict()
     for name, value in after.items():
         mask = hit.hit.get(name, torch.zeros(value.shape, dtype=torch.bool))
@@ -167,7 +167,7 @@ def test_every_damage_can_be_repaired_by_the_original(name: str, original: Origi
     if isinstance(damage, TrainingDamage):
         damage = replace(damage, spoil=Spoil(2, 2))
     hit = damaged(original, damage, damage.severities[0])
-    classifier, row = repaired(hit, "restore_all", EFFORT, 0, CPU)
+    classifier, row, _ = repaired(hit, "restore_all", EFFORT, 0, CPU)
     assert row["acc_repaired"] == row["acc_original"]
     assert weights_digest(classifier) == weights_digest(original.classifier)
     assert math.isnan(row["asr_repaired"]) == (name != "bad_nets")
@@ -178,7 +178,7 @@ def test_every_damage_can_be_repaired_by_the_original(name: str, original: Origi
 
 def test_pruned_connections_stay_away_when_retrained(original: Original) -> None:
     hit = damaged(original, make_damage("prune"), 0.5, 0)
-    classifier, _ = repaired(hit, "retrain_all", EFFORT, 0, CPU)
+    classifier, _, _ = repaired(hit, "retrain_all", EFFORT, 0, CPU)
     for name, kept in hit.held.items():
         assert (classifier.get_parameter(name)[~kept] == 0).all()
 
@@ -297,7 +297,7 @@ def test_odd_networks_are_repaired(odd_original: Original) -> None:
     before = odd_original.classifier.state_dict()
     exact = ("restore_all", "mend")
     for name in STRATEGIES:
-        classifier, row = repaired(hit, name, effort, 0, CPU)
+        classifier, row, _ = repaired(hit, name, effort, 0, CPU)
         assert row["status"] == "ok" or row["status"].startswith("not applicable"), name
         assert math.isfinite(row["acc_repaired"])
         if name in exact and name != "mend":
@@ -384,7 +384,7 @@ def test_epochs_are_batches_of_the_data(original: Original) -> None:
 def test_what_was_removed_grows_anew(name: str, severity: float, original: Original) -> None:
     hit = damaged(original, make_damage(name), severity)
     assert hit.layers, "it is known where something is gone"
-    classifier, row = repaired(hit, "regrow", Effort(steps=60), 0, CPU)
+    classifier, row, _ = repaired(hit, "regrow", Effort(steps=60), 0, CPU)
     assert row["status"] == "ok"
     assert row["acc_repaired"] > row["acc_damaged"] + 0.1
     shapes = {n: p.shape for n, p in classifier.named_parameters()}
