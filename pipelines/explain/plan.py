@@ -8,7 +8,6 @@ from callbacks.monitoring.drift_test import CLEAN_WINDOWS, Order, stream_length
 from callbacks.monitoring.thresholds import check_rate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier
 from pipelines.study import Study
 
 LEAST_IMAGES = 16
@@ -40,7 +39,7 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The options of an explanation as `explain` takes them, and the title of the outliers."""
+    """The options of an explanation as `explain` takes them, and the names of the outliers."""
 
     forwards: float = 500
     limit: int = 1000
@@ -54,15 +53,11 @@ class Plan:
         """The options that decide a stage."""
         return {name: getattr(self, name) for name in _STAGES[stage]}
 
-    def check(
-        self, classifier: Classifier, data: ImageDataModule, outliers: ImageDataModule | None = None
-    ) -> None:
+    def check(self, data: ImageDataModule) -> None:
         """Refuses what some later stage could not work with.
 
         Args:
-            classifier: that is explained.
             data: whose splits are counted.
-            outliers: whose test split has to be there.
 
         Raises:
             UserError: which option, what is expected and what to do.
@@ -85,11 +80,6 @@ class Plan:
                     f"with, but got {n}: give more, or a larger `data.limit`."
                 )
         self._check_stream(data)
-        if outliers is not None:
-            try:
-                outliers.images("test")
-            except UserError as error:
-                raise UserError(f"The outliers: {error}") from error
 
     def learning_split(self, data: ImageDataModule) -> tuple[str, int, int]:
         """The split a monitor learns from, how many images of it, and the window they allow.

@@ -1,7 +1,6 @@
 """What an explanation is: the pass over the test data, and what every stage has measured."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from callbacks.monitoring import failure_table
 from callbacks.results import records
 from pipelines.evaluate.result import Evaluation
 from pipelines.explain.cell import Stage
+from pipelines.explain.outlier_sets import metric_key
 from pipelines.explain.plan import Plan
 from pipelines.explain.sections import stage_sections
 from pipelines.explain.summary import headline, sentences
@@ -94,7 +94,7 @@ class Explanation:
         for table, key, numbers, step in _METRICS:
             for line in records(tables[table]) if table in tables else ():
                 # The names of probes have been checked; those of kinds are for readers.
-                names = {k: v if k == "setting" else _slug(str(v)) for k, v in line.items()}
+                names = {k: v if k == "setting" else metric_key(str(v)) for k, v in line.items()}
                 metrics += [
                     (
                         "monitoring/" + key.format(**names, number=number),
@@ -173,7 +173,3 @@ class Explanation:
 
 
 RESULT = Explanation
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -12,6 +12,7 @@ from callbacks.damage import Selection, stored_as
 from callbacks.damage.signatures import Signatures
 from callbacks.damage.variant import duplicate
 from callbacks.digests import answers_digest, model_digest
+from callbacks.rows import is_answer
 from callbacks.shards import fingerprint
 from datamodules import Batch, ImageDataModule
 from lightning_modules import Classifier, in_chunks
@@ -108,8 +109,8 @@ class Answers(NamedTuple):
 
     Args:
         prediction: `(N,)` classes.
-        correct: `(N,)`; an answer of logits that are not finite is wrong.
-        loss: `(N,)` cross-entropy in nats; not finite where logits are not.
+        correct: `(N,)`; what is no answer (see `is_answer`) is wrong.
+        loss: `(N,)` cross-entropy in nats; not finite where the label's logit is not.
     """
 
     prediction: Tensor
@@ -131,7 +132,7 @@ def answers(classifier: Classifier, batch: Batch) -> Answers:
     classifier.train(training)
     prediction, label = logits.argmax(1), batch.label.cpu()
     loss = F.cross_entropy(logits.float(), label, reduction="none")
-    return Answers(prediction, (prediction == label) & logits.isfinite().all(1), loss)
+    return Answers(prediction, (prediction == label) & is_answer(logits), loss)
 
 
 def redrawn(module: Module, seed: int) -> Module:
