@@ -84,9 +84,11 @@ class Plan:
     def learning_split(self, data: ImageDataModule) -> tuple[str, int, int]:
         """The split a monitor learns from, how many images of it, and the window they allow.
 
-        Validation images, or training images where those are too few.
+        Validation images, or training images where those are too few, or where a stream is to be
+        learnt: validation images that are drawn from training images are no neighbours.
         """
-        split = "val" if len(data.images("val")) >= 8 * self.window else "train"
+        enough = len(data.images("val")) >= 8 * self.window
+        split = "val" if enough and (data.has_val or self.order == "shuffled") else "train"
         available = min(self.train_limit, len(data.images(split)))
         return split, available, max(4, min(self.window, available // 8))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from datamodules.pictures import Pictures
 from lightning_modules import Classifier
 from lightning_modules.features import extract
 from pipelines.explain.cell import Stages
-from pipelines.explain.inputs import Inputs, batches
+from pipelines.explain.inputs import Inputs, batches, in_runs
 from pipelines.explain.monitoring import measure_monitor
 from pipelines.explain.outlier_sets import adapt, as_shown, folder_or_data, named_sets
 from pipelines.explain.outliers import head_of, measure_outliers
@@ -368,6 +369,24 @@ def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
     stage = measure_monitor(inputs, tmp_path)
     assert stage.facts["window"] == 7
     assert "windows of 7 images, not 64" in stage.notes[0]
+
+
+@pytest.mark.parametrize(("length", "count", "run"), [(100, 30, 10), (100, 33, 10), (30, None, 7)])
+def test_a_stream_is_taken_in_runs_of_neighbours(length: int, count: int | None, run: int) -> None:
+    place = in_runs(length, count, run).tolist()
+    assert len(set(place)) == len(place) == (count or length)
+    assert place == sorted(place)
+    assert (place[0], place[-1]) == (0, length - 1)
+    seams = sum(after - before > 1 for before, after in pairwise(place))
+    assert seams <= -(-(count or length) // run) - 1
+
+
+@pytest.mark.parametrize(("order", "learnt"), [("shuffled", "val"), ("stream", "train")])
+def test_a_stream_is_learnt_from_neighbours(order: str, learnt: str) -> None:
+    """Validation images that were drawn from training images are none."""
+    plan = Plan(window=4, train_limit=300, false_alarms=0.05, order=order)  # type: ignore[arg-type]
+    split, available, window = plan.learning_split(Digits(limit=300))
+    assert (split, available, window) == (learnt, available, 4)
 
 
 def test_the_budget_is_known_before(tmp_path: Path) -> None:
