@@ -90,6 +90,7 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
     own = alarms.loc[(alarms["stated_for"] == plan.order) & (alarms["served"] == plan.order)].iloc[
         0
     ]
+    notes = [*[short] * (window < plan.window), *_alarm_notes(monitor, streamed, in_order)]
     return Stage(
         {
             "drift": pd.concat(timelines, ignore_index=True), "drifts": table, "alarms": alarms,
@@ -103,7 +104,7 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         },
         {name: part.zero_rate.cpu().numpy() for name, part in monitor.profile.items()},
         _method(monitor, clean, split),
-        [*[short] * (window < plan.window), *_alarm_notes(monitor, streamed, in_order), *clean.problems],
+        [*notes, *clean.problems],
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ _STAGES = {
     "methods": ("limit", "forwards"),
     "changes": ("limit", "forwards"),
     "linearity": ("limit", "forwards"),
+    "depth": ("limit", "train_limit"),
     "features": (),
     "tree": ("train_limit",),
 }

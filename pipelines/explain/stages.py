@@ -11,6 +11,7 @@ from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from pipelines.explain.cell import Stage, Stages, common_facts
 from pipelines.explain.changes import measure_changes
+from pipelines.explain.depth import measure_depth
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.methods import best_method, explainers_for, measure_methods
 from pipelines.explain.monitoring import measure_monitor
@@ -63,6 +64,7 @@ def measure_stages(
             compare={name: model_digest(other) for name, other in compare.items()},
         ),
         "linearity": stage("linearity", partial(measure_linearity, inputs)),
+        "depth": stage("depth", partial(measure_depth, inputs)),
         "features": stage("features", partial(measure_feature_maps, inputs)),
         "tree": stage("tree", partial(measure_tree, inputs)),
     }
