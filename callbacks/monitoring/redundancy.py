@@ -4,7 +4,6 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-
 _FEWEST = 30
 """Images of which Fisher's normal approximation says something."""
 
@@ -21,7 +20,8 @@ def redundant(values: Tensor, least: float = 0.95, level: float = 0.95) -> Tenso
         level: of confidence, over all pairs together.
 
     Returns:
-        `(C,)` bool; a unit that never changes repeats none, and of fewer than 30 images none is known.
+        `(C,)` bool; a unit that never changes repeats none, and fewer than 30 images
+            prove nothing.
 
     Example:
         >>> x = torch.arange(50.0).sin()[:, None, None]
