@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pipelines.report.figures import COLOURS, GRID, SOFT, drawn
 
-_DPI = 150
-"""Of `save_png`."""
 _MARGIN, _GAP = 0.35, 0.1
 
 
@@ -112,21 +109,6 @@ def feature_figure(
         _show(axes, _grey(arrays["image"]), 0, top, size, "", caption)
         for j, (number, channel) in enumerate(zip(numbers, arrays[name], strict=True), 1):
             _show(axes, channel, j * step, top, size, f"{number}", cmap="magma")
-    return figure
-
-
-def pixels(figure: Figure) -> np.ndarray:
-    """A figure as `(H, W, 3)` uint8, for what no table could draw again."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def picture(image: np.ndarray) -> Figure:
-    """The figure that `pixels` was taken of, pixel for pixel."""
-    height, width = image.shape[:2]
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    figure.figimage(image)  # which resamples nothing
     return figure
 
 

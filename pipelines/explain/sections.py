@@ -26,11 +26,11 @@ from pipelines.explain.picture_figures import (
     agreement_figure,
     feature_figure,
     gallery_figure,
-    picture,
     unit_figure,
 )
 from pipelines.explain.summary import interval_of
 from pipelines.explain.terms import TERMS
+from pipelines.explain.tree_figure import tree_figure
 from pipelines.report.figures import LOOK
 from pipelines.report.sections import Section, Sheet
 
@@ -133,7 +133,7 @@ def _inside(stages: Mapping[str, Stage]) -> Section:
         units = (score.arrays["units"], score.tables["units"])
         pictures["units"] = unit_figure(score.facts["layer"], *units)
     if tree := stages.get("tree"):
-        pictures["tree"] = picture(tree.arrays["drawing"])
+        figures["tree"] = tree_figure(tree.tables["tree_nodes"])
         sheets = sheets_of(tree.tables["tree"], columns)
     if linear := stages.get("linearity"):
         figures["linearity"] = linearity_figure(linear.tables["linearity"])
