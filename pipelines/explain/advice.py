@@ -55,7 +55,7 @@ def advices(
     """
     advice: list[Advice] = []
     if "depth" in stages:
-        advice += bottleneck(stages["depth"].tables["depth"])
+        advice += bottleneck(stages["depth"].tables["depth"], stages["depth"].facts["head"])
         advice += idle_units(stages["depth"], stages["monitor"].tables["layers"])
     for result in results:
         if result.name == "clean" and len(result.rows):
@@ -66,11 +66,12 @@ def advices(
     return advice
 
 
-def bottleneck(table: pd.DataFrame) -> Iterator[Advice]:
+def bottleneck(table: pd.DataFrame, head: str = "") -> Iterator[Advice]:
     """The layer that knows more than the network answers, if there is one.
 
     Args:
         table: `depth`, in the order of the layers' calls.
+        head: name of the layer whose answer is the network's.
     """
     lines = [line for line in records(table) if np.isfinite(line.get("p", np.nan))]
     better = [
@@ -82,7 +83,7 @@ def bottleneck(table: pd.DataFrame) -> Iterator[Advice]:
         return
     best, names = max(better, key=lambda line: line["gain"]), [*map(_short, table["layer"])]
     name = _short(best["layer"])
-    behind = names[names.index(name) + 1 :]
+    behind = [other for other in names[names.index(name) + 1 :] if other != _short(head)]
     read, gain = (_interval(best, column) for column in ("probe", "gain"))
     yield Advice(
         f"layer {name}",

@@ -18,6 +18,7 @@ from callbacks.rows import outcome_columns
 from callbacks.statistics import mcnemar, paired_difference, rate
 from datamodules.errors import UserError
 from lightning_modules.chunks import padded
+from lightning_modules.heads import head_name
 from lightning_modules.linear_probe import fit_linear_probe
 from pipelines.explain.cell import Stage
 from pipelines.explain.inputs import Inputs, batches
@@ -49,7 +50,7 @@ def measure_depth(inputs: Inputs, _: Path) -> Stage:
     Returns:
         A stage with the table `depth`, a line a layer in the order of their calls: `layer units
         redundant n`, `probe` (accuracy) and `gain` (probe - network, paired) with their intervals,
-        and McNemar's `p`; and the facts `trained`, how many training images each class has.
+        and McNemar's `p`; and the facts `trained`, how many training images each class has, and `head`.
     """
     plan, train = inputs.plan, inputs.data.images("train")
     learnt = _answers(inputs, "train", min(_LEARNT, plan.train_limit))
@@ -62,7 +63,7 @@ def measure_depth(inputs: Inputs, _: Path) -> Stage:
     counts = torch.bincount(train.label, minlength=len(inputs.classifier.classes))
     return Stage(
         {"depth": pd.DataFrame(lines)},
-        {"trained": counts.tolist(), "images": len(learnt.label)},
+        {"trained": counts.tolist(), "images": len(learnt.label), "head": _head(inputs)},
         method={
             "linear probes": f"logistic regression on {len(learnt.label):,} training images, of at "
             f"most {_PLACES} places of a layer, of their mean where that is over {_MOST:,} numbers"
@@ -88,6 +89,14 @@ def _line(
     gain = paired_difference(own, right).columns("gain")
     share = rate(int(np.sum(right)), len(right)).columns("probe")
     return {**line, **share, **gain, "p": mcnemar(own, right)}
+
+
+def _head(inputs: Inputs) -> str:
+    """Name of the layer whose answer is the network's; empty where there is none."""
+    try:
+        return head_name(inputs.classifier.model)
+    except UserError:
+        return ""
 
 
 def _flat(values: Tensor) -> Tensor:

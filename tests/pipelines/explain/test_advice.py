@@ -84,6 +84,16 @@ def test_nothing_stands_out_of_a_network_that_uses_what_it_knows() -> None:
     assert list(bottleneck(pd.DataFrame())) == []
 
 
+def test_what_is_lost_in_the_head_alone_is_for_the_head() -> None:
+    lines = [("conv", 0.9, 0.3, 0.001), ("head", 0.6, 0.0, 1.0)]
+    ends = {f"{name}_{end}": 0.5 for name in ("probe", "gain") for end in ("low", "high")}
+    table = pd.DataFrame(lines, columns=["layer", "probe", "gain", "p"]).assign(n=100, **ends)
+    (advice,) = bottleneck(table, "head")
+    assert advice.advice.startswith("Retrain the head (assay fine-tune")
+    (advice,) = bottleneck(table)
+    assert advice.advice == "Retrain what follows conv, head first"
+
+
 def rows(wrong: dict[int, int], n: int = 100) -> pd.DataFrame:
     """`n` images of ten classes each; some of a class are taken for class 0."""
     label = np.repeat(np.arange(10), n)
