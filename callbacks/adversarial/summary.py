@@ -80,7 +80,7 @@ def _numbers(attacks: AttackSet) -> dict[str, Number]:
             f"Worst loss at {at}", loss, "", with_mark(note, loss), asked, False
         ),
         f"{stem}_epsilon": Number(
-            "Radius", NOTHING._replace(value=attacks.radius), "", attacks.sign, asked, False
+            f"Radius ({attacks.sign})", NOTHING._replace(value=attacks.radius), "", "", asked, False
         ),
     }
 

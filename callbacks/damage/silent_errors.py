@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from callbacks.rows import is_answer
+
 
 class SilentErrors:
     """What damage does to single answers (Li et al., SC 2017), over all samples.
@@ -22,14 +24,15 @@ class SilentErrors:
             damaged: `(N, K)` logits.
 
         Returns:
-            `(N,)`: `sdc` and `sdc5` are 0 where an answer is not finite, which counts as `due`
-            (detected); `confidence_shift` is the change of the undamaged top class's probability.
+            `(N,)`: `sdc` and `sdc5` are 0 where there is no answer (see `is_answer`), which counts
+            as `due` (detected); `confidence_shift` is the change of the undamaged top class's
+            probability.
         """
-        finite, answer = damaged.isfinite().all(1), damaged.argmax(1)
+        answered, answer = is_answer(damaged), damaged.argmax(1)
         confidence = damaged.softmax(1).gather(1, self.top[:, None])[:, 0]
         return {
-            "sdc": (answer != self.top) & finite,
-            "sdc5": ~(self.first == answer[:, None]).any(1) & finite,
-            "due": ~finite,
+            "sdc": (answer != self.top) & answered,
+            "sdc5": ~(self.first == answer[:, None]).any(1) & answered,
+            "due": ~answered,
             "confidence_shift": (confidence - self.confidence).nan_to_num(0),
         }

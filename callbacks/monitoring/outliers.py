@@ -13,6 +13,7 @@ from callbacks.monitoring.confidence import energy, max_logit, msp
 from callbacks.monitoring.gaussians import Gaussians, mahalanobis, relative_mahalanobis
 from callbacks.monitoring.neighbours import nearest_neighbour, unit_length
 from callbacks.monitoring.virtual_logit import VirtualLogit, linear_head
+from callbacks.rows import is_answer
 from datamodules.errors import UserError
 
 SCORES = ("msp", "max_logit", "energy", "mahalanobis", "rmds", "knn", "vim")
@@ -61,14 +62,15 @@ class OutlierFit:
 
         Args:
             features: `(N, D)` what goes into the model's last layer, of training images.
-            logits: `(N, K)` what comes out.
+            logits: `(N, K)` what comes out; minus infinity rules a class out. Of classes that are
+                ruled out for any image the head is not used.
             labels: `(N,)` true classes.
             head: weight `(K, D)` and bias `(K,)` of the last layer; None solves for them.
             neighbour: k of kNN; 50 is usual for CIFAR, 1,000 for ImageNet; at most N.
             dimension: principal space of ViM, see `principal_dimension`.
 
         Raises:
-            UserError: shapes that do not fit, or fewer than two images.
+            UserError: shapes that do not fit, fewer than two images, or what is not finite.
         """
         if features.ndim != 2 or len({len(features), len(logits), len(labels)}) != 1:
             raise UserError(
@@ -80,9 +82,17 @@ class OutlierFit:
                 f"Expected at least 2 training images and `neighbour` >= 1, but got {len(features)}"
                 f" and {neighbour}."
             )
-        if not (features.isfinite().all() and logits.isfinite().all()):
-            raise UserError("Expected finite `features` and `logits`, but some are not.")
-        weight, bias = linear_head(features, logits) if head is None else head
+        if not (features.isfinite().all() and is_answer(logits).all()):
+            raise UserError("Expected finite `features` and largest logits, but some are not.")
+        always = logits.isfinite().all(0)
+        if not always.any():
+            raise UserError(
+                "Expected a class that no training image rules out by a logit of minus infinity: "
+                "without one there is no head to place the origin of ViM by."
+            )
+        weight, bias = linear_head(features, logits[:, always]) if head is None else head
+        if head is not None:
+            weight, bias = weight[always], bias[always]
         return cls(
             Gaussians.fit(features, labels),
             Gaussians.fit(features, torch.zeros_like(labels)),

@@ -18,7 +18,7 @@ from pipelines.report.result import Parts, load_parts, save_parts
 from pipelines.study import Study
 from pipelines.study.cells import Cell, Cells
 
-_VERSION = 3
+_VERSION = 4
 """Raised whenever a stage would measure other numbers: stored cells are then not reused."""
 
 

@@ -50,6 +50,10 @@ KINDS: dict[str, Callable[[Line, str], Cell | str]] = {
     # Good models are told apart in the fourth digit of these.
     "fine": lambda line, name: Cell(number(line[name], 4), ends(*_ends(line, name), digits=4)),
     "percent": lambda line, name: rate_cell(line[name], *_ends(line, name)),
+    "points": lambda line, name: Cell(
+        number(100 * line[name], 1), ends(*_ends(line, name), scale=100, digits=1)
+    ),
+    "layer": lambda line, name: str(line[name]).removeprefix("model."),
     "method": lambda line, name: method_title(line[name]),
     "setting": lambda line, name: f"{line[name]} {line['value']:.3g}".removesuffix(" 0"),
     "delay": lambda line, name: _count(line, name) or f"none in {line['images']:,.0f}",

@@ -6,12 +6,13 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
+from callbacks.monitoring.noise_images import NOISE
 from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
 from pipelines.explain.changes import compared_models
 from pipelines.explain.inputs import Inputs
-from pipelines.explain.outliers import as_shown
+from pipelines.explain.outlier_sets import adapt, as_shown, named_sets, opened_outliers
 from pipelines.explain.own_images import OwnImage, explain_images
 from pipelines.explain.plan import PROBES, Plan, check_devices
 from pipelines.explain.result import Explanation
@@ -30,7 +31,7 @@ def main(words: list[str]) -> int:
 def explain(
     model: ModelLike,
     data: DataLike | None = None,
-    outliers: DataLike | None = None,
+    outliers: DataLike | list[DataLike] | None = None,
     probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
     forwards: int = 500,
@@ -52,7 +53,9 @@ def explain(
             Python also a network.
         data: what it was trained on, unless only images are explained; its train split is used for
             fits, its test split for numbers.
-        outliers: another data set of which nothing should look familiar; noise always is one.
+        outliers: other images, none of which should look familiar, in one or several sets: data
+            sets, or folders of any pictures, e.g. MNIST ImageFolder:FOLDER FOLDER; noise always is
+            one.
         probes: of the pass over the test data, whose rows tell how failures are detected; default:
             the clean images and some explanation probes, by the preset.
         preset: samples and budgets of the probes.
@@ -88,13 +91,13 @@ def explain(
         )
     opened = study.open_data(data)
     classifier = study.open_model(model, opened).eval()
-    others = study.open_data(outliers) if outliers is not None else None
-    shown = others.title if others else ""
+    others = named_sets(opened_outliers(study, outliers), NOISE)
+    shown = ", ".join(others)
     plan = Plan(forwards, limit, train_limit, window, false_alarms, shown, order)
-    plan.check(classifier, opened, others)
+    plan.check(opened)
+    for name, images in others.items():
+        adapt(name, images, as_shown(classifier, opened))
     check_budget(Inputs(classifier, opened, plan, study.seed))
-    if others is not None:
-        others.adopt(as_shown(classifier, opened))
     compared = compared_models(study, compare, opened)
     chosen = make_probes(PROBES[preset] if probes is None else probes, preset, study)
     settings = {

@@ -65,7 +65,7 @@ class Inputs:
 
 
 def batches(
-    data: ImageDataModule, split: str, count: int | None, size: int, in_order: bool = False
+    data: ImageDataModule, split: str, count: int | None, size: int, run: int | None = None
 ) -> Iterator[Batch]:
     """Yields images of a split in [0, 1]: always the same, classes balanced, in random order.
 
@@ -74,16 +74,39 @@ def batches(
         split: `train`, `val` or `test`.
         count: how many at most; None for all.
         size: of a batch.
-        in_order: as they come in the data instead.
+        run: length of the runs of neighbours to take instead, in the data's order; see `in_runs`.
     """
     images = data.images(split)
     images.check()
-    rows = stratified_order(images.label, data.seed)[:count]
-    mixed = torch.randperm(len(rows), generator=torch.Generator().manual_seed(data.seed))
-    chosen = rows[images.index[rows].argsort()] if in_order else rows[mixed]
+    if run is None:
+        rows = stratified_order(images.label, data.seed)[:count]
+        mixed = torch.randperm(len(rows), generator=torch.Generator().manual_seed(data.seed))
+        chosen = rows[mixed]
+    else:
+        chosen = images.index.argsort()[in_runs(len(images), count, run)]
     for part in chosen.split(size):
         batch = images.__getitems__(part.tolist())
         yield Batch(in_unit_range(batch.image), batch.label, batch.index)
+
+
+def in_runs(length: int, count: int | None, run: int) -> Tensor:
+    """Places `(count,)` in a stream, ascending: runs of neighbours, spread evenly.
+
+    Images one by one would be less alike than neighbours are, and the first ones may be of one
+    class.
+
+    Args:
+        length: of the stream.
+        count: of places, at most; None for all.
+        run: neighbours in a run.
+
+    Example:
+        >>> in_runs(10, 4, 2).tolist()
+        [0, 1, 8, 9]
+    """
+    count = length if count is None else min(count, length)
+    place, runs = torch.arange(count), -(-count // run)
+    return place + place // run * (length - count) // max(1, runs - 1)
 
 
 def as_bytes(image: Tensor) -> np.ndarray:

@@ -24,6 +24,8 @@ _CLEAN_WINDOWS = 200
 """At most, to measure the false-alarm rate on."""
 _AFFORDABLE = 0.05
 """Share of the forward that the saved monitor may take; it watches fewer batches if need be."""
+_RUN = 10
+"""Windows of neighbours that are learnt from or served one after another, at least."""
 _SHOWN_WINDOWS = 12
 """Clean ones before a drift, and drifted ones, in the timeline."""
 
@@ -47,15 +49,16 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
     split, available, window = plan.learning_split(data)
     size = min(classifier.chunk, window)
 
-    def images(name: str, count: int | None, in_order: bool = False) -> Iterator[Tensor]:
-        taken = batches(data, name, count, size, in_order)
+    def images(name: str, count: int | None, run: int | None = None) -> Iterator[Tensor]:
+        taken = batches(data, name, count, size, run)
         return (batch.image.to(inputs.device) for batch in taken)
 
     # Of the network itself, so that it can be attached to that, too; the classifier normalises.
     monitor = Monitor(classifier.model, window=window, false_alarms=plan.false_alarms)
-    long = available >= stream_length(window, plan.false_alarms)
-    learnt = images(split, plan.train_limit, in_order=True)
-    monitor.fit(learnt, inputs.seed, "stream" if long else "shuffled", through=classifier)
+    in_order = data.has_val or split == "train"
+    streamed = in_order and available >= stream_length(window, plan.false_alarms)
+    learnt = images(split, plan.train_limit, _RUN * window if in_order else None)
+    monitor.fit(learnt, inputs.seed, "stream" if streamed else "shuffled", through=classifier)
     monitor.test = monitor.calibrations[plan.order]
     dead = dead_unit_table(dict(monitor.profile), monitor.profile_images)
     layers = dead[["layer", "units", "silent", "constant", "bound"]].merge(
@@ -63,7 +66,9 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
     )
     served: dict[Order, MonitorReport] = {
         "shuffled": _watched(monitor, classifier, images("test", _CLEAN_WINDOWS * window)),
-        "stream": _watched(monitor, classifier, images("test", _CLEAN_WINDOWS * window, True)),
+        "stream": _watched(
+            monitor, classifier, images("test", _CLEAN_WINDOWS * window, _RUN * window)
+        ),
     }
     clean, alarms = served[plan.order], _false_alarms(monitor, served)
     timelines, drifts = [], []
@@ -85,6 +90,7 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
     own = alarms.loc[(alarms["stated_for"] == plan.order) & (alarms["served"] == plan.order)].iloc[
         0
     ]
+    notes = [*[short] * (window < plan.window), *_alarm_notes(monitor, streamed, in_order)]
     return Stage(
         {
             "drift": pd.concat(timelines, ignore_index=True), "drifts": table, "alarms": alarms,
@@ -98,7 +104,7 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         },
         {name: part.zero_rate.cpu().numpy() for name, part in monitor.profile.items()},
         _method(monitor, clean, split),
-        [*[short] * (window < plan.window), *_alarm_notes(monitor, long, window), *clean.problems],
+        [*notes, *clean.problems],
     )  # fmt: skip
 
 
@@ -115,14 +121,20 @@ def _false_alarms(monitor: Monitor, served: dict[Order, MonitorReport]) -> pd.Da
     return pd.DataFrame(lines)
 
 
-def _alarm_notes(monitor: Monitor, long: bool, window: int) -> list[str]:
-    if long:
+def _alarm_notes(monitor: Monitor, streamed: bool, in_order: bool) -> list[str]:
+    """Why the rate is stated for shuffled images only, where it is."""
+    if streamed:
         return []
-    least = stream_length(window, monitor.false_alarms)
+    least = stream_length(monitor.window, monitor.false_alarms)
+    why = (
+        f"it takes at least {least:,} images to learn from, and there are "
+        f"{monitor.profile_images:,} (--train_limit, or a larger --false_alarms)"
+        if in_order
+        else "give --order stream, which learns from neighbours"
+    )
     return [
-        "The rate of false alarms is stated for shuffled images only: for a stream in its own order"
-        f" it takes at least {least:,} images to learn from, and there are "
-        f"{monitor.profile_images:,} (--train_limit, or a larger --false_alarms)."
+        "The rate of false alarms is stated for shuffled images only: for a stream in its own "
+        f"order {why}."
     ]
 
 

@@ -3,21 +3,23 @@
 All pictures of a figure are in one axes in inches: an axes for each would take seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pipelines.report.figures import COLOURS, GRID, SOFT, drawn
 
-_DPI = 150
-"""Of `save_png`."""
-_MARGIN, _GAP = 0.35, 0.1
+_MARGIN, _GAP, _BARS = 0.35, 0.1, 0.5
+_MEANINGS = {
+    "RdBu_r": (("against the class", "left"), ("0", "center"), ("for it", "right")),
+    "Reds": (("0", "left"), ("the map's most", "right")),
+}
+"""What the ends of each scale of colours mean."""
 
 
 def gallery_figure(
@@ -33,10 +35,12 @@ def gallery_figure(
         titles: over each image.
         size: of a picture, in inches.
     """
-    step = size + _GAP
-    figure, axes = _canvas((1 + len(maps)) * step, len(images), size + 0.37)
+    step, line = size + _GAP, size + 0.37
+    figure, axes = _canvas((1 + len(maps)) * step, len(images), line, _BARS)
+    looks = [_scale(saliency) for saliency in maps.reshape(-1, *maps.shape[2:])]
+    _colour_bars(axes, _MARGIN + len(images) * line, {look["cmap"] for look in looks})
     for i, image in enumerate(images):
-        top = _MARGIN + i * (size + 0.37)
+        top = _MARGIN + i * line
         _show(axes, _grey(image), 0, top, (size, size), titles[i])
         for j, (name, texts) in enumerate(captions.items(), 1):
             look = _scale(maps[j - 1, i])
@@ -51,6 +55,18 @@ def _scale(saliency: np.ndarray) -> dict[str, Any]:
     if saliency.min() >= 0:
         return {"cmap": "Reds", "vmin": 0.0, "vmax": end}
     return {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
+
+
+def _colour_bars(axes: Axes, top: float, used: Collection[str]) -> None:
+    """What the colours of maps mean; each map is scaled by itself, to its 99th percentile."""
+    ramp, width = np.linspace(0, 1, 256)[None], 2.6
+    for i, cmap in enumerate(name for name in _MEANINGS if name in used):
+        left, words = _GAP + i * (width + 0.6), _MEANINGS[cmap]
+        extent = (left, left + width, top + 0.22, top + 0.1)
+        axes.imshow(ramp, extent=extent, aspect="auto", cmap=cmap)
+        places = np.linspace(left, left + width, len(words))
+        for place, (word, side) in zip(places, words, strict=True):
+            axes.text(place, top + 0.26, word, ha=side, va="top", fontsize=7.5, color=SOFT)
 
 
 def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
@@ -115,24 +131,9 @@ def feature_figure(
     return figure
 
 
-def pixels(figure: Figure) -> np.ndarray:
-    """A figure as `(H, W, 3)` uint8, for what no table could draw again."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def picture(image: np.ndarray) -> Figure:
-    """The figure that `pixels` was taken of, pixel for pixel."""
-    height, width = image.shape[:2]
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    figure.figimage(image)  # which resamples nothing
-    return figure
-
-
-def _canvas(width: float, lines: int, height: float) -> tuple[Figure, Axes]:
+def _canvas(width: float, lines: int, height: float, foot: float = 0) -> tuple[Figure, Axes]:
     """An empty axes in inches from the upper left, for lines of a height under a margin."""
-    size = (width, _MARGIN + lines * height)
+    size = (width, _MARGIN + lines * height + foot)
     figure = Figure(figsize=size)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0))

@@ -8,7 +8,6 @@ from callbacks.monitoring.drift_test import CLEAN_WINDOWS, Order, stream_length
 from callbacks.monitoring.thresholds import check_rate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier
 from pipelines.study import Study
 
 LEAST_IMAGES = 16
@@ -32,6 +31,7 @@ _STAGES = {
     "methods": ("limit", "forwards"),
     "changes": ("limit", "forwards"),
     "linearity": ("limit", "forwards"),
+    "depth": ("limit", "train_limit"),
     "features": (),
     "tree": ("train_limit",),
 }
@@ -40,7 +40,7 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The options of an explanation as `explain` takes them, and the title of the outliers."""
+    """The options of an explanation as `explain` takes them, and the names of the outliers."""
 
     forwards: float = 500
     limit: int = 1000
@@ -54,15 +54,11 @@ class Plan:
         """The options that decide a stage."""
         return {name: getattr(self, name) for name in _STAGES[stage]}
 
-    def check(
-        self, classifier: Classifier, data: ImageDataModule, outliers: ImageDataModule | None = None
-    ) -> None:
+    def check(self, data: ImageDataModule) -> None:
         """Refuses what some later stage could not work with.
 
         Args:
-            classifier: that is explained.
             data: whose splits are counted.
-            outliers: whose test split has to be there.
 
         Raises:
             UserError: which option, what is expected and what to do.
@@ -85,18 +81,15 @@ class Plan:
                     f"with, but got {n}: give more, or a larger `data.limit`."
                 )
         self._check_stream(data)
-        if outliers is not None:
-            try:
-                outliers.images("test")
-            except UserError as error:
-                raise UserError(f"The outliers: {error}") from error
 
     def learning_split(self, data: ImageDataModule) -> tuple[str, int, int]:
         """The split a monitor learns from, how many images of it, and the window they allow.
 
-        Validation images, or training images where those are too few.
+        Validation images, or training images where those are too few, or where a stream is to be
+        learnt: validation images that are drawn from training images are no neighbours.
         """
-        split = "val" if len(data.images("val")) >= 8 * self.window else "train"
+        enough = len(data.images("val")) >= 8 * self.window
+        split = "val" if enough and (data.has_val or self.order == "shuffled") else "train"
         available = min(self.train_limit, len(data.images(split)))
         return split, available, max(4, min(self.window, available // 8))
 

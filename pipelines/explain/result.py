@@ -1,7 +1,6 @@
 """What an explanation is: the pass over the test data, and what every stage has measured."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -14,9 +13,11 @@ from callbacks.family import Number
 from callbacks.monitoring import failure_table
 from callbacks.results import records
 from pipelines.evaluate.result import Evaluation
+from pipelines.explain.advice import Advice, advices
 from pipelines.explain.cell import Stage
+from pipelines.explain.outlier_sets import metric_key
 from pipelines.explain.plan import Plan
-from pipelines.explain.sections import stage_sections
+from pipelines.explain.sections import advice_section, stage_sections
 from pipelines.explain.summary import headline, sentences
 from pipelines.report.about import About
 from pipelines.report.notebook import notebook_html
@@ -62,6 +63,12 @@ class Explanation:
         tables = [failure_table(result.rows) for result in results]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
+    @cached_property
+    def advice(self) -> list[Advice]:
+        """What the findings advise; of an interrupted pass nothing."""
+        classes = self.about.models[0]["classes"]
+        return advices(self.stages, self.evaluation.results, classes) if self.stages else []
+
     def headline(self) -> dict[str, Number]:
         """Score, failures, outliers and alarms, then the numbers of the pass."""
         own = headline(self.stages, self.failure, self.plan)
@@ -69,7 +76,8 @@ class Explanation:
 
     def sentences(self) -> list[str]:
         """What the numbers mean."""
-        return [*self.evaluation.sentences(), *sentences(self.stages, self.failure)]
+        own = sentences(self.stages, self.failure)
+        return [*self.evaluation.sentences(), *own, *map(str, self.advice)]
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Those of the pass, `failure`, and those of every stage."""
@@ -77,6 +85,7 @@ class Explanation:
         return {
             **self.evaluation.tables(),
             "failure": self.failure,
+            "advice": pd.DataFrame(self.advice, columns=Advice._fields),
             **{name: table for tables in own for name, table in tables},
         }
 
@@ -94,7 +103,7 @@ class Explanation:
         for table, key, numbers, step in _METRICS:
             for line in records(tables[table]) if table in tables else ():
                 # The names of probes have been checked; those of kinds are for readers.
-                names = {k: v if k == "setting" else _slug(str(v)) for k, v in line.items()}
+                names = {k: v if k == "setting" else metric_key(str(v)) for k, v in line.items()}
                 metrics += [
                     (
                         "monitoring/" + key.format(**names, number=number),
@@ -136,6 +145,7 @@ class Explanation:
             "evaluation": parts.facts,
             "stages": {name: stage.facts for name, stage in stages.items()},
             "plan": asdict(self.plan),
+            "advice": [one._asdict() for one in self.advice],
         }
         for name, stage in stages.items():
             parts.rows |= {f"{name}-{key}": table for key, table in stage.rows.items()}
@@ -168,12 +178,10 @@ class Explanation:
 
     @cached_property
     def _sections(self) -> list[Section]:
-        own = stage_sections(self.stages, self.evaluation, self.failure) if self.stages else []
-        return [*own, *self.evaluation.sections()]
+        if not self.stages:
+            return [*self.evaluation.sections()]
+        own = stage_sections(self.stages, self.evaluation, self.failure)
+        return [*own, advice_section(self.stages, self.advice), *self.evaluation.sections()]
 
 
 RESULT = Explanation
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

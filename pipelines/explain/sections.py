@@ -11,6 +11,7 @@ from callbacks.monitoring.score import PARTS
 from callbacks.results import records
 from callbacks.words import number, rate_with_ends
 from pipelines.evaluate.result import Evaluation
+from pipelines.explain.advice import Advice
 from pipelines.explain.cell import Stage
 from pipelines.explain.columns import KINDS, Column, sheets_of
 from pipelines.explain.figures import (
@@ -25,11 +26,11 @@ from pipelines.explain.picture_figures import (
     agreement_figure,
     feature_figure,
     gallery_figure,
-    picture,
     unit_figure,
 )
 from pipelines.explain.summary import interval_of
 from pipelines.explain.terms import TERMS
+from pipelines.explain.tree_figure import tree_figure
 from pipelines.report.figures import LOOK
 from pipelines.report.sections import Section, Sheet
 
@@ -49,6 +50,26 @@ def stage_sections(
     sections |= {"inside": _inside(stages), "failure": _failure(failure, evaluation)}
     order = ("score", "methods", "inside", "changes", "failure", "outliers", "monitor")
     return [sections[name] for name in order if name in sections]
+
+
+def advice_section(stages: Mapping[str, Stage], advice: Sequence[Advice]) -> Section:
+    """What the findings advise, and what each layer knows."""
+    columns: Sequence[Column] = (
+        ("layer", "layer", "layer"), ("units", "count", "units"),
+        ("repeated", "count", "redundant"), ("linear probe %", "percent", "probe"),
+        ("more than the network, points", "points", "gain"), ("p", "number", "p"),
+    )  # fmt: skip
+    brief = ["layer", "units", "repeated", "linear probe %", "more than the network, points"]
+    depth = stages["depth"].tables["depth"] if "depth" in stages else pd.DataFrame()
+    lines = [[one.about, one.advice, one.finding] for one in advice]
+    told = Sheet(["about", "advice", "because"], lines)
+    return Section(
+        "What to do about it",
+        "Only what is beyond chance is told, layers and classes each corrected for how many there "
+        "are." + ("" if advice else " Nothing stands out."),
+        sheets=[*[told] * bool(advice), *sheets_of(depth, columns, "What layers know", brief)],
+        terms=TERMS["advice"],
+    )
 
 
 def _score(stage: Stage) -> Section:
@@ -112,7 +133,7 @@ def _inside(stages: Mapping[str, Stage]) -> Section:
         units = (score.arrays["units"], score.tables["units"])
         pictures["units"] = unit_figure(score.facts["layer"], *units)
     if tree := stages.get("tree"):
-        pictures["tree"] = picture(tree.arrays["drawing"])
+        figures["tree"] = tree_figure(tree.tables["tree_nodes"])
         sheets = sheets_of(tree.tables["tree"], columns)
     if linear := stages.get("linearity"):
         figures["linearity"] = linearity_figure(linear.tables["linearity"])

@@ -11,6 +11,7 @@ from datamodules import ImageDataModule
 from lightning_modules import Classifier
 from pipelines.explain.cell import Stage, Stages, common_facts
 from pipelines.explain.changes import measure_changes
+from pipelines.explain.depth import measure_depth
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.methods import best_method, explainers_for, measure_methods
 from pipelines.explain.monitoring import measure_monitor
@@ -24,7 +25,7 @@ from pipelines.study import Study
 def measure_stages(
     study: Study,
     inputs: Inputs,
-    outliers: ImageDataModule | None,
+    outliers: Mapping[str, ImageDataModule],
     compare: Mapping[str, Classifier],
 ) -> dict[str, Stage]:
     """Measures every stage that is not on disk yet.
@@ -32,7 +33,7 @@ def measure_stages(
     Args:
         study: gives cells, folder, and where it is computed.
         inputs: of every stage.
-        outliers: another data set as the model is shown it.
+        outliers: other data sets as the model is shown them, by name.
         compare: models that the first one became or came from, by name.
 
     Returns:
@@ -43,11 +44,10 @@ def measure_stages(
     def stage(name: str, work: Callable[[Path], Stage], **settings: Any) -> Stage:
         return stages.measured(name, {**inputs.plan.asked(name), **settings}, work)
 
-    others = outliers and (
-        outliers.images("test").digest(),
-        repr(outliers.preprocessing),
-        outliers.seed,
-    )
+    others = {
+        name: [data.images("test").digest(), repr(data.preprocessing), data.seed]
+        for name, data in outliers.items()
+    }
     methods = [*(f"{name} {kind()!r}" for name, kind in EXPLAINERS.items()), repr(CONTROLS)]
     measured = {
         "outliers": stage("outliers", partial(measure_outliers, inputs, outliers), others=others),
@@ -64,6 +64,7 @@ def measure_stages(
             compare={name: model_digest(other) for name, other in compare.items()},
         ),
         "linearity": stage("linearity", partial(measure_linearity, inputs)),
+        "depth": stage("depth", partial(measure_depth, inputs)),
         "features": stage("features", partial(measure_feature_maps, inputs)),
         "tree": stage("tree", partial(measure_tree, inputs)),
     }

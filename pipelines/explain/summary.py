@@ -81,9 +81,11 @@ def _score_numbers(tables: Mapping[str, pd.DataFrame], plan: Plan) -> dict[str, 
 def _of_twin(tables: Mapping[str, pd.DataFrame]) -> str:
     """The score of random weights, or why there is none."""
     (line,) = [line for line in records(tables["twin"]) if line["part"] == "monitorability"]
-    return (
-        str(_interval(line)) if line["value"] == line["value"] else "none, as a part is undefined"
-    )
+    twin = _interval(line)
+    if twin.value != twin.value:
+        return "none, as a part is undefined"
+    interval = ends(twin.low, twin.high, digits=2)
+    return f"{twin.value:.2f}" + f" ({interval})" * bool(interval)
 
 
 def _interval(line: Mapping[str, float]) -> Interval:

@@ -14,7 +14,6 @@ from callbacks.leave_no_trace import leave_no_trace
 from callbacks.statistics import mean
 from pipelines.explain.cell import Stage
 from pipelines.explain.inputs import Inputs, batches
-from pipelines.explain.picture_figures import pixels
 
 _SHARE = 0.1
 """Of the budget of the score, which linear surrogates may spend once more."""
@@ -55,7 +54,7 @@ def measure_tree(inputs: Inputs, _: Path) -> Stage:
     """Trees of depth 1 to 8 on patch means of training images, imitating the model's answers.
 
     Returns:
-        A stage with the table `tree` (fidelity by depth) and the picture of a tree of three levels.
+        A stage with the table `tree` (fidelity by depth) and `tree_nodes`, a tree of three levels.
     """
     features: list[np.ndarray] = []
     answers: list[Tensor] = []
@@ -67,5 +66,5 @@ def measure_tree(inputs: Inputs, _: Path) -> Stage:
         answers.append(model(image.to(inputs.device)).argmax(1).cpu())
     trees = tree_surrogates(np.concatenate(features), torch.cat(answers).numpy(), seed=inputs.seed)
     table = pd.DataFrame([tree.fidelity._asdict() for tree in trees])
-    drawing = trees[_DRAWN - 1].figure(names, model.classes, _DRAWN)
-    return Stage({"tree": table}, arrays={"drawing": pixels(drawing)})
+    nodes = pd.DataFrame(trees[_DRAWN - 1].nodes(names, model.classes, _DRAWN))
+    return Stage({"tree": table, "tree_nodes": nodes})

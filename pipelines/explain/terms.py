@@ -1,6 +1,13 @@
 """What the columns of an explanation's tables mean, by section."""
 
 TERMS = {
+    "advice": {
+        "Linear probe": "How often a linear function of what the layer answers tells the class, "
+        "fitted on training images. Where it is right more often than the network, the layers "
+        "behind it lose what this one knows.",
+        "Repeated": "Units of which another one of the layer says the same: a correlation beyond "
+        ".95 in absolute value.",
+    },
     "methods": {
         "Forwards": "What one explanation costs: images sent forward, a gradient as two.",
         "Relevance gain": "Symmetric relevance gain: how much later the probability falls when the "

@@ -12,6 +12,7 @@ from callbacks.damage import Selection, stored_as
 from callbacks.damage.signatures import Signatures
 from callbacks.damage.variant import duplicate
 from callbacks.digests import answers_digest, model_digest
+from callbacks.rows import is_answer
 from callbacks.shards import fingerprint
 from datamodules import Batch, ImageDataModule
 from lightning_modules import Classifier, in_chunks
@@ -107,9 +108,9 @@ class Answers(NamedTuple):
     """What a model says to images.
 
     Args:
-        prediction: `(N,)` classes; -1 where the logits are not finite.
+        prediction: `(N,)` classes; -1 where there is no answer, see `is_answer`.
         correct: `(N,)`.
-        loss: `(N,)` cross-entropy in nats; not finite where logits are not.
+        loss: `(N,)` cross-entropy in nats; not finite where the label's logit is not.
     """
 
     prediction: Tensor
@@ -130,7 +131,7 @@ def answers(classifier: Classifier, batch: Batch) -> Answers:
     logits = in_chunks(classifier.eval(), image, classifier.chunk).cpu()
     classifier.train(training)
     prediction, label = logits.argmax(1), batch.label.cpu()
-    prediction = prediction.masked_fill(~logits.isfinite().all(1), -1)
+    prediction = prediction.masked_fill(~is_answer(logits), -1)
     loss = F.cross_entropy(logits.float(), label, reduction="none")
     return Answers(prediction, prediction == label, loss)
 

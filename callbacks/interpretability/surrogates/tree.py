@@ -1,20 +1,16 @@
 """A decision tree that imitates the model, with how well it does."""
 
-import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score
-from sklearn.tree import DecisionTreeClassifier, export_text, plot_tree
+from sklearn.tree import DecisionTreeClassifier, export_text
 from torch import Tensor
 
 from callbacks.interpretability.regions.segments import grid_segments, sum_by_segment
 from datamodules.errors import UserError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class TreeFidelity(NamedTuple):
@@ -35,6 +31,26 @@ class TreeFidelity(NamedTuple):
     kappa: float
 
 
+class Node(NamedTuple):
+    """A question of a tree, or the answer where it asks nothing more.
+
+    Args:
+        parent: position of the node it hangs below, -1 of the first.
+        level: questions before it.
+        question: of which the child that comes first is the yes; empty of an answer.
+        answer: commonest one here.
+        certain: its share of the samples here, in [0, 1].
+        share: of all fitted samples that come here, in [0, 1].
+    """
+
+    parent: int
+    level: int
+    question: str
+    answer: str
+    certain: float
+    share: float
+
+
 class Surrogate(NamedTuple):
     """A fitted tree.
 
@@ -53,22 +69,26 @@ class Surrogate(NamedTuple):
             self.tree, feature_names=list(names), class_names=present, decimals=digits
         )
 
-    def figure(self, names: Sequence[str], classes: Sequence[str], depth: int = 3) -> "Figure":
-        """The tree drawn, down to `depth`."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        present = [classes[int(label)] for label in self.tree.classes_]
-        figure = Figure(figsize=(3 + 2.2 * 2**depth, 2 + 1.6 * depth), layout="constrained")
-        FigureCanvasAgg(figure)  # scikit-learn measures the boxes with it
-        boxes = plot_tree(
-            self.tree, max_depth=depth, feature_names=list(names), class_names=present,
-            filled=True, impurity=False, proportion=True, rounded=True, precision=2,
-            ax=figure.add_subplot(), fontsize=8,
-        )  # fmt: skip
-        for box in boxes:  # a line with a number for every class would make boxes overlap
-            box.set_text(re.sub(r"value = \[.*?\]\n", "", box.get_text(), flags=re.DOTALL))
-        return figure
+    def nodes(self, names: Sequence[str], classes: Sequence[str], depth: int = 3) -> list[Node]:
+        """The tree down to `depth`, each node before those below it, the lower values first."""
+        tree, order = self.tree.tree_, [(0, -1, 0)]
+        nodes: list[Node] = []
+        while order:
+            place, parent, level = order.pop()
+            share = tree.value[place][0] / tree.value[place][0].sum()
+            below = [int(side[place]) for side in (tree.children_right, tree.children_left)]
+            asked = below[0] >= 0 and level < depth
+            name, most = (names[tree.feature[place]], tree.threshold[place]) if asked else ("", 0.0)
+            question = f"{name} \N{LESS-THAN OR EQUAL TO} {most:.2f}" if asked else ""
+            nodes.append(
+                Node(
+                    parent, level, question,
+                    classes[int(self.tree.classes_[share.argmax()])], float(share.max()),
+                    float(tree.weighted_n_node_samples[place] / tree.weighted_n_node_samples[0]),
+                )
+            )  # fmt: skip
+            order += [(child, len(nodes) - 1, level + 1) for child in below if asked]
+        return nodes
 
 
 def tree_surrogates(
@@ -116,7 +136,8 @@ def patch_means(image: Tensor, grid: int = 7) -> tuple[np.ndarray, list[str]]:
         grid: patches along each side.
 
     Returns:
-        `(N, C·grid²)` and names such as "row 2 column 3", with the colour if there are several.
+        `(N, C·grid²)` and names such as "patch (2, 3)", the second from above and the third from
+        the left, with the colour if there are several; "pixel" where a patch is one.
     """
     segment = grid_segments(image, grid)
     area = segment.flatten().bincount()
@@ -125,7 +146,8 @@ def patch_means(image: Tensor, grid: int = 7) -> tuple[np.ndarray, list[str]]:
     colours = [" red", " green", " blue"]
     named = {1: [""], 3: colours}
     of = named.get(channels, [f" channel {channel}" for channel in range(channels)])
-    places = [f"row {i // grid + 1} column {i % grid + 1}" for i in range(grid**2)]
+    kind = "pixel" if image.shape[-2:] == (grid, grid) else "patch"
+    places = [f"{kind} ({i // grid + 1}, {i % grid + 1})" for i in range(grid**2)]
     return means.reshape(n, -1).cpu().numpy(), [place + c for c in of for place in places]
 
 

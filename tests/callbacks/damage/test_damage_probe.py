@@ -109,6 +109,13 @@ def test_silent_errors() -> None:
     assert found["due"].tolist() == [False, False, True]
 
 
+def test_a_class_that_is_ruled_out_is_no_lack_of_an_answer() -> None:
+    answers = torch.tensor([[3.0, 1, -torch.inf], [3, 1, -torch.inf]])
+    found = SilentErrors(answers)(answers.flip(0) * torch.tensor([[1.0], [-1.0]]))
+    assert found["due"].tolist() == [False, True], "plus infinity is none"
+    assert not found["sdc"].any()
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(UserError, match="Expected `draws` to be at least 1"):
         DamageProbe(Zero(), draws=0)

@@ -25,14 +25,21 @@ def test_a_tree_imitates_a_tree_perfectly() -> None:
     names, classes = list("abcd"), ["none", "first", "second", "both"]
     assert "b <= 0.4" in deep.text(names, classes, 1)
     assert "class: both" in deep.text(names, classes)
-    assert deep.figure(names, classes).axes[0].texts
+    nodes = deep.nodes(names, classes, 2)
+    assert [node.level for node in nodes] == [0, 1, 2, 2, 1, 2, 2]
+    assert {node.question.partition(" ")[0] for node in nodes if node.question} == {"b", "d"}
+    leaves = [node for node in nodes if not node.question]
+    assert sum(node.share for node in leaves) == pytest.approx(1)
+    assert {(leaf.answer, leaf.certain) for leaf in leaves} == {(name, 1.0) for name in classes}
+    first = nodes[0].question.split(" \N{LESS-THAN OR EQUAL TO} ")
+    assert float(first[1]) == pytest.approx({"b": 0.4, "d": 0.7}[first[0]], abs=0.02)
 
 
 def test_fidelity_is_agreement_with_the_model_on_fresh_samples() -> None:
     digits = load_digits()
     feature, names = patch_means(torch.tensor(digits.images[:, None] / 16), grid=4)
     assert feature.shape == (1797, 16)
-    assert names[5] == "row 2 column 2"
+    assert names[5] == "patch (2, 2)"
     np.testing.assert_allclose(feature[0, 0], digits.images[0, :2, :2].mean() / 16)
     curve = tree_surrogates(feature, digits.target, range(1, 9))
     agreement = [one.fidelity.agreement for one in curve]

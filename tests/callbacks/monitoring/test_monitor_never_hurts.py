@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from callbacks.monitoring import DriftTest, Monitor
 from callbacks.monitoring import monitor as monitor_module
 from callbacks.monitoring.monitor import INPUT, OUTPUT
-from datamodules import UserError
+from datamodules import MNIST, UserError
+from lightning_modules import build
 
 WINDOW = 16
 
@@ -298,6 +299,29 @@ def test_false_alarms_are_as_stated_for_what_they_are_stated_for(served: str) ->
     assert low <= alarms[served] <= high
     if served == "stream":
         assert alarms["shuffled"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", ["shuffled", "stream"])
+def test_false_alarms_on_mnist_in_its_own_order(served: str, shared_data: Path) -> None:
+    """400 windows of digits behind those that were learnt, as writers follow one another.
+
+    Not of the test images: their second half is by other people, which is a drift.
+    """
+    torch.manual_seed(0)
+    model, window, rate = build("lenet", 10, 1).eval(), 16, 0.01
+    digits = MNIST(root=shared_data / "MNIST").load("train").image[:27_000]
+    mixed = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))
+    digits = digits.float() / 255 if served == "stream" else digits[mixed].float() / 255
+    monitor = Monitor(model, window=window, false_alarms=rate)
+    monitor.fit(digits[:20_000].split(200), order="stream" if served == "stream" else "shuffled")
+    with monitor, torch.no_grad():
+        for image in digits[20_000:][: 400 * window].split(100):
+            model(image)
+    windows = monitor.report().windows
+    assert len(windows) == 400
+    low, high = stats.binom.interval(0.99, 400, rate)
+    assert low <= sum(one.alarm for one in windows) <= high
 
 
 def test_a_stream_too_short_for_its_rate_is_refused() -> None:

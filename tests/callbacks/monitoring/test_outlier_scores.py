@@ -213,3 +213,32 @@ def test_fit_follows_the_features_to_their_device(fit: OutlierFit, made: dict) -
         *SCORES
     }
     assert fit.bank.device.type == "cpu"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_masked_classes_change_no_score(given: bool, made: dict) -> None:
+    """Minus infinity for a class gives every score of the network that lacks the class."""
+    masked = {n: torch.cat([made[n], torch.full((len(made[n]), 2), -torch.inf)], 1)
+              for n in ("logits", "other_logits")}  # fmt: skip
+    weight = torch.cat([made["weight"], torch.ones(2, D)])
+    bias = torch.cat([made["bias"], torch.full((2,), -torch.inf)])
+    heads = ((weight, bias), (made["weight"], made["bias"])) if given else (None, None)
+    scores = [
+        OutlierFit.fit(made["features"], logits, made["label"], head=head, neighbour=5).scores(
+            made["other"], other
+        )
+        for logits, other, head in (
+            (masked["logits"], masked["other_logits"], heads[0]),
+            (made["logits"], made["other_logits"], heads[1]),
+        )
+    ]
+    for name in SCORES:
+        assert scores[0][name].isfinite().all()
+        # The pseudo-inverse sums in another order when it is given fewer columns.
+        torch.testing.assert_close(scores[0][name], scores[1][name], rtol=1e-5, atol=1e-5)
+
+
+def test_classes_that_are_all_masked_once_leave_no_head(made: dict) -> None:
+    logits = made["logits"].masked_fill(torch.eye(K).bool().repeat(150, 1), -torch.inf)
+    with pytest.raises(UserError, match="class that no training image rules out"):
+        OutlierFit.fit(made["features"], logits, made["label"])

@@ -1,7 +1,8 @@
 """`assay explain` on models that are not like the ones it was built with, and on wrong options."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from callbacks.monitoring import PARTS
+from callbacks.monitoring.noise_images import NOISE
 from callbacks.rows import outcome_columns
-from datamodules import Digits, ImageFolder, Preprocessing, UserError
+from datamodules import Digits, ImageFolder, Preprocessing, UserError, open_data
+from datamodules.pictures import Pictures
 from lightning_modules import Classifier
 from lightning_modules.features import extract
 from pipelines.explain.cell import Stages
-from pipelines.explain.inputs import Inputs, batches
+from pipelines.explain.inputs import Inputs, batches, in_runs
 from pipelines.explain.monitoring import measure_monitor
-from pipelines.explain.outliers import as_shown, head_of, measure_outliers
+from pipelines.explain.outlier_sets import adapt, as_shown, folder_or_data, named_sets
+from pipelines.explain.outliers import head_of, measure_outliers
 from pipelines.explain.plan import Plan
 from pipelines.explain.score import check_budget, measure_score
 from pipelines.explain.summary import chosen_outlier_scores
@@ -187,7 +191,7 @@ def test_parts_are_measured_or_said_to_be_undefined(
 
 def test_outliers_are_scored(case: tuple[Classifier, Case], tmp_path: Path) -> None:
     classifier, _ = case
-    stage = measure_outliers(inputs_of(classifier, 60, limit=24, train_limit=60), None, tmp_path)
+    stage = measure_outliers(inputs_of(classifier, 60, limit=24, train_limit=60), {}, tmp_path)
     assert stage.tables["outliers"]["auroc"].between(0, 1).all()
     headless = isinstance(classifier.model, ByHeart | NoHead)
     assert any("no last layer" in note for note in stage.notes) == headless
@@ -233,21 +237,97 @@ def test_a_head_that_is_scaled_behind_is_not_taken_for_the_answers() -> None:
     assert found[1] is None
 
 
-def test_outliers_of_another_size_are_shown_in_the_datas(tmp_path: Path) -> None:
+def painted(folder: Path, count: int = 5) -> Path:
+    """Pictures of different sizes in colour, without labels, and a file that is none."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.new("RGB", (20 + i, 30), (40 * i, 9, 9)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_text("no picture")
+    return folder
+
+
+def test_several_sets_of_any_size_with_and_without_labels(tmp_path: Path) -> None:
     for label in "ab":
-        (tmp_path / label).mkdir()
-        for i in range(5):
-            Image.new("RGB", (20 + i, 30), (40 * i, 9, 9)).save(tmp_path / label / f"{i}.png")
+        painted(tmp_path / "sorted" / label)
+    flat, other = painted(tmp_path / "flat", 7), painted(tmp_path / "elsewhere" / "flat", 3)
     inputs = inputs_of(load_classifier(mlp()), 60, limit=24, train_limit=60)
-    others = ImageFolder(root=tmp_path)
-    others.adopt(as_shown(inputs.classifier, inputs.data))
-    stage = measure_outliers(inputs, others, tmp_path)
-    assert f"ImageFolder:{tmp_path.name}" in set(stage.tables["outliers"]["outliers"])
+    sources = [f"ImageFolder:{tmp_path / 'sorted'}", str(flat), f"ImageFolder:{other}", "Digits"]
+    opened = [open_data(folder_or_data(source)) for source in sources]
+    opened[0].on_corrupt = "skip"
+    sets = named_sets(opened, NOISE)
+    for name, images in sets.items():
+        adapt(name, images, as_shown(inputs.classifier, inputs.data))
+    table = measure_outliers(inputs, sets, tmp_path).tables["outliers"]
+    counts = dict(zip(table["outliers"], table["n_out"], strict=True))
+    del counts["Digits"]
+    assert counts == {**dict.fromkeys(NOISE, 24), "ImageFolder:sorted": 2, "flat": 7, "flat 2": 3}
+    assert opened[1].skipped == ("broken.png",)
 
 
-def check(inputs: Inputs, outliers: ImageFolder | None = None) -> None:
+def test_pictures_that_cannot_be_cropped_are_one_sentence(tmp_path: Path) -> None:
+    data = Pictures(painted(tmp_path / "flat"))
+    with pytest.raises(UserError, match=r"The outliers 'flat'.* at least 64 pixels .*--resize 64"):
+        adapt("flat", data, replace(GREY, crop=64))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there are none"):
+        adapt("empty", Pictures(tmp_path / "empty"), GREY)
+
+
+class Masked(nn.Module):
+    """Rules two classes out, behind the head."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x).index_fill(1, torch.tensor([3, 7]), -torch.inf)
+
+
+def test_masked_classes_have_the_scores_of_the_others(tmp_path: Path) -> None:
+    """As if the logits of the other classes were all there is."""
+    torch.manual_seed(0)
+    network = mlp()
+    inputs = inputs_of(load_classifier(Masked(network)), 60, limit=24, train_limit=60)
+    stage = measure_outliers(inputs, {}, tmp_path)
+    rows = stage.tables["outlier_rows"].query("outliers == ''").sort_values("index")
+    test = inputs.data.images("test")
+    with torch.no_grad():
+        image = inputs.images_at(rows["index"].to_numpy())[0]
+        logits = inputs.classifier(image).double()[:, [0, 1, 2, 4, 5, 6, 8, 9]]
+    assert len(test) == 60
+    # float32 logits
+    np.testing.assert_allclose(rows["msp"], logits.softmax(1).amax(1), rtol=1e-5)
+    np.testing.assert_allclose(rows["energy"], logits.logsumexp(1), rtol=1e-5)
+    np.testing.assert_allclose(rows["max_logit"], logits.amax(1), rtol=1e-5)
+    assert np.isfinite(rows.drop(columns="outliers").to_numpy(float)).all()
+
+
+class NotANumber(nn.Module):
+    """Answers nothing to images that are bright in a corner, as no digit is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x).masked_fill(x[:, :, 0, 0] > 0.5, torch.nan)
+
+
+def test_images_without_an_answer_have_no_score_and_are_counted(tmp_path: Path) -> None:
+    inputs = inputs_of(load_classifier(NotANumber()), 60, limit=24, train_limit=60)
+    stage = measure_outliers(inputs, {}, tmp_path)
+    table = stage.tables["outliers"]
+    noise = table.loc[table["outliers"] == "uniform noise"]
+    assert (noise["n_out"] < 24).all()
+    assert noise["auroc"].notna().all()
+    (told,) = [note for note in stage.notes if "of uniform noise" in note]
+    assert told.startswith(f"To {24 - noise['n_out'].iloc[0]} image(s)")
+
+
+def check(inputs: Inputs) -> None:
     """What `explain` checks before anything runs."""
-    inputs.plan.check(inputs.classifier, inputs.data, outliers)
+    inputs.plan.check(inputs.data)
     check_budget(inputs)
 
 
@@ -280,8 +360,8 @@ def test_too_few_images_and_no_gradient_are_refused_first() -> None:
 
 def test_outliers_that_are_not_there_are_refused_first(tmp_path: Path) -> None:
     away = ImageFolder(root=tmp_path / "nowhere")
-    with pytest.raises(UserError, match="The outliers: There is no folder"):
-        check(inputs_of(load_classifier(mlp()), 60, **USUAL), away)
+    with pytest.raises(UserError, match="The outliers 'mine': There is no folder"):
+        adapt("mine", away, GREY)
 
 
 def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
@@ -289,6 +369,24 @@ def test_a_window_too_large_is_shortened_and_said_to_be(tmp_path: Path) -> None:
     stage = measure_monitor(inputs, tmp_path)
     assert stage.facts["window"] == 7
     assert "windows of 7 images, not 64" in stage.notes[0]
+
+
+@pytest.mark.parametrize(("length", "count", "run"), [(100, 30, 10), (100, 33, 10), (30, None, 7)])
+def test_a_stream_is_taken_in_runs_of_neighbours(length: int, count: int | None, run: int) -> None:
+    place = in_runs(length, count, run).tolist()
+    assert len(set(place)) == len(place) == (count or length)
+    assert place == sorted(place)
+    assert (place[0], place[-1]) == (0, length - 1)
+    seams = sum(after - before > 1 for before, after in pairwise(place))
+    assert seams <= -(-(count or length) // run) - 1
+
+
+@pytest.mark.parametrize(("order", "learnt"), [("shuffled", "val"), ("stream", "train")])
+def test_a_stream_is_learnt_from_neighbours(order: str, learnt: str) -> None:
+    """Validation images that were drawn from training images are none."""
+    plan = Plan(window=4, train_limit=300, false_alarms=0.05, order=order)  # type: ignore[arg-type]
+    split, available, window = plan.learning_split(Digits(limit=300))
+    assert (split, available, window) == (learnt, available, 4)
 
 
 def test_the_budget_is_known_before(tmp_path: Path) -> None:

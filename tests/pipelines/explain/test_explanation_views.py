@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 
 from callbacks.digests import weights_digest
@@ -19,9 +21,10 @@ from pipelines.explain.cell import Stage
 from pipelines.explain.changes import compared_models, measure_changes
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.methods import best_method, explainers_for, measure_methods
-from pipelines.explain.picture_figures import feature_figure, gallery_figure, picture, pixels
+from pipelines.explain.picture_figures import feature_figure, gallery_figure
 from pipelines.explain.plan import Plan
 from pipelines.explain.surrogates import measure_tree
+from pipelines.explain.tree_figure import tree_figure
 from pipelines.explain.units import measure_feature_maps
 from pipelines.study import Study
 from pipelines.tracking import Tracking
@@ -172,13 +175,18 @@ def test_a_network_without_maps_has_no_such_picture(data: Digits) -> None:
     assert measure_feature_maps(inputs_of(mlp.eval(), data), NOWHERE).facts["channels"] == {}
 
 
-def test_a_drawing_comes_back_pixel_for_pixel(classifier: Classifier, data: Digits) -> None:
-    drawing = measure_tree(inputs_of(classifier, data), NOWHERE).arrays["drawing"]
-    assert drawing.dtype == "uint8"
-    assert drawing.min() < 100, "something is drawn"
-    again = picture(drawing)
-    again.set_dpi(150)
-    assert (pixels(again) == drawing).all()
+def test_a_tree_can_be_read(classifier: Classifier, data: Digits) -> None:
+    """No text lies on another one, and it stands on the page at its own size."""
+    nodes = measure_tree(inputs_of(classifier, data), NOWHERE).tables["tree_nodes"]
+    figure = tree_figure(nodes)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in figure.axes[0].texts]
+    assert len(boxes) == 2 * len(nodes) + (nodes["parent"] >= 0).sum()
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+    assert figure.get_figwidth() * 96 <= 1120, "wider ones are made smaller by the page"
+    assert nodes["question"].str.match(r"(patch \(\d, \d\) . 0\.\d\d)?$").all()
 
 
 class Bare(nn.Module):
