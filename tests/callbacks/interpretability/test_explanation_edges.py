@@ -241,8 +241,15 @@ BENDS: dict[str, Callable[[Tensor], Tensor]] = {
     "softshrink": nn.functional.softshrink,
     "tanhshrink": nn.functional.tanhshrink,
 }
+
+
+def branching(x: Tensor) -> Tensor:
+    """Other steps for a bright image than for the black baseline, which no trace sees."""
+    return x.tanh() if float(x.detach().norm()) > 3 else x.sigmoid()
+
+
 REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
-    "where": lambda x: torch.where(x > 0, x, 0.1 * x),
+    "gt": lambda x: torch.where(x > 0, x, 0.1 * x),
     "max": lambda x: x.max(1, keepdim=True).values.expand_as(x),
     "amax": lambda x: x - x.amax(1, keepdim=True),
     "sort": lambda x: x.sort(1).values,
@@ -250,6 +257,19 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "glu": lambda x: nn.functional.glu(torch.cat([x, x], 1), 1),
     "median": lambda x: x - x.median(),
     "sqrt": lambda x: (1 + x * x).sqrt(),
+    "prod": lambda x: x - x.prod(1, keepdim=True),
+    "softmax": lambda x: x.softmax(1),
+    "layer_norm": lambda x: nn.functional.layer_norm(x, (6,)),
+    "normalize": lambda x: nn.functional.normalize(x),
+    "batch_norm": nn.BatchNorm1d(6, track_running_stats=False),
+    "div": lambda x: x / (x.sum(1, keepdim=True) + 1),
+    "rdiv": lambda x: 1 / (x + 9),
+    "std": lambda x: x - x.std(1, keepdim=True),
+    "cdist": lambda x: torch.cdist(x, torch.eye(6)),
+    "erf": torch.erf,
+    "special_expit": torch.special.expit,
+    "detach": lambda x: x - x.detach().mean(),
+    "item": lambda x: x * x.sum().item(),
 }
 
 
