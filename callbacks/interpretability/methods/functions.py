@@ -27,26 +27,31 @@ POOLS: dict[str, Callable[..., Any]] = {
     "max_pool2d": F.max_pool2d,
     "max_pool3d": F.max_pool3d,
 }
-_PRODUCTS = CONVOLUTIONS | set(
-    "mul rmul imul multiply matmul rmatmul mm bmm mv dot einsum tensordot bilinear linear "
-    "addmm addmv addbmm baddbmm outer inner".split()
-)
+_PRODUCTS = CONVOLUTIONS | {
+    "mul", "rmul", "imul", "multiply", "matmul", "rmatmul", "mm", "bmm", "mv", "dot", "einsum",
+    "tensordot", "bilinear", "linear", "addmm", "addmv", "addbmm", "baddbmm", "outer", "inner",
+}  # fmt: skip
 """Linear in each factor."""
 _QUOTIENTS = {"div", "idiv", "divide", "true_divide", "truediv", "itruediv"}
-_LINEAR = set(
-    "add radd iadd sub rsub isub subtract neg negative positive pos sum mean cumsum diff view "
-    "view_as reshape reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose t T mT "
-    "H mH movedim moveaxis swapaxes swapdims contiguous clone expand expand_as broadcast_to repeat "
-    "tile repeat_interleave cat concat concatenate stack hstack vstack dstack chunk split "
-    "split_with_sizes tensor_split unbind narrow select getitem setitem copy index_select "
-    "index_add index_copy gather take take_along_dim scatter scatter_add masked_select masked_fill "
-    "where flip fliplr flipud roll rot90 pad unfold fold pixel_shuffle pixel_unshuffle "
-    "channel_shuffle native_channel_shuffle diagonal tril triu trace avg_pool1d avg_pool2d "
-    "avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample "
-    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm identity "
-    "to float double half bfloat16 type type_as cpu cuda real zeros_like ones_like empty_like "
-    "full_like new_zeros new_ones new_empty new_full new_tensor".split()
-)
+_LINEAR = {
+    "add", "radd", "iadd", "sub", "rsub", "isub", "subtract", "neg", "negative", "positive",
+    "pos", "sum", "mean", "cumsum", "diff", "view", "view_as", "reshape", "reshape_as",
+    "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "permute", "transpose", "t", "T",
+    "mT", "H", "mH", "movedim", "moveaxis", "swapaxes", "swapdims", "contiguous", "clone",
+    "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave", "cat",
+    "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "chunk", "split",
+    "split_with_sizes", "tensor_split", "unbind", "narrow", "select", "getitem", "setitem",
+    "copy", "index_select", "index_add", "index_copy", "gather", "take", "take_along_dim",
+    "scatter", "scatter_add", "masked_select", "masked_fill", "where", "flip", "fliplr",
+    "flipud", "roll", "rot90", "pad", "unfold", "fold", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "native_channel_shuffle", "diagonal", "tril", "triu", "trace",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "interpolate", "upsample", "dropout", "dropout1d", "dropout2d",
+    "dropout3d", "alpha_dropout", "feature_alpha_dropout", "batch_norm", "identity", "to",
+    "float", "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "real",
+    "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty",
+    "new_full", "new_tensor",
+}  # fmt: skip
 """Linear but for a constant, hence with one derivative everywhere; or of the shape alone."""
 _READING = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__"}
 """They take a number out of the image's own tensors, where nobody sees what becomes of it."""
