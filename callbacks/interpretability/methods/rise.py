@@ -7,6 +7,7 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import pairs, target_probability
+from callbacks.interpretability.sampling_error import Estimated
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
@@ -43,12 +44,20 @@ class Rise:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
-        total = torch.zeros_like(image[:, :1])
+        return self.estimated(model, image, target, draw).map
+
+    def estimated(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Estimated:
+        """The map with the standard error of each pixel's mean over the masks."""
+        total, squares = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, :1])
         for sample, step in pairs(model, image, self.draws):
             mask = self._masks(image, draw.select(sample), step).to(image)
             value = target_probability(model(image[sample] * mask), target[sample])
-            total.index_add_(0, sample, (mask * value[:, None, None, None]).to(image))
-        return total / (self.draws * self.visible)
+            seen = (mask * value[:, None, None, None] / self.visible).to(image)
+            total.index_add_(0, sample, seen)
+            squares.index_add_(0, sample, seen.square())
+        mean = total / self.draws
+        variance = (squares / self.draws - mean.square()).clamp(min=0)
+        return Estimated(mean, (variance / (self.draws - 1)).sqrt())
 
     def _masks(self, image: Tensor, draw: Draw, step: Tensor) -> Tensor:
         """Random cells, enlarged bilinearly and shifted by up to one: `(n, 1, H, W)`."""
