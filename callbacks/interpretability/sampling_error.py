@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from callbacks.interpretability.explainer import Explainer
-from callbacks.interpretability.regions.segments import grid_segments, sum_by_segment
+from callbacks.interpretability.regions.segments import areas, grid_segments, sum_by_segment
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
@@ -21,10 +21,13 @@ class Estimated(NamedTuple):
         map: `(N, 1, H, W)`; see `Explainer`.
         standard_error: `(N, 1, H, W)` over other draws of masks, in the map's unit; None of a
             method that draws nothing, or does not tell.
+        shared: `(N,)` mean covariance of the errors of two pixels, where the level of the whole map
+            is drawn too; None where it is not.
     """
 
     map: Tensor
     standard_error: Tensor | None = None
+    shared: Tensor | None = None
 
 
 def estimated(
@@ -59,8 +62,8 @@ def rivals(estimate: Estimated, grid: int = 7) -> Tensor:
     """How many other patches of a grid might be the largest as well, `(N,)` int64.
 
     Those whose difference from the largest is within 95 % of its sampling error. The errors of the
-    pixels of a patch are added up, as if they went together, and those of two patches are taken
-    for independent: both errs on the side of caution where errors go together over the image.
+    pixels of a patch are added up, as if they went together, and those of two patches have only in
+    common what all pixels have.
 
     Args:
         estimate: with a standard error.
@@ -68,7 +71,13 @@ def rivals(estimate: Estimated, grid: int = 7) -> Tensor:
     """
     assert estimate.standard_error is not None, "asked of a method that draws nothing"
     segment = grid_segments(estimate.map, grid)
-    value, error = (sum_by_segment(one, segment) for one in estimate)  # type: ignore[arg-type]
+    value = sum_by_segment(estimate.map, segment)
+    variance = sum_by_segment(estimate.standard_error, segment).square()
     best = value.argmax(1, keepdim=True)
-    apart = (error.square() + error.gather(1, best).square()).sqrt()
-    return (value.gather(1, best) - value <= _SURE * apart).sum(1) - 1
+    apart = variance + variance.gather(1, best)
+    if estimate.shared is not None:
+        area = areas(segment, grid**2).to(apart)
+        apart = apart - 2 * area * area.take_along_dim(best, 1) * estimate.shared[:, None]
+    lead = value.gather(1, best) - value
+    close = ~(lead > _SURE * apart.clamp(min=0).sqrt())  # what has no error is not told apart
+    return close.sum(1) - 1

@@ -9,13 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from callbacks.words import number
+from pipelines.explain.completeness import OF_THE_LOGIT
 from pipelines.explain.methods import method_title
 from pipelines.explain.own_figures import layer_figure, maps_figure, unit_figure
 from pipelines.explain.own_layer import LayerMaps, MaximisedUnit
 from pipelines.report.figures import save_png
-
-OF_THE_LOGIT = ("lrp",)
-"""Methods whose map is to add up to the logit itself, less what biases take."""
 
 
 class OwnImage(NamedTuple):
@@ -51,7 +49,7 @@ class OwnImage(NamedTuple):
     def title(self) -> str:
         """File, class and probability."""
         answer = "" if self.target == self.prediction else f" (answered: {self.prediction})"
-        return f"{self.file.name}: {self.target} {self.probability:.1%}{answer}"
+        return f"{self.file.name}: {self.target}, probability {self.probability:.1%}{answer}"
 
     def figure(self) -> Figure:
         """The image beside its maps."""
@@ -69,9 +67,8 @@ class OwnImage(NamedTuple):
         if name in self.errors:
             most, rivals = float(np.abs(self.maps[name]).max()), self.rivals[name]
             share = f" (± {float(self.errors[name].mean()) / most:.0%})" if most > 0 else ""
-            patches = f"{rivals} other patch{'es' if rivals > 1 else ''}"
-            apart = f"not told apart from {patches}" if rivals else "the largest of all"
-            lines.append(f"top patch {apart}{share}")
+            others = f"not told apart from {rivals} other{'s' if rivals > 1 else ''}"
+            lines.append(f"top patch {others if rivals else 'told apart'}{share}")
         return lines
 
     def facts(self) -> dict[str, Any]:

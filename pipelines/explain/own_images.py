@@ -8,9 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from callbacks.interpretability import Completeness
-from callbacks.interpretability.explainer import Explainer, target_logit
-from callbacks.interpretability.regions.fill import FillName
+from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.registry import named_explainer
 from callbacks.interpretability.sampling_error import estimated, rivals
 from callbacks.leave_no_trace import leave_no_trace
@@ -20,8 +18,9 @@ from datamodules.decoding import decoded
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import in_unit_range
 from lightning_modules import Classifier, load_classifier
+from pipelines.explain.completeness import COMPLETE, gap
 from pipelines.explain.inputs import as_bytes
-from pipelines.explain.own_image import OF_THE_LOGIT, OwnImage, write_images, write_unit
+from pipelines.explain.own_image import OwnImage, write_images, write_unit
 from pipelines.explain.own_layer import (
     check_unit,
     layer_name,
@@ -32,8 +31,6 @@ from pipelines.study import ModelLike, Study
 
 METHODS = ("grad_cam", "integrated_gradients", "rise")
 """Explained by when nobody names any."""
-_COMPLETE = ("integrated_gradients", "deeplift", "kernel_shap", *OF_THE_LOGIT)
-"""Methods whose map is to add up to what the image changes of the logit."""
 _CHUNK = 8
 """Copies of one image at a time: what asks about a single one pays for all of them."""
 _NEED_OTHERS = ("permutation",)
@@ -178,8 +175,9 @@ def _explained(
         if estimate.standard_error is not None:
             errors[name] = estimate.standard_error[0, 0].float().cpu().numpy()
             close[name] = int(rivals(estimate, getattr(explainer, "grid", _PATCHES)))
-        if name in _COMPLETE:
-            gaps[name] = _gap(name, explainer, model, image, target, estimate.map, draw)
+        if name in COMPLETE:
+            ends = gap(name, explainer, model, image, target, estimate.map, draw)
+            gaps[name] = (float(ends[0]), float(ends[1]))
     if asked.layer is not None:
         try:
             layer = maps_of_layer(model, image, asked.layer, asked.unit)
@@ -189,16 +187,3 @@ def _explained(
         file, as_bytes(image)[0], classes[chosen], classes[answer], float(probability[0, chosen]),
         maps, errors, close, gaps, layer, notes,
     )  # fmt: skip
-
-
-def _gap(
-    name: str, explainer: Explainer, model: Queries, image: Tensor, target: Tensor,
-    saliency: Tensor, draw: Draw,
-) -> tuple[float, float]:  # fmt: skip
-    """What the map lacks of what it is to add up to, and that, in logits."""
-    own: FillName = getattr(explainer, "baseline", getattr(explainer, "fill", "black"))
-    if name in OF_THE_LOGIT:
-        gain = target_logit(model(image), target)
-    else:
-        gain = Completeness(own).gain(model, image, target, draw)
-    return float(gain - saliency.flatten(1).sum(1)), float(gain)

@@ -82,6 +82,14 @@ def test_rivals_are_those_within_the_error_of_the_difference() -> None:
     assert rivals(patches([1.0, 1.0, 1.0, 1.0], [0.1] * 4), 2).tolist() == [3]
 
 
+def test_a_level_that_is_drawn_too_tells_no_patches_apart() -> None:
+    """Each patch has variance .25, of which all have .24 in common: differences have .02."""
+    map_, error = patches([1.0, 0.5, 0.9, 0.0], [0.5] * 4)[:2]
+    assert rivals(Estimated(map_, error), 2).tolist() == [3]  # 1.96 · sqrt(.5) = 1.39 > 1
+    shared = torch.tensor([0.24 / 16])  # of pixels, four of which are a patch
+    assert rivals(Estimated(map_, error, shared), 2).tolist() == [1]  # 1.96 · sqrt(.02) = .28
+
+
 def test_the_error_of_a_map_is_a_share_of_its_largest_value() -> None:
     assert float(relative_error(patches([3.0, -4.0, 0.0, 0.0], [0.4, 0.4, 0.4, 0.4]))) == (
         pytest.approx(0.1)
