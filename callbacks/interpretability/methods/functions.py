@@ -13,7 +13,6 @@ from torch.utils._pytree import tree_leaves
 
 from callbacks.queries import Queries
 from datamodules.errors import UserError
-from lightning_modules.black_box import require_gradients
 
 CONVOLUTIONS = {f"conv{turned}{n}d" for turned in ("", "_transpose") for n in (1, 2, 3)}
 ELEMENTWISE = {
@@ -79,8 +78,8 @@ def of_the_image(*values: Any) -> list[Tensor]:
 @contextmanager
 def watched_by(mode: TorchFunctionMode, model: Queries) -> Iterator[None]:
     """Lets a mode answer for the network's functions, none of whose weights asks for a gradient."""
+    model.require_gradients()
     network = model.model
-    require_gradients(network)
     own = list(network.parameters()) if isinstance(network, nn.Module) else []
     weights = [weight for weight in own if weight.requires_grad]
 
