@@ -60,6 +60,16 @@ class Queries:
         """
         require_layers(self.model, who)
 
+    def require_gradients(self) -> None:
+        """Refuses a model that lets no gradient through, once for each model.
+
+        Raises:
+            UserError: the model is a black box.
+        """
+        if self._differentiable is not self.model:
+            require_gradients(self.model)
+            self._differentiable = self.model
+
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
         """Answers float32 logits `(N, K)` without a gradient."""
@@ -85,9 +95,7 @@ class Queries:
         Raises:
             UserError: the model lets no gradient through, as a black box or by itself.
         """
-        if self._differentiable is not self.model:
-            require_gradients(self.model)
-            self._differentiable = self.model
+        self.require_gradients()
         self.forwards += len(image)
         self.backwards += len(image)
         parts = [

@@ -8,13 +8,17 @@ from callbacks.interpretability.methods.deeplift import DeepLift
 from callbacks.interpretability.methods.grad_cam import GradCAM
 from callbacks.interpretability.methods.gradient import Gradient, InputXGradient
 from callbacks.interpretability.methods.gradient_shap import GradientShap
+from callbacks.interpretability.methods.guided_grad_cam import GuidedGradCAM
 from callbacks.interpretability.methods.integrated_gradients import IntegratedGradients
 from callbacks.interpretability.methods.kernel_shap import KernelShap
 from callbacks.interpretability.methods.lime import Lime
+from callbacks.interpretability.methods.lrp import Lrp
 from callbacks.interpretability.methods.occlusion import Occlusion
 from callbacks.interpretability.methods.permutation_importance import PermutationImportance
 from callbacks.interpretability.methods.rise import Rise
+from callbacks.interpretability.methods.score_cam import ScoreCAM
 from callbacks.interpretability.methods.smoothgrad import SmoothGrad
+from callbacks.interpretability.methods.xrai import Xrai
 from callbacks.interpretability.metric import Metric
 from callbacks.interpretability.metrics.completeness import Completeness
 from callbacks.interpretability.metrics.complexity import Complexity
@@ -80,6 +84,7 @@ __all__ = [
     "GradCAM",
     "Gradient",
     "GradientShap",
+    "GuidedGradCAM",
     "Infidelity",
     "InputXGradient",
     "Insertion",
@@ -88,6 +93,7 @@ __all__ = [
     "KernelShap",
     "Lime",
     "LocalLinearity",
+    "Lrp",
     "MaxSensitivity",
     "Metric",
     "Occlusion",
@@ -95,11 +101,13 @@ __all__ = [
     "PermutationImportance",
     "RandomMap",
     "Rise",
+    "ScoreCAM",
     "SingleDeletion",
     "SmoothGrad",
     "Sparseness",
     "SymmetricRelevanceGain",
     "TopImages",
     "Visualised",
+    "Xrai",
     "metric",
 ]

@@ -14,7 +14,11 @@ Make = Callable[[Tensor, Tensor], Tensor]
 
 
 class Explainer(Protocol):
-    """Says which pixels matter for a class; frozen dataclasses, so that their repr is a label."""
+    """Says which pixels matter for a class; frozen dataclasses, so that their repr is a label.
+
+    One that draws masks may have a method `estimated` too, of the same arguments: the map with its
+    sampling error; see `sampling_error.Estimated`.
+    """
 
     @property
     def forwards(self) -> int:

@@ -44,6 +44,8 @@ def explain(
     image: list[str] | None = None,
     target: str | None = None,
     methods: list[str] | None = None,
+    layer: str | None = None,
+    unit: int | None = None,
     **options: Unpack[Options],
 ) -> Explanation | list[OwnImage]:
     """Explains and watches a model, and scores how far either can be believed.
@@ -71,6 +73,8 @@ def explain(
         image: files of your own to be explained, instead of everything else; no data are needed.
         target: class that these are explained for, by name or number; default: what is answered.
         methods: that explain them; default: grad_cam, integrated_gradients and rise.
+        layer: of the model, whose feature maps of them are shown; Grad-CAM and its kin look there.
+        unit: channel of that layer, whose map is shown and for which an image is maximised.
         **options: see `Options`.
 
     Returns:
@@ -83,11 +87,11 @@ def explain(
     study = Study("explain", "monitorability", options, TRAINER)
     check_devices(study)
     if image:
-        return explain_images(study, model, image, target, methods)
-    if data is None or target is not None or methods:
+        return explain_images(study, model, image, target, methods, layer, unit)
+    if data is None or methods or any(one is not None for one in (target, layer, unit)):
         raise UserError(
             "Expected `data`, what the model was trained on, or `image`, files to be explained; "
-            "`target` and `methods` belong to `image`."
+            "`target`, `methods`, `layer` and `unit` belong to `image`."
         )
     opened = study.open_data(data)
     classifier = study.open_model(model, opened).eval()

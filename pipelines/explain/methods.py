@@ -20,12 +20,14 @@ from callbacks.interpretability.metrics.ranking_stability import (
 from callbacks.interpretability.metrics.removal import area
 from callbacks.interpretability.metrics.sparseness import gini
 from callbacks.interpretability.probe import DONORS, with_donors
+from callbacks.interpretability.sampling_error import Estimated, estimated, relative_error
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.statistics import mean
 from datamodules.errors import UserError
 from pipelines.explain.cell import Stage
+from pipelines.explain.completeness import COMPLETE, gap
 from pipelines.explain.inputs import Inputs, as_bytes
 
 _SHARE = 0.25
@@ -60,7 +62,13 @@ def measure_methods(inputs: Inputs, _: Path) -> Stage:
         model = inputs.queries()
         probability = model(image).softmax(1)
         target = probability.argmax(1)
-        maps = _explained(model, image, target, draw, chosen, notes)
+        estimates = _explained(model, image, target, draw, chosen, notes)
+        maps = {name: estimate.map for name, estimate in estimates.items()}
+        missing = {
+            name: gap(name, known[name], model, image, target, maps[name], draw)
+            for name in COMPLETE
+            if name in maps
+        }
         curves = {
             name: gain.curves(model, image, target, saliency, draw)
             for name, saliency in maps.items()
@@ -73,7 +81,11 @@ def measure_methods(inputs: Inputs, _: Path) -> Stage:
                 f"; over {_SETTINGS} fills and patch sizes methods are ranked alike: Kendall's tau "
                 f"{stable.mean:.2f} on average, {stable.worst:.2f} at worst"
             )
-    lines = [_line(name, saliency, *curves[name], known) for name, saliency in maps.items()]
+    lines = [
+        _line(name, saliency, *curves[name], known)
+        | {"error": float(relative_error(estimates[name]).nanmean()), "gap": _share(missing, name)}
+        for name, saliency in maps.items()
+    ]
     pictured = [name for name in _PICTURED if name in maps]
     return Stage(
         {"methods": pd.DataFrame(lines).sort_values("srg", ascending=False, ignore_index=True)},
@@ -139,17 +151,25 @@ def _affordable(
 def _explained(
     model: Queries, image: Tensor, target: Tensor, draw: Draw, chosen: dict[str, Explainer],
     notes: list[str],
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Estimated]:  # fmt: skip
     """Maps by method, controls last; a method that the network does not allow becomes a note."""
-    maps = {}
+    estimates = {}
     for name, explainer in {**chosen, **CONTROLS}.items():
         try:
-            saliency = explainer(model, image, target, draw)
+            estimate = estimated(explainer, model, image, target, draw)
         except UserError as error:
             notes.append(f"{name}: {error}")
             continue
-        maps[name] = saliency
-    return maps
+        estimates[name] = estimate
+    return estimates
+
+
+def _share(missing: Mapping[str, tuple[Tensor, Tensor]], name: str) -> float:
+    """Median share that maps lack of what they are to add up to; not a number of other methods."""
+    if name not in missing:
+        return float("nan")
+    lack, whole = missing[name]
+    return float((lack / whole).abs().nanmedian())
 
 
 def _line(

@@ -105,7 +105,8 @@ def _methods(stage: Stage) -> Section:
         ("method", "method", "method"), ("forwards", "count", "forwards"), ("images", "count", "n"),
         ("relevance gain", "number", "srg"), ("most first", "number", "most"),
         ("least first", "number", "least"), ("sparseness", "number", "sparseness"),
-        ("complexity", "number", "complexity"),
+        ("complexity", "number", "complexity"), ("sampling error %", "percent", "error"),
+        ("missing %", "percent", "gap"),
     )  # fmt: skip
     brief = ["method", "forwards", "relevance gain", "most first", "least first", "sparseness"]
     gallery = gallery_figure(arrays["images"], arrays["maps"], facts["captions"], facts["titles"])

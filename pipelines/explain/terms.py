@@ -17,6 +17,10 @@ TERMS = {
         "removed, the most or the least influential ones first.",
         "Sparseness": "Gini index of the map: 0 is even, 1 a single pixel.",
         "Complexity": "Entropy of the map in nats: the smaller, the fewer pixels carry it.",
+        "Sampling error": "Mean standard error of a pixel over other draws of masks, as a share of "
+        "the map's largest value; a dash where nothing is drawn.",
+        "Missing": "Median share that a map lacks of what it is to add up to: the change of the "
+        "logit from the baseline, or of LRP the logit, of which biases take a part.",
         "Control": "Maps that know nothing of the model, random ones and edges: what a method has "
         "to beat.",
         "Rank correlation": "Of the maps of two methods: 1 is the same order of pixels, 0 none in "

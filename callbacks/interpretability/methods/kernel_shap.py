@@ -14,7 +14,12 @@ from callbacks.interpretability.regions.segments import (
     spread,
     switched,
 )
-from callbacks.interpretability.surrogates.least_squares import through_origin
+from callbacks.interpretability.sampling_error import Estimated
+from callbacks.interpretability.surrogates.least_squares import (
+    jackknife_error,
+    left_out,
+    through_origin,
+)
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -66,15 +71,20 @@ class KernelShap:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
+        return self.estimated(model, image, target, draw).map
+
+    def estimated(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Estimated:
+        """The map with its standard error over other coalitions; 0 where all of them fit in."""
         size = model.chunk or 128  # the regressions of no more than a chunk exist at a time
         rows = torch.arange(len(image), device=image.device).split(size)
         segment = segmented(self.segments, image, self.grid, size)
         parts = [self._values(model, image[r], segment[r], target[r], draw.select(r)) for r in rows]
-        return spread(torch.cat(parts), segment)
+        columns = (torch.cat(column) for column in zip(*parts, strict=True))
+        return Estimated(*(spread(column, segment) for column in columns))
 
     def _values(
         self, model: Queries, image: Tensor, segment: Tensor, target: Tensor, draw: Draw
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         away = filled(self.fill, image, draw)
         if self._exact:
             coalition, weight = all_coalitions(self.grid**2, image)
@@ -91,7 +101,10 @@ class KernelShap:
         value = scores(model, image, target, coalition.shape[1], joined)
         full, empty = (target_logit(model(one), target) for one in (image, away))
         present = areas(segment, self.grid**2) > 0
-        return shapley_regression(coalition, value, weight, empty, full, present)
+        found = shapley_regression(coalition, value, weight, empty, full, present)
+        if self._exact:
+            return found, torch.zeros_like(found)
+        return found, shapley_errors(coalition, value, empty, full, present)
 
 
 def shapley_regression(
@@ -118,17 +131,51 @@ def shapley_regression(
     Returns:
         `(N, M)`.
     """
+    others, answer, order, real = _free(coalition, value, empty, full, present)
+    # Times `real`: exactly 0, where solving leaves a rounding error.
+    most = through_origin(others, answer, weight.double()) * real
+    found = torch.cat([most, ((full - empty).double() - most.sum(1))[:, None]], 1)
+    return torch.zeros_like(found).scatter(1, order, found).to(value)
+
+
+def shapley_errors(
+    coalition: Tensor, value: Tensor, empty: Tensor, full: Tensor, present: Tensor | None = None
+) -> Tensor:
+    """Standard errors `(N, M)` of `shapley_regression` over other pairs of coalitions.
+
+    By the jackknife over pairs, because a coalition and its complement are no two draws: of both
+    rows together the regression sees half the difference.
+
+    Args:
+        coalition: `(N, S, M)` bool, each followed by its complement, of equal weight.
+        value: see `shapley_regression`, as all others.
+        empty: the same.
+        full: the same.
+        present: the same.
+    """
+    others, answer, order, _ = _free(coalition, value, empty, full, present)
+    answer = (answer[:, ::2] - answer[:, 1::2]) / 2
+    moved = left_out(others[:, ::2], answer, torch.ones_like(answer))
+    error = jackknife_error(torch.cat([moved, -moved.sum(2, keepdim=True)], 2))
+    return torch.zeros_like(error).scatter(1, order, error).to(value)
+
+
+def _free(
+    coalition: Tensor, value: Tensor, empty: Tensor, full: Tensor, present: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The regression that is left when one player's value follows from the sum.
+
+    Returns:
+        Features `(N, S, M - 1)`, answers `(N, S)`, the order of players `(N, M)` whose last one is
+        left out, and which of the others are no dummies, `(N, M - 1)`.
+    """
     real = torch.ones_like(coalition[:, 0]) if present is None else present
     order = real.long().argsort(dim=1, stable=True)  # dummies first: the last is not one
     z, gain = coalition.gather(2, order[:, None].expand_as(coalition)), (full - empty).double()
     z, real = z.double(), real.gather(1, order)[:, :-1]
-    last = z[:, :, -1:]  # one value follows from the sum: what is left is a free regression
+    last = z[:, :, -1:]
     answer = value.double() - empty.double()[:, None] - last[:, :, 0] * gain[:, None]
-    others = (z[:, :, :-1] - last) * real[:, None]
-    # Times `real`: exactly 0, where solving leaves a rounding error.
-    most = through_origin(others, answer, weight.double()) * real
-    found = torch.cat([most, (gain - most.sum(1))[:, None]], 1)
-    return torch.zeros_like(found).scatter(1, order, found).to(value)
+    return (z[:, :, :-1] - last) * real[:, None], answer, order, real
 
 
 def all_coalitions(players: int, like: Tensor) -> tuple[Tensor, Tensor]:

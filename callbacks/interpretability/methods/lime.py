@@ -16,7 +16,8 @@ from callbacks.interpretability.regions.segments import (
     spread,
     switched,
 )
-from callbacks.interpretability.surrogates.least_squares import r2, weighted_ridge
+from callbacks.interpretability.sampling_error import Estimated
+from callbacks.interpretability.surrogates.least_squares import r2, ridge_errors, weighted_ridge
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
@@ -28,11 +29,13 @@ class LimeFit(NamedTuple):
         weight: `(N, S)` of the patches, in logits.
         intercept: `(N,)`.
         r2: `(N,)` on draws that were not fitted; LIME itself reports it on the fitted ones.
+        standard_error: `(N, S)` of the weights, over other draws of rows.
     """
 
     weight: Tensor
     intercept: Tensor
     r2: Tensor
+    standard_error: Tensor
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,13 @@ class Lime:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
+        return self.estimated(model, image, target, draw).map
+
+    def estimated(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Estimated:
+        """The map with its standard error, by the jackknife over the rows fitted."""
         segment = segmented(self.segments, image, self.grid, model.chunk or 128)
-        return spread(self._fits(model, image, segment, target, draw).weight, segment)
+        fit = self._fits(model, image, segment, target, draw)
+        return Estimated(spread(fit.weight, segment), spread(fit.standard_error, segment))
 
     def fitted(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> LimeFit:
         """Fits the surrogate of every image."""
@@ -110,12 +118,11 @@ class Lime:
         feature = (on & present[:, None]).to(image)
         kernel = lime_kernel(feature, self.width, present[:, None])
         n = self.draws
-        weight, intercept = weighted_ridge(
-            feature[:, :n], value[:, :n], kernel[:, :n], self.penalty
-        )
+        rows = (feature[:, :n], value[:, :n], kernel[:, :n], self.penalty)
+        weight, intercept = weighted_ridge(*rows)
         weight = weight * present  # exactly 0, where solving leaves a rounding error
         guess = (feature[:, n:] * weight[:, None]).sum(2) + intercept[:, None]
-        return LimeFit(weight, intercept, r2(value[:, n:], guess))
+        return LimeFit(weight, intercept, r2(value[:, n:], guess), ridge_errors(*rows) * present)
 
 
 def lime_kernel(on: Tensor, width: float, present: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from callbacks.interpretability.regions.segments import (
     segmented,
     spread,
 )
+from callbacks.interpretability.sampling_error import Estimated
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -67,8 +68,13 @@ class PermutationImportance:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
+        return self.estimated(model, image, target, draw).map
+
+    def estimated(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Estimated:
+        """The map with its standard error over the repeats."""
         segment = segmented(self.segments, image, self.grid, model.chunk or 128)
-        return spread(self._measured(model, image, segment, target, draw).mean, segment)
+        measured = self._measured(model, image, segment, target, draw)
+        return Estimated(*(spread(one, segment) for one in measured))
 
     def measured(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Importance:
         """Returns the drop `(N, S)` of each image and patch with its standard error."""

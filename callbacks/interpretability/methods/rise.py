@@ -7,6 +7,7 @@ from torch import Tensor
 
 from callbacks.interpretability.counts import at_least
 from callbacks.interpretability.explainer import pairs, target_probability
+from callbacks.interpretability.sampling_error import Estimated
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 
@@ -43,12 +44,27 @@ class Rise:
 
     def __call__(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """See `Explainer`."""
-        total = torch.zeros_like(image[:, :1])
+        return self.estimated(model, image, target, draw).map
+
+    def estimated(self, model: Queries, image: Tensor, target: Tensor, draw: Draw) -> Estimated:
+        """The map with the standard error of each pixel's mean over the masks."""
+        moments = [torch.zeros_like(image[:, :1]) for _ in range(2)]
+        levels = [image.new_zeros(len(image)) for _ in range(2)]
         for sample, step in pairs(model, image, self.draws):
             mask = self._masks(image, draw.select(sample), step).to(image)
             value = target_probability(model(image[sample] * mask), target[sample])
-            total.index_add_(0, sample, (mask * value[:, None, None, None]).to(image))
-        return total / (self.draws * self.visible)
+            seen = (mask * value[:, None, None, None] / self.visible).to(image)
+            for power in range(2):
+                moments[power].index_add_(0, sample, seen ** (power + 1))
+                levels[power].index_add_(0, sample, seen.mean((1, 2, 3)) ** (power + 1))
+        mean, variance = self._of_the_mean(*moments)
+        return Estimated(mean, variance.sqrt(), self._of_the_mean(*levels)[1])
+
+    def _of_the_mean(self, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+        """A mean over the masks, and its variance; not a number of a single mask."""
+        mean = total / self.draws
+        spread = (squares / self.draws - mean.square()).clamp(min=0)
+        return mean, spread / (self.draws - 1) if self.draws > 1 else spread * torch.nan
 
     def _masks(self, image: Tensor, draw: Draw, step: Tensor) -> Tensor:
         """Random cells, enlarged bilinearly and shifted by up to one: `(n, 1, H, W)`."""

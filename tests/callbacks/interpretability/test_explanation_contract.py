@@ -27,6 +27,7 @@ CHEAP = {
     "permutation": {"repeats": 2, "grid": 4},
     "kernel_shap": {"draws": 98},
     "lime": {"draws": 60, "held_out": 5},
+    "score_cam": {"masks": 6},
 }
 EACH = pytest.mark.parametrize("name", [*EXPLAINERS, *CONTROLS])
 INDEX = torch.tensor([4, 17, 2**40, 8, 9, 3, 11])

@@ -105,7 +105,7 @@ def test_large_images_that_differ_in_one_place_have_different_contents(place: in
     assert one != other
 
 
-COUNTS = ("draws", "steps", "repeats", "points", "cells")
+COUNTS = ("draws", "steps", "repeats", "points", "cells", "masks")
 OPTIONAL = {("max_sensitivity", "steps")}
 """Zero says something: no power steps."""
 NOTHING = [
@@ -241,8 +241,15 @@ BENDS: dict[str, Callable[[Tensor], Tensor]] = {
     "softshrink": nn.functional.softshrink,
     "tanhshrink": nn.functional.tanhshrink,
 }
+
+
+def branching(x: Tensor) -> Tensor:
+    """Other steps for what is differentiated than for the baseline."""
+    return x.tanh() if x.requires_grad else x.sigmoid()
+
+
 REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
-    "where": lambda x: torch.where(x > 0, x, 0.1 * x),
+    "gt": lambda x: torch.where(x > 0, x, 0.1 * x),
     "max": lambda x: x.max(1, keepdim=True).values.expand_as(x),
     "amax": lambda x: x - x.amax(1, keepdim=True),
     "sort": lambda x: x.sort(1).values,
@@ -250,6 +257,19 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "glu": lambda x: nn.functional.glu(torch.cat([x, x], 1), 1),
     "median": lambda x: x - x.median(),
     "sqrt": lambda x: (1 + x * x).sqrt(),
+    "prod": lambda x: x - x.prod(1, keepdim=True),
+    "softmax": lambda x: x.softmax(1),
+    "layer_norm": lambda x: nn.functional.layer_norm(x, (6,)),
+    "normalize": lambda x: nn.functional.normalize(x),
+    "batch_norm": nn.BatchNorm1d(6, track_running_stats=False),
+    "div": lambda x: x / (x.sum(1, keepdim=True) + 1),
+    "rdiv": lambda x: 1 / (x + 9),
+    "std": lambda x: x - x.std(1, keepdim=True),
+    "cdist": lambda x: torch.cdist(x, torch.eye(6)),
+    "erf": torch.erf,
+    "special_expit": torch.special.expit,
+    "detach": lambda x: x - x.detach().mean(),
+    "item": lambda x: x * x.sum().item(),
 }
 
 
@@ -265,16 +285,27 @@ class Bent(nn.Module):
         return self.last(self.bend(3 * self.first(x.flatten(1))))
 
 
-@pytest.mark.parametrize("name", [*BENDS, *REFUSED])
-def test_deeplift_adds_up_or_says_that_it_has_no_rule(name: str) -> None:
+def bent(bend: Callable[[Tensor], Tensor]) -> tuple[Queries, Tensor, Tensor, Draw]:
     image = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-    target, draw = torch.tensor([0, 1, 2, 0]), Draw(0, torch.arange(4))
-    model = Queries(Bent({**BENDS, **REFUSED}[name]).eval().requires_grad_(False), 3)
-    explainer = EXPLAINERS["deeplift"]()
-    if name in REFUSED:
-        with pytest.raises(UserError, match=f"no rule for {name}, which"):
-            explainer(model, image, target, draw)
-        return
-    saliency = explainer(model, image, target, draw)
+    model = Queries(Bent(bend).eval().requires_grad_(False), 3)
+    return model, image, torch.tensor([0, 1, 2, 0]), Draw(0, torch.arange(4))
+
+
+@pytest.mark.parametrize("name", BENDS)
+def test_deeplift_adds_up(name: str) -> None:
+    model, image, target, draw = bent(BENDS[name])
+    saliency = EXPLAINERS["deeplift"]()(model, image, target, draw)
     missing = Completeness()(model, image, target, saliency, draw)
     assert float(missing.max()) < 1e-4  # float32 sums of logits of a few units
+
+
+@pytest.mark.parametrize("who", ["deeplift", "lrp"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_functions_without_a_rule_are_named(name: str, who: str) -> None:
+    with pytest.raises(UserError, match=f"no rule for {name}, which"):
+        EXPLAINERS[who]()(*bent(REFUSED[name]))
+
+
+def test_deeplift_refuses_other_steps_for_the_baseline() -> None:
+    with pytest.raises(UserError, match="takes other steps"):
+        EXPLAINERS["deeplift"]()(*bent(branching))

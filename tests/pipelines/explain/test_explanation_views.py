@@ -135,7 +135,7 @@ def test_a_missing_model_to_compare_is_told_before_anything_runs(
 
 
 def test_every_method_stands_beside_its_controls(classifier: Classifier, data: Digits) -> None:
-    inputs = inputs_of(classifier, data, 112_800)  # six images by every method and setting
+    inputs = inputs_of(classifier, data, 147_600)  # six images by every method and setting
     stage = measure_methods(inputs, NOWHERE)
     table = stage.tables["methods"].set_index("method")
     assert set(table.index) == {*EXPLAINERS, *CONTROLS}

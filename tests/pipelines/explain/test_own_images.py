@@ -59,7 +59,61 @@ def test_maps_come_as_arrays_and_pictures(tmp_path: Path) -> None:
     assert (folder / "photo.png").stat().st_size > 5000
 
 
+def test_methods_may_be_joined_by_commas_and_images_differ_in_size(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 20), dtype=np.uint8)).convert("RGB").save(tmp_path / "dark.png")
+    files = [photo(tmp_path), str(tmp_path / "dark.png")]
+    found = explained(tmp_path, image=files, methods=["gradient,lrp", "rise"])
+    assert [list(one.maps) for one in found] == [["gradient", "lrp", "rise"]] * 2
+    assert [one.maps["rise"].shape for one in found] == [(20, 24), (30, 20)]
+    (folder,) = (tmp_path / "mlruns" / "results").iterdir()
+    arrays = np.load(folder / "photo.npz")
+    assert arrays["rise_standard_error"].shape == (20, 24)
+    assert (arrays["rise_standard_error"] > 0).all()
+    assert any("top patch" in said for said in found[0].captions("rise"))
+    # The logit is what LRP hands back; what is missing is what the biases take.
+    gap, logit = found[0].gaps["lrp"]
+    assert float(found[0].maps["lrp"].sum()) == pytest.approx(logit - gap, rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["0", "model.0"])
+def test_a_layer_that_is_written_over_is_shown_as_it_answered(layer: str, tmp_path: Path) -> None:
+    """The rectifier behind the convolution works in place."""
+    file = photo(tmp_path)
+    (one,) = explained(tmp_path, image=[file], methods=["grad_cam"], layer=layer)
+    with Image.open(file) as opened:
+        image = torch.tensor(np.asarray(opened)).movedim(2, 0)[None].float().div(255)
+    convolved = network()[0](image).detach()
+    assert float(convolved.min()) < 0
+    assert one.layer is not None
+    np.testing.assert_allclose(one.layer.maps, convolved[0], rtol=1e-5, atol=1e-6)
+    assert one.layer.layer == "0"
+    (folder,) = (tmp_path / "mlruns" / "results").iterdir()
+    assert (folder / "photo-layer.png").exists()
+
+
+def test_a_unit_is_maximised(tmp_path: Path) -> None:
+    (one,) = explained(tmp_path, image=[photo(tmp_path)], methods=["grad_cam"], layer="0", unit=2)
+    assert one.layer is not None
+    assert one.layer.maps.shape == (1, 18, 22)
+    (folder,) = (tmp_path / "mlruns" / "results").iterdir()
+    image = torch.tensor(np.load(folder / "unit.npz")["image"]).movedim(2, 0)[None].float() / 255
+    own = float(torch.tensor(one.layer.maps).mean())
+    assert float(network()[0](image)[0, 2].mean()) > own
+    assert (folder / "unit.png").exists()
+
+
+def test_a_head_has_units_but_no_maps(tmp_path: Path) -> None:
+    options = {"methods": ["gradient"], "layer": "4", "unit": 0}
+    (one,) = explained(tmp_path, image=[photo(tmp_path)], **options)
+    assert one.layer is None
+    assert any("answers in maps" in note for note in one.notes)
+
+
 MISTAKES = {
+    "layer": ({"layer": "9"}, "no layer '9'"),
+    "unit": ({"layer": "0", "unit": 4}, "`unit` between 0 and 3, those of '0', but got 4"),
+    "unit alone": ({"unit": 1}, "Expected `layer` beside `unit`"),
+    "layer without images": ({"image": None, "layer": "0"}, "belong to `image`"),
     "class": ({"target": "dog"}, "no class 'dog'.*from 0 to 2"),
     "method": ({"methods": ["grad_camm"]}, "no explainer 'grad_camm'.*grad_cam"),
     "others": ({"methods": ["permutation"]}, "permutation compares an image with others"),
