@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from callbacks.statistics import (
+    NOTHING,
     UNBOUNDED,
     Interval,
     auroc_interval,
@@ -30,6 +31,7 @@ _BOUNDS = {
     "ece": (0.0, 1.0),
     "error_auroc": (0.0, 1.0),
 }
+_OF_ANSWERS = ("ece", "brier", "error_auroc")
 _RESAMPLES = 500
 
 
@@ -135,9 +137,7 @@ def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | 
         "acc": accuracy(rows),
         "loss": loss,
         "worst_loss": column_mean(rows, "worst_loss") if "worst_loss" in rows else loss,
-        "ece": _of_every_draw(rows, _ece),
-        "brier": column_mean(rows, "brier"),
-        "error_auroc": _of_every_draw(rows, _error_auroc),
+        **(dict.fromkeys(_OF_ANSWERS, NOTHING) if "certified" in rows else _of_answers(rows)),
     }
     numbers |= {name: column_mean(rows, name) for name in also if name in rows}
     numbers = {name: _possible(name, number) for name, number in numbers.items()}
@@ -145,6 +145,12 @@ def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | 
     for name, number in numbers.items():
         line |= number.columns(name)
     return {**line, "marks": marks(numbers)}
+
+
+def _of_answers(rows: pd.DataFrame) -> dict[str, Interval]:
+    """Of probabilities that somebody is told; a bound of what is possible is told to nobody."""
+    numbers = (_of_every_draw(rows, _ece), column_mean(rows, "brier"))
+    return dict(zip(_OF_ANSWERS, (*numbers, _of_every_draw(rows, _error_auroc)), strict=True))
 
 
 def _possible(name: str, number: Interval) -> Interval:

@@ -5,6 +5,13 @@ A new attack is a file and a line in `PROBES`.
 
 from callbacks.adversarial.attack import Attack, AttackResult
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
+from callbacks.adversarial.certified import (
+    CertifiedProbe,
+    Crown,
+    IntervalBounds,
+    Smoothing,
+    SmoothingProbe,
+)
 from callbacks.adversarial.fgsm import FGSM
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
@@ -19,6 +26,10 @@ PROBES: Entries = {
     "pgd": Entry(AdversarialProbe, attack=PGD),
     "pgd_l2": Entry(AdversarialProbe, attack=PGD, norm="l2"),
     "pgd_targeted": Entry(AdversarialProbe, attack=PGD, targeted="least_likely"),
+    "interval_bounds": Entry(CertifiedProbe, certificate=IntervalBounds),
+    "crown": Entry(CertifiedProbe, certificate=Crown),
+    "crown_l2": Entry(CertifiedProbe, certificate=Crown, norm="l2"),
+    "smoothing": Entry(SmoothingProbe),
 }
 
 FAMILY = Family(
@@ -34,6 +45,10 @@ FAMILY = Family(
         "Robust accuracy": (
             "Counts an image only if the model gets it right and no attack of the set changed the "
             "answer at that radius or a smaller one. A weaker attack gives a higher number."
+        ),
+        "Certified accuracy": (
+            "Counts an image only if no image in the ball can be answered otherwise, by bounds of "
+            "the network itself: what is true lies between it and robust accuracy under attack."
         ),
         "Worst loss": (
             "The largest cross-entropy (nats) an attack found in the ball, averaged over images. "
@@ -58,8 +73,13 @@ __all__ = [
     "Attack",
     "AttackResult",
     "AttackSet",
+    "CertifiedProbe",
+    "Crown",
+    "IntervalBounds",
     "Linf",
     "Norm",
+    "Smoothing",
+    "SmoothingProbe",
     "Target",
     "attack_sets",
 ]

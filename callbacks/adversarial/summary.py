@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
+from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
@@ -30,7 +31,8 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         Numbers `adversarial_<norm>_acc`, `_loss` and `_epsilon` of every threat model, and
         `adversarial_acc` and `worst_case_loss` over all of them.
     """
-    attacks = attack_sets(results, clean)
+    certified = [result for result in results if "certified" in result.rows]
+    attacks = attack_sets([r for r in results if "certified" not in r.rows], clean)
     numbers: dict[str, Number] = {}
     sentences: list[str] = []
     for attack_set in attacks:
@@ -41,6 +43,9 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         numbers |= _over_all(rows, attacks)
         if len(attacks) == 1:  # the same number under two names
             numbers["adversarial_acc"] = numbers["adversarial_acc"]._replace(card=False)
+    lower, told = certified_bounds(certified, attacks)
+    numbers |= lower
+    sentences += told
     several = [attack_set for attack_set in attacks if len(attack_set.results) > 1]
     return Summary(
         numbers,
