@@ -29,8 +29,9 @@ _REASONS = {
 
 
 def maps(lines: pd.DataFrame, prefix: str, named: bool = False) -> dict[str, Figure]:
-    """What came back of one model, and how long it took; none of a single damage, or
-    where every repair failed.
+    """What came back of one model, and how long it took.
+
+    None of a single damage, or where every repair failed.
 
     Args:
         lines: of the model.
