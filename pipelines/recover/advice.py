@@ -84,8 +84,8 @@ def _against(rival: Line, gain: Interval, draws: int) -> str:
     if not math.isfinite(gain.low):
         if draws > 1 and gain.value == 0:
             return f"the same as by {name} in every draw"
-        of = "one draw" if draws == 1 else "draws that agree"
-        return f"not tested against {name}: {of} tell no spread"
+        of = "one draw tells" if draws == 1 else "draws that agree tell"
+        return f"not tested against {name}: {of} no spread"
     if gain.low > 0 or gain.high < 0:
         return f"significantly {'more' if gain.low > 0 else 'less'} than by {name}"
     return f"no significant difference to {name}"

@@ -75,8 +75,8 @@ def _line(rows: pd.DataFrame, lines: pd.DataFrame, place: int) -> Line:
     before = {"correct": line["acc_original"], "loss": line["loss_original"]}
     start = {} if unit == _UNIT_DOWNWARDS else before
     table = lines.rename(columns=_AS_CURVE).sort_values("value")
-    own = rows[(rows["strategy"] == line["strategy"]) & (rows["optimizer"] == line["optimizer"])]
-    own = own.rename(columns=_AS_DRAW).sort_values("value")
+    is_own = (rows["strategy"] == line["strategy"]) & (rows["optimizer"] == line["optimizer"])
+    own = pd.DataFrame(rows[is_own]).rename(columns=_AS_DRAW).sort_values("value")
     draws = [draw for _, draw in own.groupby(["seed", "training_seed"])]
     draws = draws if len(draws) > 1 else []
     colour, style = _look(place - 1) if line["strategy"] != "nothing" else (INK, "-")
@@ -92,10 +92,10 @@ def _training_curve(rows: pd.DataFrame, severity: float) -> Figure:
             curves = [pd.DataFrame(json.loads(curve)) for curve in part["curve"]]
             for curve in curves if len(curves) > 1 else []:
                 axes.plot(curve["step"], 100 * curve["acc"], color=colour, **THIN)
-            mean = pd.concat(curves).groupby("step")["acc"].mean()
+            mean = pd.DataFrame(pd.concat(curves).groupby("step", as_index=False)["acc"].mean())
             axes.plot(
-                mean.index, 100 * mean, color=colour, linestyle=style, marker="o", markersize=3.5,
-                label=strategy_title(key),
+                mean["step"], 100 * mean["acc"], color=colour, linestyle=style, marker="o",
+                markersize=3.5, label=strategy_title(key),
             )  # fmt: skip
         original = 100 * rows["acc_original"].iloc[0]
         axes.axhline(original, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))

@@ -103,6 +103,12 @@ def sentences(lines: pd.DataFrame, advice: Sequence[Line]) -> Iterator[str]:
         yield "The loss is too small for these images to tell what comes back."
     else:
         yield "No repair does better than to do nothing by more than a point."
+    left = _mean(chosen, "asr_repaired")
+    if len(chosen) == 1 and math.isfinite(left.value):
+        yield (
+            f"The backdoor then turns {percent(left.value)} % of the images with its trigger "
+            f"({with_interval(left)}) instead of {percent(chosen[0]['asr_damaged'])} %."
+        )
     yield from _flips(chosen)
 
 

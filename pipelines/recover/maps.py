@@ -7,9 +7,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from callbacks.results import records
@@ -29,7 +29,9 @@ _REASONS = {
 
 
 def maps(lines: pd.DataFrame, prefix: str, named: bool = False) -> dict[str, Figure]:
-    """What came back of one model, and how long it took; none of a single damage.
+    """What came back of one model, and how long it took.
+
+    None of a single damage, or where every repair failed.
 
     Args:
         lines: of the model.
@@ -38,7 +40,8 @@ def maps(lines: pd.DataFrame, prefix: str, named: bool = False) -> dict[str, Fig
     """
     shown = damages_of(lines)
     shown = pd.DataFrame(shown[~shown["strategy"].isin(_LEFT_OUT)])
-    if len(shown[["damage", "severity"]].drop_duplicates()) < 2:
+    places = shown[["damage", "severity"]].drop_duplicates()
+    if len(places) < 2 or not (shown["status"] == "ok").any():
         return {}
     model = f"{lines['subject'].iloc[0]}\n" if named else ""
     seconds = _map(shown, "seconds", f"{model}Time that it took", "seconds")
@@ -53,7 +56,8 @@ def _map(lines: pd.DataFrame, column: str, title: str, unit: str) -> Figure:
     cells = {
         ((line["damage"], line["severity"]), strategy_title(line)): line for line in records(lines)
     }
-    down, across = (list(dict.fromkeys(key[side] for key in cells)) for side in (0, 1))
+    down = list(dict.fromkeys(place for place, _ in cells))
+    across = list(dict.fromkeys(repair for _, repair in cells))
     values = np.full((len(down), len(across)), np.nan)
     for (row, repair), line in cells.items():
         if line["status"] == "ok":
@@ -62,10 +66,10 @@ def _map(lines: pd.DataFrame, column: str, title: str, unit: str) -> Figure:
     with mpl.rc_context({**LOOK, "axes.grid": False}):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        colours = _colours(values, column)
-        axes.imshow(values, aspect="auto", cmap=colours.cmap, norm=colours.norm)
+        colours, norm = _colours(values, column)
+        picture = axes.imshow(values, aspect="auto", cmap=colours, norm=norm)
         reasons = [
-            _write(axes, (i, j), value, cells.get((down[i], across[j])), colours)
+            _write(axes, (i, j), value, cells.get((down[i], across[j])), picture)
             for (i, j), value in np.ndenumerate(values)
         ]
         draws = int(lines["draws"].max())
@@ -73,29 +77,28 @@ def _map(lines: pd.DataFrame, column: str, title: str, unit: str) -> Figure:
         axes.set_xticks(range(len(across)), across, rotation=40, ha="right", fontsize=9)
         axes.set_yticks(range(len(down)), _row_names(down), fontsize=9)
         axes.spines[:].set_visible(False)
-        _add_bar(figure, axes, colours, values, unit)
+        _add_bar(figure, axes, picture, values, unit)
         _explain(figure, [reason for reason in reasons if reason is not None])
     return figure
 
 
-def _colours(values: np.ndarray, column: str) -> ScalarMappable:
+def _colours(values: np.ndarray, column: str) -> tuple[str, Normalize]:
     """A ratio of 0 is neutral: repairs that did harm are of another colour."""
     if column == "seconds":
-        return ScalarMappable(LogNorm(1e-2, max(1.0, np.nanmax(values, initial=0))), "Blues")
-    signed = bool(np.nanmin(values) < 0)
-    return ScalarMappable(Normalize(-1 if signed else 0, 1), "RdBu" if signed else "Blues")
+        return "Blues", LogNorm(1e-2, max(1.0, np.nanmax(values, initial=0)))
+    return ("RdBu", Normalize(-1, 1)) if np.nanmin(values) < 0 else ("Blues", Normalize(0, 1))
 
 
 def _write(
     axes: Axes, place: tuple[int, int], value: float, line: Mapping[str, Any] | None,
-    colours: ScalarMappable,
+    picture: AxesImage,
 ) -> str | None:  # fmt: skip
     """Writes a cell, and returns the reason where there is no number."""
     i, j = place
     if np.isfinite(value):
         assert line is not None
         # Neither is a colour of the page: a cell stays as light or dark as it is.
-        colour = "white" if sum(colours.to_rgba(value)[:3]) < 1.6 else "black"
+        colour = "white" if sum(picture.to_rgba(np.array(value))[:3]) < 1.6 else "black"
         text = number(value, 2 if value < 10 else 0)
         if line["failed"]:
             text += f"\n{line['draws'] - line['failed']} of {line['draws']}"
@@ -124,14 +127,12 @@ def _row_names(down: Sequence[tuple[str, float]]) -> list[str]:
     return names
 
 
-def _add_bar(
-    figure: Figure, axes: Axes, colours: ScalarMappable, values: np.ndarray, unit: str
-) -> None:
+def _add_bar(figure: Figure, axes: Axes, picture: AxesImage, values: np.ndarray, unit: str) -> None:
     """With its unit; its ends are pointed where numbers lie beyond them."""
-    norm = colours.norm
-    below, above = np.nanmin(values) < (norm.vmin or 0), np.nanmax(values) > (norm.vmax or 0)
+    least, most = picture.get_clim()
+    below, above = bool(np.nanmin(values) < least), bool(np.nanmax(values) > most)
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}
-    bar = figure.colorbar(colours, ax=axes, extend=extend.get((below, above), "neither"))
+    bar = figure.colorbar(picture, ax=axes, extend=extend.get((below, above), "neither"))
     bar.ax.tick_params(labelsize=8)
     bar.set_label(unit, fontsize=9)
     bar.solids.set_rasterized(True)  # type: ignore[union-attr]

@@ -53,7 +53,8 @@ def test_everything_from_the_command_line(assay: Assay, lenet: Path, home: Path)
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", ""), "needs nothing beside it"
     drawn = {file.stem for file in (folder / "figures").iterdir()}
-    assert drawn >= {"accuracy_size", "robustness_size"}
+    of_both = {"accuracy_size", "robustness_size"}
+    assert drawn == of_both | {"confusion", "reliability", "examples_0"}
     found = {run.info.run_name: run for run in runs(home)}
     parent = found.pop("distill-lenet-from-lenet-Digits-s0")
     assert set(found) == {"teacher", "student s0", "student s1"}

@@ -156,7 +156,10 @@ def test_a_backdoor_is_told(made_recoverability: Make) -> None:
     rows = other(rows, asr_damaged=0.99, asr_repaired=0.25)
     result = made_recoverability(rows=rows)
     assert result.headline()["backdoor_rate"].interval.value == 0.25
-    assert "backdoor 25.0 %" in text_of(as_html([result]))
+    text = text_of(as_html([result]))
+    assert "backdoor 25.0 %" in text
+    assert "The backdoor then turns 25.0 % of the images with its trigger" in text
+    assert "instead of 99.0 %." in text
 
 
 def test_side_by_side_only_what_both_were_asked(made_recoverability: Make) -> None:
