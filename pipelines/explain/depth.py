@@ -51,7 +51,7 @@ def measure_depth(inputs: Inputs, _: Path) -> Stage:
         A stage with the table `depth`, a line a layer in the order of their calls: `layer units
         redundant n`, `probe` (accuracy) and `gain` (probe - network, paired) with their intervals,
         and McNemar's `p`; and the facts `trained`, how many training images each class has, and
-        `head`.
+        `head`, the name of that layer.
     """
     plan, train = inputs.plan, inputs.data.images("train")
     learnt = _answers(inputs, "train", min(_LEARNT, plan.train_limit))

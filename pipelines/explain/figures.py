@@ -141,11 +141,9 @@ def linearity_figure(table: pd.DataFrame) -> Figure:
     axes.axhline(0, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_xscale("log")
     axes.set_xlim(0.9 * table["radius"].min(), 1.1 * table["radius"].max())  # also without a point
-    if not table[[*names]].notna().any(axis=None):
-        middle = table["radius"].median()
-        axes.annotate(
-            "undefined: the answers do not change", (middle, 0.5), ha="center", color=SOFT
-        )
+    if not np.isfinite(table[[*names]].to_numpy(float)).any():
+        told, middle = "undefined: the answers do not change", table["radius"].median()
+        axes.annotate(told, (middle, 0.5), ha="center", color=SOFT)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="radius of the disturbance (standard deviation, pixels in [0, 1])")
     axes.set(ylabel="held-out R²", title="Linear round an image", ylim=(-1.05, 1.05))

@@ -1,7 +1,7 @@
 """Learns a monitor of activations, then tries it on clean test images and on drift."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, cycle
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from callbacks.monitoring.dead_units import dead_unit_table
 from callbacks.monitoring.drift_test import stream_length
 from callbacks.monitoring.noise_images import SHIFTS, Made
 from callbacks.monitoring.overhead import overhead
-from callbacks.statistics import rate
+from callbacks.results import records
+from callbacks.statistics import Interval, rate
+from callbacks.words import rate_with_ends
 from pipelines.explain.cell import Stage
 from pipelines.explain.inputs import Inputs, batches
 
@@ -87,17 +89,23 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         f"Drift is tested in windows of {window} images, not {plan.window:,}, as there are only "
         f"{available:,} {split} images to learn from."
     )
-    own = alarms.loc[(alarms["stated_for"] == plan.order) & (alarms["served"] == plan.order)].iloc[
-        0
+    (own,) = [
+        line for line in records(alarms) if line["stated_for"] == line["served"] == plan.order
     ]
     notes = [*[short] * (window < plan.window), *_alarm_notes(monitor, streamed, in_order)]
+    if own["rate_low"] > plan.false_alarms:
+        notes.append(
+            f"More false alarms than stated, {rate_with_ends(_rate_of(own))} % and not "
+            f"{100 * plan.false_alarms:g} %: the test images are not like the {split} images that "
+            "were learnt. Learn from the stream that is to be watched."
+        )
     return Stage(
         {
             "drift": pd.concat(timelines, ignore_index=True), "drifts": table, "alarms": alarms,
             "layers": layers,
         },
         {
-            "alarms": [float(own[end]) for end in ("rate", "rate_low", "rate_high")],
+            "alarms": list(_rate_of(own)),
             "order": plan.order, "cost": list(cost), "every": monitor.every, "window": window,
             "windows": len(clean.windows), "threshold": clean.threshold,
             "false_alarms": clean.false_alarms,
@@ -106,6 +114,11 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         _method(monitor, clean, split),
         [*notes, *clean.problems],
     )  # fmt: skip
+
+
+def _rate_of(line: Mapping[str, float]) -> Interval:
+    """The rate of a line of the table of alarms."""
+    return Interval(*(float(line[end]) for end in ("rate", "rate_low", "rate_high")))
 
 
 def _false_alarms(monitor: Monitor, served: dict[Order, MonitorReport]) -> pd.DataFrame:

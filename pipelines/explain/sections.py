@@ -142,9 +142,10 @@ def _inside(stages: Mapping[str, Stage]) -> Section:
         "What layers and units see, and simple models in its place",
         "The busiest channels of some layers, for one image. For each unit an image that was "
         "optimised to excite it, and the test images that excite it most; green: it beats 99.9 % "
-        "of them. A decision tree that sees the mean of each patch, with how often it answers as "
-        "the model does on images it was not fitted to. And how well a linear function gives the "
-        "answers to disturbed images: 1 is exact, 0 no better than their mean.",
+        "of them. A decision tree that sees the mean of each patch (row, column) of a grid, "
+        "with how often it answers as the model does on images it was not fitted to. And how well "
+        "a linear function gives the answers to disturbed images: 1 is exact, 0 no better than "
+        "their mean.",
         figures,
         pictures,
         sheets,

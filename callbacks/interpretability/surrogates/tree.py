@@ -79,7 +79,7 @@ class Surrogate(NamedTuple):
             below = [int(side[place]) for side in (tree.children_right, tree.children_left)]
             asked = below[0] >= 0 and level < depth
             name, most = (names[tree.feature[place]], tree.threshold[place]) if asked else ("", 0.0)
-            question = f"{name} \N{LESS-THAN OR EQUAL TO} {most:.2f}" if asked else ""
+            question = f"{name} \N{LESS-THAN OR EQUAL TO} {most:.2g}" if asked else ""
             nodes.append(
                 Node(
                     parent, level, question,

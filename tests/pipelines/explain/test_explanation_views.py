@@ -19,6 +19,7 @@ from datamodules.errors import UserError
 from lightning_modules import Classifier, load_classifier, save_classifier
 from pipelines.explain.cell import Stage
 from pipelines.explain.changes import compared_models, measure_changes
+from pipelines.explain.figures import linearity_figure
 from pipelines.explain.inputs import Inputs
 from pipelines.explain.methods import best_method, explainers_for, measure_methods
 from pipelines.explain.picture_figures import feature_figure, gallery_figure
@@ -175,6 +176,15 @@ def test_a_network_without_maps_has_no_such_picture(data: Digits) -> None:
     assert measure_feature_maps(inputs_of(mlp.eval(), data), NOWHERE).facts["channels"] == {}
 
 
+def test_a_constant_model_has_a_figure_that_says_so() -> None:
+    """No answer changes, so that no R² is defined at any radius."""
+    columns = [f"{name}{end}" for name in ("r2", "first_order") for end in ("", "_low", "_high")]
+    table = pd.DataFrame({"radius": [0.01, 0.1], **dict.fromkeys(columns, np.nan)})
+    figure = linearity_figure(table)
+    FigureCanvasAgg(figure).draw()
+    assert "undefined" in figure.axes[0].texts[0].get_text()
+
+
 def test_a_tree_can_be_read(classifier: Classifier, data: Digits) -> None:
     """No text lies on another one, and it stands on the page at its own size."""
     nodes = measure_tree(inputs_of(classifier, data), NOWHERE).tables["tree_nodes"]
@@ -186,7 +196,7 @@ def test_a_tree_can_be_read(classifier: Classifier, data: Digits) -> None:
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert max(box.x1 for box in boxes) <= figure.bbox.x1
     assert figure.get_figwidth() * 96 <= 1120, "wider ones are made smaller by the page"
-    assert nodes["question"].str.match(r"(patch \(\d, \d\) . 0\.\d\d)?$").all()
+    assert nodes["question"].str.match(r"(patch \(\d, \d\) . \d[\d.e-]*)?$").all()
 
 
 class Bare(nn.Module):
@@ -214,7 +224,8 @@ def test_positive_maps_start_at_0(low: float, cmap: str, least: float) -> None:
     saliency = np.linspace(low, 1, 64).reshape(1, 1, 8, 8)
     image = np.zeros((1, 8, 8, 3), np.uint8)
     figure = gallery_figure(image, saliency, {"rise": ["+0.10"]}, ["bee"])
-    shown = figure.axes[0].images[1]
+    bar, _, shown = figure.axes[0].images
+    assert bar.get_cmap().name == cmap, "the scale is shown"
     assert shown.get_cmap().name == cmap
     # The 99th percentile of sizes is the end of the scale.
     assert shown.get_clim() == pytest.approx((least, 1.0), abs=0.03)
