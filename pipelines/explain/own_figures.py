@@ -86,5 +86,5 @@ def _show(axis: Axes, image: np.ndarray | None, title: str, caption: str = "") -
 def _bar(figure: Figure, axis: Axes, shown: Any) -> None:
     bar = figure.colorbar(shown, ax=axis, fraction=0.046, pad=0.03)
     bar.ax.tick_params(labelsize=6.5)
-    bar.formatter.set_powerlimits((-2, 3))
+    bar.ax.ticklabel_format(scilimits=(-2, 3))
     bar.ax.yaxis.get_offset_text().set_fontsize(6.5)

@@ -105,9 +105,9 @@ def test_relevance_is_captums_where_its_hooks_see_everything(
     for i in range(4):  # Captum takes its rules away after each call
         for part in model:
             if isinstance(part, nn.Conv2d):
-                part.rule = Alpha1_Beta0_Rule() if rule == "plus" else EpsilonRule()
+                part.rule = Alpha1_Beta0_Rule() if rule == "plus" else EpsilonRule()  # type: ignore[assignment]
             elif isinstance(part, nn.Linear | nn.Flatten):
-                part.rule = EpsilonRule()
+                part.rule = EpsilonRule()  # type: ignore[assignment]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parts.append(peer.LRP(model).attribute(picture[i : i + 1], target=LABEL[i : i + 1]))
@@ -165,7 +165,7 @@ def test_score_cam_by_hand(picture: Tensor) -> None:
             mask = (large - large.min()) / (large.max() - large.min())
             weight.append(model(picture[i : i + 1] * mask)[0, LABEL[i]])
         share = torch.stack(weight).softmax(0)
-        wanted = sum(w * channel for w, channel in zip(share, maps, strict=True)).clamp(min=0)
+        wanted = (share[:, None, None] * maps).sum(0).clamp(min=0)
         # Queries answer float32 logits, and maps are float32.
         torch.testing.assert_close(found[i, 0], wanted, rtol=1e-5, atol=1e-6)
 
@@ -210,5 +210,6 @@ def test_superpixels_are_flat_and_add_up(picture: Tensor) -> None:
 
 def test_gradients_of_weights_are_asked_for_again(picture: Tensor) -> None:
     model = network(bias=True).requires_grad_(True)
-    ours(Lrp(), model, picture), ours(Gradient(), model, picture)
+    ours(Lrp(), model, picture)
+    ours(Gradient(), model, picture)
     assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())

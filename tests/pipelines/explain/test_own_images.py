@@ -16,7 +16,7 @@ from pipelines.explain.own_images import OwnImage
 from pipelines.tracking import Tracking
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
