@@ -120,7 +120,7 @@ def test_a_result_says_what_was_told_and_what_it_is_worth(
         made.about, rows, made.settings, atlas="quick", features=described, predicted=predicted
     )
     (sentence,) = [text for text in result.sentences() if text.startswith("Before any repair")]
-    assert "it is worth asking" in sentence
+    assert ": worth asking (difference -" in sentence
     metrics = {key: value for key, value, _ in summary_metrics(result)}
     line = errors(predicted).query("target == 'ratio'").iloc[0]
     for number in ("error", "mean_error_low", "difference_high"):
