@@ -79,7 +79,8 @@ ATLASES: dict[str, Atlas] = {
     "quick": Atlas(
         "a first look in about 5 minutes",
         Plan(
-            {"zero": (0.1, 0.3, 0.5), "bit_error": (1e-4,), "bit_flip_attack": (5,)},
+            {"zero": (0.1, 0.3, 0.5), "noise": (1.0,), "bit_error": (1e-4,),
+             "bit_flip_attack": (5,), "prune": (0.9,)},
             ("retrain_all", "retrain_last", "distil", "clip_activations", "mend"),
             [Effort(steps=50)], draws=3, limit=1000, for_data=_FOR_DATA,
         ),

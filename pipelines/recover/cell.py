@@ -71,7 +71,8 @@ class Experiment:
         for done, task in enumerate(tasks, 1):
             cell = self._repair(task)
             row = dict(cell.facts)
-            self.answers.append(cell.rows.assign(**{name: row[name] for name in DRAW}))
+            if len(cell.rows):  # none of what ran out of memory
+                self.answers.append(cell.rows.assign(**{name: row[name] for name in DRAW}))
             if self.described and task.strategy == "nothing":
                 self.features.append(self._features(task))
             left = (time.perf_counter() - begun) / done * (len(tasks) - done)

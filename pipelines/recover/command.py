@@ -146,7 +146,6 @@ def _measured(
     settings = {e.original.label: e.plan.parameters() for e in experiments}
     about, table = study.about(interrupted=interrupted), pd.DataFrame(rows)
     described = pd.DataFrame([line for e in experiments for line in e.features])
-    answers = pd.concat([told for e in experiments for told in e.answers])
     return Recoverability(
         about,
         table,
@@ -155,8 +154,16 @@ def _measured(
         atlas,
         described,
         predictions(table, described),
-        answers.astype(dict.fromkeys(KEYS, "category")),
+        _answers(experiments),
     )
+
+
+def _answers(experiments: list[Experiment]) -> pd.DataFrame:
+    """Of all repairs in one table, whose names take no room."""
+    told = [answers for experiment in experiments for answers in experiment.answers]
+    if not told:
+        return pd.DataFrame()
+    return pd.concat(told, ignore_index=True).astype(dict.fromkeys(KEYS, "category"))
 
 
 def _notes(rows: list[dict[str, Any]]) -> list[str]:

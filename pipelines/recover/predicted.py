@@ -22,9 +22,9 @@ from pipelines.study import slug
 
 Line = Mapping[str, Any]
 _NUMBERS = {
-    "error": "Ratio told to ±",
-    "mean_error": "By the mean alone ±",
-    "difference": "Difference of the two",
+    "error": "{} told to ±",
+    "mean_error": "{} told by the mean to ±",
+    "difference": "{}: error less that of the mean",
 }
 _COLUMNS = (
     "model",
@@ -36,6 +36,7 @@ _COLUMNS = (
     "mean alone ±",
     "difference",
 )
+_SHORT = {"ratio": ("ratio", "Ratio"), "acc_repaired": ("acc", "Accuracy")}
 _MARKERS = "osD^vP"
 
 
@@ -48,16 +49,16 @@ def predictor_headline(predicted: pd.DataFrame) -> dict[str, Number]:
     numbers = {}
     for line in _overall(predicted):
         asked = f"{sorted(set(predicted['damage']))} {line['cells']}"
+        short, what = _SHORT[line["target"]]
+        note = f"{TARGETS[line['target']]}, kinds of damage not learnt from"
         for name, title in _NUMBERS.items():
-            note = f"{TARGETS[line['target']]}, kinds of damage not learnt from"
-            is_card = (line["target"], name) == ("ratio", "error")
-            short = {"ratio": "ratio", "acc_repaired": "acc"}[line["target"]]
-            key = f"predictor_{short}_{name}"
-            numbers[key] = Number(title, _interval(line, name), "", note, asked, is_card)
+            is_card = (short, name) == ("ratio", "error")
+            told = Number(title.format(what), _interval(line, name), "", note, asked, is_card)
+            numbers[f"predictor_{short}_{name}"] = told
     return numbers
 
 
-def predictor_sentence(predicted: pd.DataFrame, features: pd.DataFrame) -> Iterator[str]:
+def predictor_sentences(predicted: pd.DataFrame, features: pd.DataFrame) -> Iterator[str]:
     """Whether the predictor is worth it; nothing where no model was described.
 
     Args:
@@ -66,21 +67,19 @@ def predictor_sentence(predicted: pd.DataFrame, features: pd.DataFrame) -> Itera
     """
     if features.empty:
         return
-    line = next((line for line in _overall(predicted) if line["target"] == "ratio"), None)
-    if line is None:
+    lines = {line["target"]: line for line in _overall(predicted)}
+    if "ratio" not in lines:
         kinds = len({told["damage"] for told in records(predicted) if told["target"] == "ratio"})
         yield (
             f"What a repair will bring back is not predicted: that takes {LEAST_KINDS} kinds of "
             f"damage outside the noise, and here {'is' if kinds == 1 else 'are'} {kinds}."
         )
         return
-    error, mean, change = (_interval(line, name) for name in _NUMBERS)
     yield (
-        f"Before any repair, the damaged model tells the share that a repair will bring back to "
-        f"±{number(error.value, 2)} ({said_interval(error, digits=2)}) for kinds of damage that "
-        f"were not learnt from, the mean of the other kinds to ±{number(mean.value, 2)} "
-        f"({said_interval(mean, digits=2)}): {_verdict(change)}."
+        "Before any repair, of kinds of damage that were not learnt from, the damaged model tells "
+        f"the share that will come back to {_worth(lines['ratio'])}."
     )
+    yield f"The accuracy after the repair it tells to {_worth(lines['acc_repaired'])}."
 
 
 def predictor_section(predicted: pd.DataFrame, features: pd.DataFrame) -> Section:
@@ -119,7 +118,7 @@ def predictor_section(predicted: pd.DataFrame, features: pd.DataFrame) -> Sectio
     ]  # fmt: skip
     return Section(
         "Told before any repair", text, figures, sheets=sheets if lines else [], terms=_TERMS,
-        notes=[] if told else list(predictor_sentence(predicted, features)),
+        notes=[] if told else list(predictor_sentences(predicted, features)),
     )  # fmt: skip
 
 
@@ -134,13 +133,19 @@ def _overall(predicted: pd.DataFrame) -> list[dict[str, Any]]:
     return [line for line in lines if line["strategy"] == "all"]
 
 
-def _verdict(change: Interval) -> str:
-    between = f"({ends(change.low, change.high, digits=2)})"
-    if change.high < 0:
-        return f"it is worth asking, by {number(-change.value, 2)} {between}"
-    if change.low > 0:
-        return f"it is not worth asking, worse by {number(change.value, 2)} {between}"
-    return f"not worth asking by these kinds, the difference {between} may be chance"
+def _worth(line: Line) -> str:
+    error, mean, change = (_interval(line, name) for name in _NUMBERS)
+    between = f"difference {ends(change.low, change.high, digits=2)}"
+    verdict = (
+        "worth asking" if change.high < 0
+        else "worse than not to ask" if change.low > 0
+        else "not worth asking by these kinds"
+    )  # fmt: skip
+    told, by_mean = (
+        f"±{number(interval.value, 2)} ({said_interval(interval, digits=2)})"
+        for interval in (error, mean)
+    )
+    return f"{told}, the mean of the other kinds to {by_mean}: {verdict} ({between})"
 
 
 def _interval(line: Line, name: str) -> Interval:

@@ -19,7 +19,7 @@ from pipelines.recover.headline import headline, sentences, silent_error_headlin
 from pipelines.recover.predicted import (
     predictor_headline,
     predictor_section,
-    predictor_sentence,
+    predictor_sentences,
 )
 from pipelines.recover.predictor import errors
 from pipelines.recover.sections import (
@@ -136,7 +136,7 @@ class Recoverability:
             return [f"{s}: {told}" for s in self.subjects for told in self.of(s).sentences()]
         told = [
             *sentences(self.lines, self.advice),
-            *predictor_sentence(self.predicted, self.features),
+            *predictor_sentences(self.predicted, self.features),
         ]
         return [sentence.replace(" %", f"{NBSP}%") for sentence in told]
 

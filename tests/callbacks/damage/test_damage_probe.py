@@ -132,8 +132,9 @@ def test_a_bad_severity_is_told_before_anything_runs(one_pass: Callable) -> None
 
 def result(probe: DamageProbe, rows: Any) -> ProbeResult:
     return ProbeResult(
-        probe.name, "damage", probe.title, probe.unit, probe.algorithm, probe.headline, rows
-    )
+        probe.name, "damage", probe.title, probe.unit, probe.algorithm, probe.headline, rows,
+        places=probe.places,
+    )  # fmt: skip
 
 
 def test_the_summary_takes_the_middle_severity_and_names_layers(one_pass: Callable) -> None:
@@ -149,3 +150,7 @@ def test_the_summary_takes_the_middle_severity_and_names_layers(one_pass: Callab
     left = rows["zero_by_layer"].groupby("severity")["correct"].mean()
     least = by_layer.layers[int(left.idxmin()) - 1].removeprefix("model.")
     assert f"least is left after damage of {least} (" in summary.sentences[1]
+    assert [results[0].said(value) for value in results[0].values.values()] == [
+        name.removeprefix("model.") for name in by_layer.layers
+    ]
+    assert [results[1].said(value) for value in (0.0, 0.3)] == ["", "0.3"]

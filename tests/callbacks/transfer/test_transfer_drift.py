@@ -1,11 +1,14 @@
 """CKA, weight distance and forgetting against the reference's vectors and closed forms."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from callbacks.transfer import (
     LinearCKA,
+    activation_distance,
     forgetting,
     forward_transfer,
     layer_similarity,
@@ -84,3 +87,32 @@ def test_forgetting_of_the_reference() -> None:
     assert forward_transfer(matrix, [0.1, 0.1]) == pytest.approx(0.2)
     with pytest.raises(UserError, match="square"):
         forgetting([[0.9, 0.1]])
+
+
+def test_activations_lie_apart_as_far_as_they_were_moved() -> None:
+    torch.manual_seed(0)
+    before = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Linear(5, 4, bias=False))
+    after = copy.deepcopy(before)
+    after[0].weight.data *= 3  # positive: the rectifier lets the factor through
+    images = torch.randn(12, 6).split(4)
+    apart = activation_distance(before, after, images, ["0", "1", "2", ""])
+    assert apart == pytest.approx(dict.fromkeys(apart, 2.0), rel=1e-6)
+    wider = nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 4))
+    assert str(activation_distance(before, wider, images, ["1"])["1"]) == "nan"
+
+
+def test_what_follows_a_layer_in_place_does_not_change_its_answer() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    in_place = copy.deepcopy(plain)
+    in_place[1].inplace = True
+    moved = [copy.deepcopy(net) for net in (plain, in_place)]
+    for net in moved:
+        net[0].weight.data.neg_()
+    images = torch.randn(12, 6).split(6)
+    for measure in (layer_similarity, activation_distance):
+        twins = [
+            measure(a, b, images, ["0", "1", "2"])
+            for a, b in zip((plain, in_place), moved, strict=True)
+        ]
+        assert twins[0] == twins[1]

@@ -268,3 +268,34 @@ def test_slugs() -> None:
         "l2",
         "flips",
     ]
+
+
+def test_layers_stand_by_name_in_tables_figures_and_comparisons(
+    made_evaluation: MakeEvaluation, tmp_path: Path
+) -> None:
+    evaluation = made_evaluation(probes=("pgd_linf",))
+    curve = evaluation.result("pgd_linf")
+    assert curve is not None
+    steps = {value: i for i, value in enumerate(curve.values.values(), 1)}
+    place = curve.rows["value"].map(steps)
+    names = {"1": "conv1", "2": "layer1.0.conv2", "3": "fc"}
+    layers = replace(
+        curve, rows=curve.rows.assign(severity=place, value=place.astype(float)), places=names,
+        unit="layer, first to last", title="Bits flipped by layer", headline=None, family="damage",
+    )  # fmt: skip
+    written = Evaluation(evaluation.about, [evaluation.results[0], layers])
+    result = load_result(save_result(written, tmp_path))
+    assert isinstance(result, Evaluation)
+    tables = [sheet for section in result.sections() for sheet in section.sheets]
+    shown = [
+        [line[1].text for line in sheet.cells if line[0].text == layers.title]
+        for sheet in tables
+        if tuple(sheet.columns[:2]) == ("probe", "severity")
+    ]
+    assert [texts for texts in shown if texts] == [list(names.values())] * 2  # page and terminal
+    axes = result.figures()["damage_layer_first_to_last_acc"].axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(names.values())
+    assert axes.get_xscale() == "linear"
+    sections = result.beside(result)[2]
+    (paired,) = (sheet for section in sections for sheet in section.sheets)
+    assert [line[1].text for line in paired.cells][1:] == list(names.values())

@@ -32,7 +32,7 @@ def row(
         "flops": 2.5e9 * steps, "memory": 4e6, "curve": json.dumps(points), "n": float(N),
         "classes": 10.0, "acc_original": 0.9, "acc_damaged": damaged,
         "acc_repaired": damaged if strategy == "nothing" else repaired, "drop_error": 0.01,
-        "negative_flips": 0.05, "agreement": 0.9, "asr_damaged": math.nan,
+        "negative_flips": 0.05, "positive_flips": 0.02, "agreement": 0.9, "asr_damaged": math.nan,
         "asr_repaired": math.nan, **more,
     }  # fmt: skip
 

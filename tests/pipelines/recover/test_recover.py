@@ -24,6 +24,7 @@ from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
 from pipelines.recover.result import Recoverability
 from pipelines.recover.strategies import STRATEGIES, Strategy
+from pipelines.recover.table import DRAW
 from pipelines.report.result import load_result
 from pipelines.study import Study
 from pipelines.study import study as study_module
@@ -225,6 +226,13 @@ def test_an_atlas_goes_on_where_it_stopped(
     pd.testing.assert_frame_equal(first, partial.rows)  # even their times: not measured again
     assert "zero 0.6" in out
     assert result.title.startswith("Atlas of recovery, quick")
+    assert len(result.answers) == 60 * len(result.rows)
+    told = result.answers.groupby(DRAW, observed=True)[["label", "repaired"]]
+    right = told.apply(lambda part: (part["label"] == part["repaired"]).mean())
+    kept = result.rows.set_index(DRAW)["acc_repaired"]
+    assert right.to_dict() == pytest.approx(kept.to_dict())
+    assert len(result.features) == 2 * 2
+    assert result.sentences()[-1].startswith("What a repair will bring back is not predicted")
 
 
 def test_out_of_memory_halves_the_batch_once(monkeypatch: pytest.MonkeyPatch, lenet: Path) -> None:

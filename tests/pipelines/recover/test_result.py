@@ -79,6 +79,10 @@ def test_headline_numbers(made_recoverability: Make) -> None:
     best = made_recoverability(better=0.19).headline()["repaired_acc"].interval
     assert best.high == 1.0, "not 1.11, which student says"
     assert headline["repair_seconds"].interval.value == pytest.approx(0.55)
+    flips = [headline[f"{sign}_flips"].interval.value for sign in ("negative", "positive")]
+    assert flips == pytest.approx([0.05, 0.02])
+    told = "After it 5.0\xa0% of the images are wrong that were right before the damage"
+    assert any(told in sentence for sentence in made_recoverability().sentences())
     keys = {key for key, _, _ in summary_metrics(made_recoverability())}
     assert {"summary/recovery_ratio", "summary/recovery_ratio_low"} <= keys
 
@@ -160,6 +164,14 @@ def test_a_backdoor_is_told(made_recoverability: Make) -> None:
     assert "backdoor 25.0 %" in text
     assert "The backdoor then turns 25.0 % of the images with its trigger" in text
     assert "instead of 99.0 %." in text
+    (shown,) = [
+        sheet
+        for section in result.sections()
+        for sheet in section.sheets
+        if sheet.title == "What came back"
+    ]
+    assert "backdoor %" in shown.columns
+    assert {line[-1].text for line in shown.cells} == {"25.0"}
 
 
 def test_side_by_side_only_what_both_were_asked(made_recoverability: Make) -> None:

@@ -21,6 +21,9 @@ from datamodules.torch_data import TorchData
 from lightning_modules import Classifier, FineTuning, Tuning, load_classifier
 from lightning_modules.recovery import Recovery
 from lightning_modules.trial import is_lazy
+from pipelines.recover import repair as repair_module
+from pipelines.recover import row as row_module
+from pipelines.recover import training
 from pipelines.recover.advice import recommended
 from pipelines.recover.cell import seeded
 from pipelines.recover.damages import (
@@ -32,11 +35,12 @@ from pipelines.recover.damages import (
     damaged_by,
     make_damage,
 )
+from pipelines.recover.features import features
 from pipelines.recover.original import Original, redrawn
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import KNOWLEDGE, Effort, Repair, _Hidden
 from pipelines.recover.row import repaired
-from pipelines.recover.strategies import STRATEGIES, checked_strategies
+from pipelines.recover.strategies import STRATEGIES, Strategy, checked_strategies
 from pipelines.recover.table import summarised
 from pipelines.recover.training import grid
 from pipelines.study.training import shuffled, train_steps
@@ -69,7 +73,14 @@ def test_a_repair_gives_a_row_and_leaves_the_rest_alone(name: str, original: Ori
     hit = damaged(original, Zero(), 0.3)
     digests = [weights_digest(one) for one in (original.classifier, hit.classifier)]
     state = torch.get_rng_state()
-    classifier, row, _ = repaired(hit, name, EFFORT, 0, CPU)
+    classifier, row, told = repaired(hit, name, EFFORT, 0, CPU)
+    assert told["index"].tolist() == original.test.index.tolist()
+    right = {who: told[who] == told["label"] for who in ("original", "damaged", "repaired")}
+    assert [right[who].mean() for who in right] == pytest.approx(
+        [row[f"acc_{who}"] for who in right]
+    )
+    assert row["negative_flips"] == pytest.approx((right["original"] & ~right["repaired"]).mean())
+    assert row["positive_flips"] == pytest.approx((~right["original"] & right["repaired"]).mean())
     assert digests == [weights_digest(one) for one in (original.classifier, hit.classifier)]
     assert torch.equal(torch.get_rng_state(), state) or STRATEGIES[name].trains
     assert row["status"] == "ok" or row["status"].startswith("not applicable")
@@ -291,6 +302,53 @@ def odd_original(request: pytest.FixtureRequest) -> Original:
     return Original.of(one, data, "float32", 48, odd.name)
 
 
+def test_odd_networks_look_as_computed_by_hand(odd_original: Original) -> None:
+    """Logits by the twin, weights laid end to end; nothing has moved where nothing was damaged."""
+    table = {one.name: one for one in sys.modules["odd_networks"].ODD}
+    odd, hit = table[odd_original.label], damaged(odd_original, Zero(), 0.6)
+    seen, image = features(hit), odd_original.data.taken("val", 256).image
+    with torch.no_grad():
+        before, after = (odd.by_hand(x.classifier.model, image) for x in (odd_original, hit))
+    assert seen["logit_distance"] == pytest.approx(
+        float((after - before).norm() / before.norm()),
+        rel=1e-4,  # float32
+    )
+    flat = [
+        torch.cat([p.detach().flatten() for p in one.classifier.parameters()])
+        for one in (odd_original, hit)
+    ]
+    way = float((flat[1] - flat[0]).norm() / flat[0].norm())
+    assert seen["weight_distance"] == pytest.approx(way, rel=1e-5)
+    assert math.isfinite(seen["sharpness"])
+    still = features(damaged(odd_original, Zero(), 0.0))
+    assert (still["weight_distance"], still["logit_distance"]) == (0, 0)
+
+
+def test_what_is_gone_is_as_far_away_as_zeros(original: Original) -> None:
+    """Channels that are removed, and the same numbers set to zero, have gone the same way."""
+    gone = damaged(original, make_damage("remove_channels"), 0.5)
+    weights = dict(original.classifier.named_parameters())
+    left = {n: p.flatten()[gone.kept[n].flatten()] if n in gone.kept else p
+            for n, p in weights.items()}  # fmt: skip
+    lost = sum(
+        float(p.double().square().sum() - left[n].double().square().sum())
+        for n, p in weights.items()
+    )
+    whole = sum(float(p.double().square().sum()) for p in weights.values())
+    seen = features(gone)
+    assert seen["weight_distance"] == pytest.approx((lost / whole) ** 0.5, rel=1e-6)
+    assert 0 < seen["cka_min"] <= seen["cka_mean"] <= 1
+
+
+def test_what_is_no_number_is_unlike_and_infinitely_far(original: Original) -> None:
+    hit = damaged(original, Zero(), 0.3)
+    with torch.no_grad():
+        hit.classifier.model.state_dict()["conv1.weight"].fill_(torch.nan)
+    seen = features(hit)
+    assert (seen["cka_mean"], seen["accuracy"]) == (0, 0)
+    assert seen["weight_distance"] == seen["sharpness"] == seen["loss"] == math.inf
+
+
 def test_odd_networks_are_repaired(odd_original: Original) -> None:
     effort = Effort(steps=2, images=16, points=2)
     hit = damaged(odd_original, Zero(), 0.6)
@@ -360,6 +418,69 @@ ACTING = [
     {"weight_decay": 0.5}, {"nesterov": False}, {"schedule": "constant"}, {"warmup": 0.5},
     {"lr": 0.1},
 ]  # fmt: skip
+
+
+class Clock:
+    """Stands still but for what is done on purpose."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_seconds_are_those_of_the_repair_without_its_measurements(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: 6 steps of 3 seconds and 5 seconds before them; asking about accuracy takes 100."""
+    hit, clock = damaged(original, Zero(), 0.3), Clock()
+    monkeypatch.setattr(row_module, "time", clock)
+    monkeypatch.setattr(training, "time", clock)
+    train_step, asked = Recovery.training_step, repair_module.answers
+
+    def slow_step(module: Recovery, batch: Any, batch_idx: int) -> torch.Tensor:
+        clock.now += 3
+        return train_step(module, batch, batch_idx)
+
+    def slow_answers(*args: Any) -> Any:
+        clock.now += 100
+        return asked(*args)
+
+    def prepared(repair: Repair) -> None:
+        clock.now += 5
+        STRATEGIES["retrain_all"].apply(repair)
+
+    monkeypatch.setattr(Recovery, "training_step", slow_step)
+    monkeypatch.setattr(repair_module, "answers", slow_answers)
+    labels = frozenset({"labels"})
+    monkeypatch.setitem(STRATEGIES, "prepared", Strategy(prepared, "Prepared", labels))
+    row = repaired(hit, "prepared", EFFORT, 0, CPU).row
+    assert row["seconds"] == 23
+    points = json.loads(row["curve"])
+    assert [point["seconds"] for point in points] == [3 * point["step"] for point in points]
+    assert all(math.isfinite(point["loss"]) for point in points)
+
+
+@pytest.mark.parametrize(
+    "name", ["retrain_all", "distil", "drop_suspects", "reestimate_batch_norm", "zero_suspects"]
+)
+def test_images_read_are_those_that_were_shown_to_the_model(
+    name: str, original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted by a hook on the network, which sees what is measured too: the test images."""
+    monkeypatch.setattr(training, "training_flops", lambda *_: 1.0)  # asks about eight images
+    hit, seen = damaged(original, Zero(), 0.3), set[bytes]()
+    hit.classifier.uncalled = torch.nn.BatchNorm2d(1)  # so that there is one to measure anew
+    judged = {image.numpy().tobytes() for image in original.test.image}
+
+    def look(_: Any, args: tuple[torch.Tensor]) -> None:
+        seen.update(image.numpy().tobytes() for image in args[0])
+
+    hit.classifier.register_forward_pre_hook(look)  # copies of the classifier keep it
+    row = repaired(hit, name, EFFORT, 0, CPU).row
+    assert row["status"] == "ok"
+    assert row["images"] == len(seen - judged)
 
 
 def test_the_recipe_acts(original: Original) -> None:
