@@ -29,6 +29,7 @@ class ProbeResult:
         headline: severity whose number stands for the probe, where there is one.
         rows: one line per sample and setting.
         reported: columns of its own whose means are numbers too.
+        certificate: what was spent, where a name stands for a budget.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ProbeResult:
     headline: float | None
     rows: pd.DataFrame = field(repr=False)
     reported: tuple[str, ...] = ()
+    certificate: str = ""
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -104,6 +104,7 @@ def _result(probe: Probe, partial: bool) -> ProbeResult:
         algorithm=probe.algorithm,
         headline=getattr(probe, "headline", None),
         reported=tuple(probe.reported),
+        certificate=getattr(probe, "certificate", ""),
         rows=probe.rows_so_far() if partial else probe.rows,
     )
 
