@@ -35,11 +35,19 @@ class Entry:
     @property
     def description(self) -> str:
         """One line: the first of the docstring of what it does, and the options that differ."""
-        classes = [value for value in self.options.values() if isinstance(value, type)]
-        told = {name: v for name, v in self.options.items() if not isinstance(v, type)}
+        classes = [made_of(value) for value in self.options.values() if made_of(value)]
+        told = {name: v for name, v in self.options.items() if not made_of(v)}
+        for value in self.options.values():
+            told |= getattr(value, "keywords", {})
         options = ", ".join(f"{name} {value}" for name, value in told.items())
         doc = ([*classes, self.probe][0].__doc__ or "").strip().partition("\n")[0]
         return f"{doc} ({options})" if options else doc
+
+
+def made_of(value: Any) -> type | None:
+    """The class that an option is or, as a `partial`, makes; None where it is neither."""
+    value = getattr(value, "func", value)
+    return value if isinstance(value, type) else None
 
 
 Entries = dict[str, Entry]

@@ -29,6 +29,7 @@ from callbacks.subset import chosen
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
+from lightning_modules.chunks import shared_evenly
 from lightning_modules.classifier import Classifier
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")
@@ -43,7 +44,8 @@ class Probe(L.Callback, ABC):
 
     Args:
         limit: measure this many samples, the same ones for every model; None measures all.
-        chunk: images in every model call; rows are comparable between equal chunks.
+        chunk: images in every model call, at most: where they would not fill the last one, all get
+            fewer; rows are used again between equal chunks.
         pool: chunks of images handed to `measure` at once, so that survivors can refill chunks.
         seed: of every random number.
     """
@@ -70,7 +72,9 @@ class Probe(L.Callback, ABC):
         for name, number in (("limit", limit), ("chunk", chunk), ("pool", pool)):
             if number is not None and number < 1:
                 raise UserError(f"Expected `{name}` to be at least 1, but got {number}.")
-        self.limit, self.chunk, self.pool, self.seed = limit, chunk, pool, seed
+        self.limit, self.pool, self.seed = limit, pool, seed
+        self.most, self.chunk = chunk, chunk
+        """Images in a call at most, and as they are shared out once it is known how many."""
         self.resume_folder: Path | None = None
         """Where rows are kept while they are measured; None keeps them in memory only."""
         self.fresh = False
@@ -162,6 +166,7 @@ class Probe(L.Callback, ABC):
         index = _data(trainer).test_index
         self._chosen = chosen(index, self.limit, self.seed)
         n = len(index if self._chosen is None else self._chosen)
+        self.chunk = shared_evenly(n, self.most)
         self._progress = EvaluationProgress.of(trainer)
         self._progress.plan(self, -(-n // trainer.world_size))
         facts = self._facts(trainer, pl_module)

@@ -105,6 +105,50 @@ class Queries:
         logits, losses, gradients = zip(*parts, strict=True)
         return _joined(logits), _joined(losses), _joined(gradients)
 
+    def least_gradient(
+        self, image: Tensor, losses: Loss, rank: Loss, *per_sample: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Differentiates several losses per sample and keeps the one of least rank.
+
+        One forward, and a backward for every loss; no more than two gradients exist at a time.
+
+        Args:
+            image: `(N, C, H, W)` in [0, 1].
+            losses: called with logits `(n, K)` and the matching rows of `per_sample`: `(n, M)`.
+            rank: called with a loss `(n,)` and its gradient `(n, C, H, W)`: `(n,)`.
+            *per_sample: tensors `(N, ...)` the losses need, such as labels.
+
+        Returns:
+            As `gradient`, of the loss of least rank of each sample.
+        """
+        self.require_gradients()
+        self.forwards += len(image)
+        parts = []
+        for rows in self._chunks(image):
+            part = [tensor[rows] for tensor in per_sample]
+            parts.append(self._least_gradient(image[rows], losses, rank, part))
+        logits, values, gradients = zip(*parts, strict=True)
+        return _joined(logits), _joined(values), _joined(gradients)
+
+    @torch.enable_grad()
+    def _least_gradient(
+        self, image: Tensor, losses: Loss, rank: Loss, per_sample: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        leaf = padded(image, self.chunk).detach().requires_grad_()
+        logits = self._logits(leaf, pad=False)[: len(image)]
+        values = losses(logits, *per_sample)
+        self.backwards += len(image) * values.shape[1]
+        value, gradient = torch.zeros_like(values[:, 0]), torch.zeros_like(image)
+        least = torch.full_like(value, torch.inf)
+        for each in values.unbind(1):
+            candidate = _differentiated(each, leaf, keep=True)[: len(image)]
+            ranked = rank(each.detach(), candidate)
+            lower = ranked < least
+            least = torch.where(lower, ranked, least)
+            value = torch.where(lower, each.detach(), value)
+            gradient = torch.where(lower[:, None, None, None], candidate, gradient)
+        return logits.detach(), value, gradient
+
     @torch.enable_grad()
     def _gradient(
         self, image: Tensor, loss: Loss, per_sample: list[Tensor]
@@ -112,14 +156,7 @@ class Queries:
         leaf = padded(image, self.chunk).detach().requires_grad_()
         logits = self._logits(leaf, pad=False)[: len(image)]
         losses = loss(logits, *per_sample)
-        gradient = None
-        if losses.requires_grad:
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
-        if gradient is None:
-            raise UserError(
-                "The model lets no gradient through to the image (no_grad or detach inside): what "
-                "follows a gradient cannot be measured; choose attacks and explanations without."
-            )
+        gradient = _differentiated(losses, leaf)
         return logits.detach(), losses.detach(), gradient[: len(image)]
 
     def _logits(self, image: Tensor, pad: bool = True) -> Tensor:
@@ -131,6 +168,19 @@ class Queries:
         size = self.chunk or max(len(image), 1)
         for start in range(0, max(len(image), 1), size):
             yield slice(start, min(start + size, len(image)))
+
+
+def _differentiated(losses: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
+    """The gradient of summed losses by the images they came from."""
+    gradient = None
+    if losses.requires_grad:
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf, retain_graph=keep, allow_unused=True)
+    if gradient is None:
+        raise UserError(
+            "The model lets no gradient through to the image (no_grad or detach inside): what "
+            "follows a gradient cannot be measured; choose attacks and explanations without."
+        )
+    return gradient
 
 
 def _size(rows: slice) -> int:

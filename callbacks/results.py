@@ -32,6 +32,7 @@ class ProbeResult:
         reported: columns of its own whose means are numbers too.
         places: names of severities that are no amounts but places, such as layers, by the text of
             their step.
+        certificate: what was spent, where a name stands for a budget.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ProbeResult:
     rows: pd.DataFrame = field(repr=False)
     reported: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
+    certificate: str = ""
 
     @cached_property
     def table(self) -> pd.DataFrame:

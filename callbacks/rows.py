@@ -17,7 +17,7 @@ OUTCOME_COLUMNS = (
 COST_COLUMNS = ("forwards", "backwards", "seconds")
 """What the row cost: images sent through the model, and this process's time (not reproducible)."""
 DISCRETE_COLUMNS = frozenset(
-    {"index", "label", "prediction", "correct", "draw", "sdc", "sdc5", "due"}
+    {"index", "label", "prediction", "correct", "draw", "stage", "sdc", "sdc5", "due"}
 )
 
 

@@ -42,7 +42,7 @@ class CIFAR10(ImageDataModule):
     native: ClassVar[Preprocessing] = Preprocessing(
         mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
     )
-    epsilon: ClassVar[dict[str, float]] = {"Linf": 8 / 255, "L2": 0.5}
+    epsilon: ClassVar[dict[str, float]] = {"Linf": 8 / 255, "L2": 0.5, "L1": 12.0}
     classes = (
         *("airplane", "automobile", "bird", "cat", "deer"),
         *("dog", "frog", "horse", "ship", "truck"),

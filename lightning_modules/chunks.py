@@ -13,6 +13,24 @@ def padded(image: Tensor, size: int | None) -> Tensor:
     return torch.cat([image, image[-1:].expand(size - len(image), *image.shape[1:])])
 
 
+def shared_evenly(count: int, most: int, waste: float = 0.02) -> int:
+    """Returns the size of equal chunks that `count` images fill with little padding.
+
+    Args:
+        count: images, over all processes.
+        most: images in a call at most; kept where the padding of the last call is within `waste`,
+            so that most counts share one arithmetic, and rows.
+        waste: share of images that padding may add.
+
+    >>> shared_evenly(400, 128), shared_evenly(2048, 128), shared_evenly(3, 128)
+    (100, 128, 3)
+    """
+    calls = max(-(-count // most), 1)
+    if calls * most <= (1 + waste) * count:
+        return most
+    return max(-(-count // calls), 1)
+
+
 def in_chunks(forward: Callable[[Tensor], Tensor], image: Tensor, size: int) -> Tensor:
     """Calls `forward` with exactly `size` images at a time and returns the `N` answers.
 

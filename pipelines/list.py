@@ -33,6 +33,9 @@ _TABLES = {
         "lightning_modules/architectures.py", "ARCHITECTURES",
         "--model NAME, or --arch NAME for a checkpoint",
     ),
+    "attacks": Table(
+        "callbacks/adversarial/__init__.py", "ATTACKS", "assay evaluate --attack NAME"
+    ),
     "damages": Table("callbacks/damage/__init__.py", "DAMAGES", _RECOVER),
     "structure": Table("callbacks/damage/__init__.py", "STRUCTURE", _RECOVER),
     "training_data": Table("pipelines/recover/damages.py", "DATA_DAMAGES", _RECOVER),

@@ -1,10 +1,15 @@
 """Adversarial input: attacks that search a ball round each image, and the probe that judges.
 
-A new attack is a file and a line in `PROBES`.
+A new attack is a file and a line in `ATTACKS`.
 """
 
+from collections.abc import Callable
+from functools import partial
+
+from callbacks.adversarial.apgd import APGD, TargetedAPGD
 from callbacks.adversarial.attack import Attack, AttackResult
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
+from callbacks.adversarial.auto_attack import AutoAttack
 from callbacks.adversarial.certified import (
     CertifiedProbe,
     Crown,
@@ -12,24 +17,43 @@ from callbacks.adversarial.certified import (
     Smoothing,
     SmoothingProbe,
 )
+from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
+from callbacks.adversarial.mi_fgsm import MIFGSM
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
+from callbacks.adversarial.square import Square
 from callbacks.adversarial.summary import summarise
-from callbacks.adversarial.threat_models import L2, Linf
+from callbacks.adversarial.threat_models import L1, L2, Linf
 from callbacks.adversarial.training import AdversarialTraining
-from callbacks.family import Entries, Entry, Family
+from callbacks.family import Entries, Entry, Family, each
+
+ATTACKS: dict[str, Callable[..., Attack]] = {
+    "fgsm": FGSM,
+    "mifgsm": MIFGSM,
+    "pgd": PGD,
+    "apgd": APGD,
+    "apgd_dlr": partial(APGD, loss="dlr"),
+    "apgd_t": TargetedAPGD,
+    "fab": FAB,
+    "fab_t": TargetedFAB,
+    "square": Square,
+    "autoattack": AutoAttack,
+    "autoattack_plus": partial(AutoAttack, version="plus"),
+    "autoattack_rand": partial(AutoAttack, version="rand"),
+}
+"""Of `--attack NAME`; what each needs comes with `--norm`, `--epsilon` and so on."""
 
 PROBES: Entries = {
-    "fgsm": Entry(AdversarialProbe, attack=FGSM),
+    **each(ATTACKS, AdversarialProbe, "attack"),
     "fgsm_l2": Entry(AdversarialProbe, attack=FGSM, norm="l2"),
-    "pgd": Entry(AdversarialProbe, attack=PGD),
     "pgd_l2": Entry(AdversarialProbe, attack=PGD, norm="l2"),
     "pgd_targeted": Entry(AdversarialProbe, attack=PGD, targeted="least_likely"),
-    "interval_bounds": Entry(CertifiedProbe, certificate=IntervalBounds),
-    "crown": Entry(CertifiedProbe, certificate=Crown),
-    "crown_l2": Entry(CertifiedProbe, certificate=Crown, norm="l2"),
+    "interval_bounds": Entry(CertifiedProbe, bounds=IntervalBounds),
+    "crown": Entry(CertifiedProbe, bounds=Crown),
+    "crown_l2": Entry(CertifiedProbe, bounds=Crown, norm="l2"),
     "smoothing": Entry(SmoothingProbe),
+    "autoattack_l2": Entry(AdversarialProbe, attack=AutoAttack, norm="l2"),
 }
 
 FAMILY = Family(
@@ -63,9 +87,14 @@ FAMILY = Family(
 )
 
 __all__ = [
+    "APGD",
+    "ATTACKS",
+    "FAB",
     "FAMILY",
     "FGSM",
+    "L1",
     "L2",
+    "MIFGSM",
     "PGD",
     "PROBES",
     "AdversarialProbe",
@@ -73,6 +102,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "AttackSet",
+    "AutoAttack",
     "CertifiedProbe",
     "Crown",
     "IntervalBounds",
@@ -80,6 +110,9 @@ __all__ = [
     "Norm",
     "Smoothing",
     "SmoothingProbe",
+    "Square",
     "Target",
+    "TargetedAPGD",
+    "TargetedFAB",
     "attack_sets",
 ]

@@ -1,5 +1,8 @@
 """What every attack is: data in the call, hyper-parameters in the constructor."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -22,12 +25,45 @@ class AttackResult(NamedTuple):
         worst: `(N, C, H, W)`, the iterate of highest loss; `image` itself for objective "verdict".
         steps: `(N,)` int64 gradient evaluations spent on each image: a forward and a backward each.
         forwards: `(N,)` int64 further forwards, without a gradient.
+        backwards: `(N,)` int64 further backwards, through a forward that is counted already.
+        columns: further `(N,)` columns, as `About.columns` names them.
     """
 
     image: Tensor
     worst: Tensor
     steps: Tensor
     forwards: Tensor
+    backwards: Tensor | None = None
+    columns: Mapping[str, Tensor] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class About:
+    """What an attack says of itself, in its property `about`; see the function of that name.
+
+    Args:
+        name: in metric keys, e.g. `apgd_ce`.
+        title: in tables and plots, e.g. `APGD-CE`.
+        norms: of the balls that it searches.
+        targeted: whether it can look for one class.
+        climbs: whether it looks for the highest loss; presets ask others for the verdict only.
+        forwards: that an image costs at most, besides those of gradients.
+        columns: of its own, for the rows.
+    """
+
+    name: str
+    title: str
+    norms: tuple[str, ...] = ("linf", "l2", "l1")
+    targeted: bool = True
+    climbs: bool = True
+    forwards: int = 1
+    columns: tuple[str, ...] = ()
+
+
+def about(attack: "Attack") -> About:
+    """What an attack says of itself, or what its class is called."""
+    said: About | None = getattr(attack, "about", None)
+    return said or About(type(attack).__name__.lower(), type(attack).__name__)
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from callbacks.adversarial.attack import AttackResult, Objective
+from callbacks.adversarial.attack import About, AttackResult, Objective
 from callbacks.adversarial.losses import LossName, chosen_loss
 from callbacks.adversarial.threat_models import ThreatModel
 from callbacks.queries import Queries
@@ -27,6 +27,11 @@ class FGSM:
     def __post_init__(self) -> None:
         """Refuses the name of no loss."""
         chosen_loss(self.loss, None)
+
+    @property
+    def about(self) -> About:
+        """Not for L1, whose steepest step moves one pixel."""
+        return About("fgsm", "FGSM", ("linf", "l2"), forwards=0)
 
     @property
     def gradients(self) -> int:

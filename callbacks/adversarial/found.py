@@ -1,9 +1,14 @@
 """What an attack has found so far: of each image the first adversarial iterate, else the worst."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from callbacks.adversarial.attack import AttackResult, Objective
+
+Spent = Literal["steps", "forwards", "backwards"]
+"""What a query took: a forward and a backward, a forward, or one more backward."""
 
 
 class Found:
@@ -27,14 +32,25 @@ class Found:
         self.broken = torch.zeros(n, dtype=torch.bool, device=image.device)
         self.steps = torch.zeros(n, dtype=torch.long, device=image.device)
         self.forwards = torch.zeros_like(self.steps)
+        self.backwards = torch.zeros_like(self.steps)
 
     def wanted(self, rows: Tensor) -> Tensor:
         """Which of `rows` are still worth a query, `(n,)` bool."""
         broken = self.broken[rows]
         return ~broken if self.objective == "verdict" else torch.ones_like(broken)
 
+    def pay(self, rows: Tensor, spent: Spent, times: int = 1) -> None:
+        """Counts queries of the samples `rows` that are still worth one."""
+        getattr(self, spent)[rows] += times * self.wanted(rows).long()
+
     def see(
-        self, rows: Tensor, iterate: Tensor, loss: Tensor, broken: Tensor, *, gradient: bool
+        self,
+        rows: Tensor,
+        iterate: Tensor,
+        loss: Tensor,
+        broken: Tensor,
+        spent: Spent,
+        times: int = 1,
     ) -> None:
         """Takes note of one iterate of the samples `rows`.
 
@@ -43,10 +59,10 @@ class Found:
             iterate: `(n, C, H, W)` admissible images.
             loss: `(n,)` to be maximised.
             broken: `(n,)` whether the iterate is adversarial.
-            gradient: whether a gradient was taken there, or logits only.
+            spent: "steps" where a gradient was taken there, "forwards" for logits only.
+            times: queries that it took.
         """
-        spent = self.steps if gradient else self.forwards
-        spent[rows] += self.wanted(rows).long()
+        self.pay(rows, spent, times)
         before, highest = self.broken[rows], self.loss[rows]
         higher = loss > highest  # False for NaN
         _keep(self.image, rows, iterate, ~before & (broken | higher))
@@ -57,7 +73,7 @@ class Found:
 
     def result(self) -> AttackResult:
         """What the attack returns."""
-        return AttackResult(self.image, self.worst, self.steps, self.forwards)
+        return AttackResult(self.image, self.worst, self.steps, self.forwards, self.backwards)
 
 
 def _keep(where: Tensor, rows: Tensor, iterate: Tensor, mask: Tensor) -> None:

@@ -7,6 +7,7 @@ target, pi_1, pi_2, ... the classes from the largest logit down.
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,12 +51,17 @@ def targeted_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     return -margin(logits, target)
 
 
+def logit_difference(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """z_t - z_y, 0 on the boundary between the two classes."""
+    return _of(logits, target) - _of(logits, label)
+
+
 def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """(z_t - z_y) / (z_pi1 - (z_pi3 + z_pi4)/2) (Croce & Hein 2020, 2003.01690, equation 7).
 
     Fewer than four classes have no fourth: there it is z_t - z_y.
     """
-    difference = _of(logits, target) - _of(logits, label)
+    difference = logit_difference(logits, label, target)
     if logits.shape[1] < 4:
         return difference
     largest = logits.topk(4).values
@@ -75,6 +81,17 @@ def chosen_loss(name: LossName, target: Tensor | None) -> Loss:
     if name not in LOSSES:
         raise UserError(f"Expected `loss` to be one of {', '.join(LOSSES)}, but got {name!r}.")
     return LOSSES[name] if target is None else TARGETED_LOSSES[name]
+
+
+def likeliest_others(logits: Tensor, label: Tensor, count: int) -> Tensor:
+    """Returns the classes that are likeliest after the label, `(N, min(count, K - 1))`.
+
+    >>> likeliest_others(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]), 9)
+    tensor([[2, 1]])
+    """
+    others = logits.nan_to_num(0.0).scatter(1, label[:, None], -float("inf"))
+    ranked = torch.argsort(others, dim=1, descending=True, stable=True)
+    return ranked[:, : min(count, logits.shape[1] - 1)]
 
 
 def _of(logits: Tensor, index: Tensor) -> Tensor:

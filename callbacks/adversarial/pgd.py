@@ -1,24 +1,21 @@
 """Projected gradient ascent inside the ball, which drops images as soon as they are broken."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from callbacks.adversarial.attack import AttackResult, Objective
+from callbacks.adversarial.active import Active
+from callbacks.adversarial.attack import About, AttackResult, Objective
 from callbacks.adversarial.found import Found
 from callbacks.adversarial.losses import LossName, chosen_loss
 from callbacks.adversarial.threat_models import ThreatModel
-from callbacks.rows import is_answer
 from datamodules.errors import UserError
 
 if TYPE_CHECKING:
     from callbacks.queries import Queries
     from callbacks.randomness import Draw
-
-# To ask which images may leave is to wait for a GPU: elsewhere than on a CPU every eighth step.
-_STEPS_BETWEEN_LOOKS = {"cpu": 1}
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,11 @@ class PGD:
             raise UserError(f"`restarts={self.restarts}` need `returns='best'`: the rest is lost.")
 
     @property
+    def about(self) -> About:
+        """Not for L1, whose steepest step moves one pixel."""
+        return About("pgd", "PGD", ("linf", "l2"), forwards=self.restarts)
+
+    @property
     def gradients(self) -> int:
         """Steps times restarts."""
         return self.steps * self.restarts
@@ -81,8 +83,7 @@ class PGD:
         objective: Objective = "verdict",
     ) -> AttackResult:
         """Searches the ball round every image; see `Attack`."""
-        classes = (label,) if target is None else (label, target)
-        active = _Active(torch.arange(len(image), device=image.device), image, image, classes)
+        active = Active.all(image, label, target)
         if self.returns == "last":
             return self._last(model, self._started(active, threat, draw, 0), threat)
         found = Found(image, objective)
@@ -92,16 +93,13 @@ class PGD:
                 self._ascend(model, self._started(wanted, threat, draw, restart), threat, found)
         return found.result()
 
-    def _ascend(
-        self, model: "Queries", active: "_Active", threat: ThreatModel, found: Found
-    ) -> None:
+    def _ascend(self, model: "Queries", active: Active, threat: ThreatModel, found: Found) -> None:
         """Runs one restart; images that are no longer wanted leave on the way."""
-        loss = chosen_loss(self.loss, active.target)
-        every = _STEPS_BETWEEN_LOOKS.get(active.rows.device.type, 8)
+        loss = chosen_loss(self.loss, active.aim)
         for step in range(1, self.steps + 1):
             logits, value, gradient = model.gradient(active.point, loss, *active.classes)
-            found.see(active.rows, active.point, value, active.broken(logits), gradient=True)
-            if step % every == 0 and not (wanted := found.wanted(active.rows)).all():
+            found.see(active.rows, active.point, value, active.broken(logits), "steps")
+            if active.looks(step) and not (wanted := found.wanted(active.rows)).all():
                 active, gradient = active.select(wanted), gradient[wanted]
                 if not len(active.rows):
                     return
@@ -109,11 +107,11 @@ class PGD:
             del gradient  # as large as the images: not to be held while the model is asked
         logits = model(active.point)
         value = loss(logits, *active.classes)
-        found.see(active.rows, active.point, value, active.broken(logits), gradient=False)
+        found.see(active.rows, active.point, value, active.broken(logits), "forwards")
 
-    def _last(self, model: "Queries", active: "_Active", threat: ThreatModel) -> AttackResult:
+    def _last(self, model: "Queries", active: Active, threat: ThreatModel) -> AttackResult:
         """Takes every step with every image and returns where they end."""
-        loss = chosen_loss(self.loss, active.target)
+        loss = chosen_loss(self.loss, active.aim)
         for _ in range(self.steps):
             gradient = model.gradient(active.point, loss, *active.classes)[2]
             active = self._moved(active, gradient, threat)
@@ -121,41 +119,13 @@ class PGD:
         steps = torch.full_like(active.rows, self.steps)
         return AttackResult(active.point, active.point, steps, 0 * steps)
 
-    def _started(
-        self, active: "_Active", threat: ThreatModel, draw: "Draw", restart: int
-    ) -> "_Active":
+    def _started(self, active: Active, threat: ThreatModel, draw: "Draw", restart: int) -> Active:
         if not self.random_start:
             return active
         start = threat.sample(active.origin, draw.select(active.rows), restart)
         return active._replace(point=start)
 
-    def _moved(self, active: "_Active", gradient: Tensor, threat: ThreatModel) -> "_Active":
+    def _moved(self, active: Active, gradient: Tensor, threat: ThreatModel) -> Active:
         length = self.step_size or self.relative_step * threat.epsilon / self.steps
         point = threat.ascent(gradient).mul_(length).add_(active.point)
         return active._replace(point=threat.project(point, active.origin))
-
-
-class _Active(NamedTuple):
-    """The images still attacked: which they are, where they are, where they began."""
-
-    rows: Tensor
-    point: Tensor
-    origin: Tensor
-    classes: tuple[Tensor, ...]
-
-    @property
-    def target(self) -> Tensor | None:
-        """`(n,)`, or None where anything but the label will do."""
-        return self.classes[1] if len(self.classes) == 2 else None
-
-    def select(self, wanted: Tensor) -> "_Active":
-        """Returns some of them, by mask."""
-        classes = tuple(part[wanted] for part in self.classes)
-        return _Active(self.rows[wanted], self.point[wanted], self.origin[wanted], classes)
-
-    def broken(self, logits: Tensor) -> Tensor:
-        """`(n,)` bool; what is no answer is wrong, as it is in the rows."""
-        prediction = logits.argmax(1)
-        if self.target is not None:
-            return prediction == self.target
-        return (prediction != self.classes[0]) | ~is_answer(logits)

@@ -1,7 +1,7 @@
 """The judge of every attack: it owns the budget, projects, and asks the model again."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
-from callbacks.adversarial.attack import Attack, AttackResult, Objective
+from callbacks.adversarial.attack import Attack, AttackResult, Objective, about
 from callbacks.adversarial.pgd import PGD
-from callbacks.adversarial.threat_models import L2, Linf, ThreatModel, radius
+from callbacks.adversarial.threat_models import THREAT_MODELS, ThreatModel, radius
 from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
@@ -22,9 +22,10 @@ from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.black_box import require_gradients
 from lightning_modules.classifier import Classifier
 
-Norm = Literal["linf", "l2"]
-Target = Literal["next", "least_likely", "random"]
-THREAT_MODELS: dict[str, type[Linf] | type[L2]] = {"linf": Linf, "l2": L2}
+Norm = Literal["linf", "l2", "l1"]
+Target = Literal["next", "least_likely", "random"] | int
+SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1"}
+_EXTRAS = ("clean_correct", "success", "distance", "worst_loss", "target")
 
 
 class AdversarialProbe(Probe):
@@ -41,21 +42,15 @@ class AdversarialProbe(Probe):
         epsilons: radii in pixel units (images are in [0, 1]), as numbers or like `8/255`; None
             takes `curve` times the data set's usual radius.
         curve: multiples of the usual radius.
-        targeted: towards which class: the next one, the least likely one, a random one; None
-            moves away from the label.
+        targeted: towards which class: the next one, the least likely one, a random one, or the
+            class of that number (whose own images are left as they are); None moves away from the
+            label.
         objective: "verdict" or "loss".
         label: name of the probe where two share attack and norm.
         limit, chunk, pool, seed: see `Probe`.
     """
 
     family: ClassVar[str] = "adversarial"
-    extras: ClassVar[tuple[str, ...]] = (
-        "clean_correct",
-        "success",
-        "distance",
-        "worst_loss",
-        "target",
-    )
 
     def __init__(
         self,
@@ -73,9 +68,20 @@ class AdversarialProbe(Probe):
         seed: int = 0,
     ) -> None:
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
-        if norm not in THREAT_MODELS:
+        said = about(attack)
+        if norm not in said.norms:
             raise UserError(
-                f"Expected `norm` to be one of {list(THREAT_MODELS)}, but got {norm!r}."
+                f"Expected `norm` to be one of {', '.join(said.norms)} for {said.title}, but got "
+                f"{norm!r}."
+            )
+        if targeted is not None and not said.targeted:
+            raise UserError(
+                f"{said.title} chooses its classes itself: leave `targeted` out, or take apgd."
+            )
+        if isinstance(targeted, str) and targeted not in ("next", "least_likely", "random"):
+            raise UserError(
+                "Expected `targeted` to be next, least_likely, random or the number of a class, "
+                f"but got {targeted!r}."
             )
         self.attack, self.norm, self.targeted = attack, norm, targeted
         self.objective: Objective = objective
@@ -85,60 +91,116 @@ class AdversarialProbe(Probe):
         """The data set's usual radius, where it has one."""
 
     @classmethod
-    def within(cls, budget: Budget, attack: type[Attack] = PGD, **options: Any) -> Self:
+    def within(cls, budget: Budget, attack: Callable[..., Attack] = PGD, **options: Any) -> Self:
         """Makes a probe of an attack that takes of a preset's steps and restarts what it has.
 
         Args:
             budget: of a preset.
-            attack: its class.
+            attack: makes it, such as its class.
             **options: of the constructor, such as `norm` and `targeted`.
         """
         known = inspect.signature(attack).parameters
-        spent = {"steps": budget.steps, "restarts": budget.restarts}
-        made = attack(**{name: count for name, count in spent.items() if name in known})
-        shared = {"curve": budget.curve, "objective": budget.objective}
-        return super().within(budget, **{**shared, **options, "attack": made})
+        spent = {
+            "steps": budget.steps,
+            "restarts": budget.restarts,
+            "queries": 50 * budget.steps,  # as the 5,000 of AutoAttack stand beside 100 steps
+        }
+        curve = budget.curve
+        if getattr(attack, "keeps_budget", False):
+            spent, curve = {}, (1.0,)
+        chosen = attack(**{name: count for name, count in spent.items() if name in known})
+        objective = budget.objective if about(chosen).climbs else "verdict"
+        shared = {"curve": curve, "objective": objective}
+        return super().within(budget, **{**shared, **options, "attack": chosen})
 
     @property
     def name(self) -> str:
         """`<attack>_<norm>`, with the suffix `_targeted` where it is."""
-        stem = f"{type(self.attack).__name__.lower()}_{self.norm}"
-        return self.label or (f"{stem}_targeted" if self.targeted else stem)
+        stem = f"{about(self.attack).name}_{self.norm}"
+        return self.label or (f"{stem}_targeted" if self.targeted is not None else stem)
 
     @property
     def title(self) -> str:  # type: ignore[override]
         """For tables and plots."""
-        kind = f", towards the {self.targeted} class" if self.targeted else ""
-        return f"{type(self.attack).__name__} ({'L∞' if self.norm == 'linf' else 'L2'}{kind})"
+        which = "class {}" if isinstance(self.targeted, int) else "the {} class"
+        kind = "" if self.targeted is None else f", towards {which.format(self.targeted)}"
+        return f"{about(self.attack).title} ({SIGNS[self.norm]}{kind})"
 
     @property
     def unit(self) -> str:  # type: ignore[override]
         """The radius, in pixel units."""
-        return f"epsilon ({'L∞' if self.norm == 'linf' else 'L2'})"
+        return f"epsilon ({SIGNS[self.norm]})"
 
     @property
     def algorithm(self) -> str:
         """The attack with its parameters, norm, target and objective."""
         return f"{self.attack!r} norm={self.norm} targeted={self.targeted} {self.objective}"
 
+    @property
+    def extras(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of every attack, then its own."""
+        return (*_EXTRAS, *about(self.attack).columns)
+
+    @property
+    def certificate(self) -> str:
+        """What was spent, where the attack's name stands for a budget; else nothing."""
+        spent = getattr(self.attack, "certificate", None)
+        return f"{spent(self.norm)}; seed {self.seed}" if spent else ""
+
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
-        """Takes the data set's usual radius where none was given."""
+        """Takes the data set's usual radius where none was given, and fits attack to model."""
         if self.attack.gradients:
             require_gradients(classifier, f"The attack {self.name!r}")
+        deterministic = bool(classifier.facts.get("deterministic", True))
+        self._fit(classifier.num_classes, deterministic)
         if isinstance(data, ImageDataModule):
-            self.headline = data.epsilon[THREAT_MODELS[self.norm].__name__]
+            self.headline = data.epsilon.get(THREAT_MODELS[self.norm].__name__)
+            self._check_target(data.images("test").label)
         if self.epsilons is None:
             if self.headline is None:
-                raise UserError("Expected `epsilons`, because the data has no usual radius.")
+                raise UserError(
+                    f"Expected `epsilons`, because the data has no usual {SIGNS[self.norm]} radius."
+                )
             self.epsilons = _checked([self.headline * factor for factor in self.curve], self.norm)
+
+    def _fit(self, classes: int, deterministic: bool) -> None:
+        """Lets the attack say what it does differently for a model, and notes it."""
+        self.note = ""
+        if fitted := getattr(self.attack, "fitted", None):
+            self.attack, self.note = fitted(classes, deterministic)
+        elif getattr(self.attack, "loss", None) == "dlr" and classes < 3:
+            self.note = f"{self.title}: the DLR loss needs 3 classes, so it follows the margin."
+        if isinstance(self.targeted, int) and not 0 <= self.targeted < classes:
+            raise UserError(
+                f"Expected `targeted` to be a class between 0 and {classes - 1}, but got "
+                f"{self.targeted}."
+            )
+        if classes < 2:
+            raise UserError("Expected a model with at least 2 classes: with one nothing is wrong.")
+
+    def _check_target(self, label: Tensor) -> None:
+        """Refuses a target that every image has already; `(N,)` labels."""
+        if not isinstance(self.targeted, int):
+            return
+        same = int((label == self.targeted).sum())
+        if same == len(label):
+            raise UserError(
+                f"Expected `targeted` to be another class than the label, but all {same:,} images "
+                f"are of class {self.targeted}."
+            )
+        if same:
+            self.note += (
+                f" {self.title}: {same:,} of {len(label):,} images are of that class and are left "
+                "as they are."
+            )
 
     def settings(self) -> tuple[Setting, ...]:
         """One for each epsilon, with step 1000·epsilon."""
         return tuple(Setting(self.name, round(1000 * e), e) for e in self.epsilons or ())
 
     def cost(self, setting: Setting) -> float:
-        """A gradient step is one forward and one backward, then the judge asks once."""
-        return 1 + 3 * self.attack.gradients
+        """At most: a gradient is one forward and one backward; the judge asks once."""
+        return 1 + 3 * self.attack.gradients + about(self.attack).forwards
 
     def measure(
         self, model: Queries, samples: Samples, settings: Sequence[Setting]
@@ -148,6 +210,8 @@ class AdversarialProbe(Probe):
         todo = torch.ones_like(samples.correct)
         if self.objective == "verdict":
             todo = samples.correct if target is None else target != samples.logits.argmax(1)
+        if target is not None:
+            todo = todo & (target != samples.label)
         todo = todo.nonzero().squeeze(1)
         for setting in settings:
             threat = THREAT_MODELS[self.norm](setting.value)
@@ -164,6 +228,9 @@ class AdversarialProbe(Probe):
         """Runs the attack on the samples `todo` and judges what it returns."""
         logits, n = samples.logits.clone(), len(samples)
         forwards, backwards = samples.label.new_zeros(n), samples.label.new_zeros(n)
+        own = {
+            name: samples.label.new_full((n,), -1).float() for name in about(self.attack).columns
+        }
         distance, worst = logits.new_zeros(n), logits.new_full((n,), torch.nan)
         if len(todo):
             part = samples.select(todo)
@@ -181,13 +248,17 @@ class AdversarialProbe(Probe):
             distance[todo] = threat.measure(image, part.image).float()
             if self.objective == "loss":
                 worst[todo] = self._worst_loss(model, threat, result, part, logits[todo])
-            backwards[todo] = result.steps
+            backwards[todo] = result.steps + (
+                result.backwards if result.backwards is not None else 0
+            )
+            for name, column in result.columns.items():
+                own[name][todo] = column.float()
             asked_again = 1 if result.worst is result.image else 2
             forwards[todo] = result.steps + result.forwards + asked_again
         prediction = logits.argmax(1)
         return logits, {
             "clean_correct": samples.correct,
-            "success": (prediction == target)
+            "success": (prediction == target) & (target != samples.label)
             if target is not None
             else prediction != samples.label,
             "distance": distance,
@@ -195,6 +266,7 @@ class AdversarialProbe(Probe):
             "target": samples.label.new_full((n,), -1) if target is None else target,
             "forwards": forwards,
             "backwards": backwards,
+            **own,
         }
 
     def _worst_loss(
@@ -217,6 +289,8 @@ class AdversarialProbe(Probe):
         classes = samples.logits.shape[1]
         if self.targeted is None:
             return None
+        if isinstance(self.targeted, int):
+            return torch.full_like(samples.label, self.targeted)
         if self.targeted == "next":
             return (samples.label + 1) % classes
         if self.targeted == "least_likely":

@@ -8,6 +8,7 @@ import pandas as pd
 
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
 from callbacks.adversarial.certified.band import certified_bounds
+from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
@@ -17,6 +18,7 @@ from callbacks.words import DASH, percent, radius, with_interval, with_mark
 _BALLS = {
     "linf": "every pixel may change by up to {} of its range",
     "l2": "the whole image may move by up to {} (Euclidean distance, pixels in 0 to 1)",
+    "l1": "the changes of all pixels together may be up to {} (pixels in 0 to 1)",
 }
 
 
@@ -29,7 +31,8 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
 
     Returns:
         Numbers `adversarial_<norm>_acc`, `_loss` and `_epsilon` of every threat model, and
-        `adversarial_acc` and `worst_case_loss` over all of them.
+        `adversarial_acc` and `worst_case_loss` over all of them; of AutoAttack what it spent and
+        its early verdict.
     """
     certified = [result for result in results if "certified" in result.rows]
     attacks = attack_sets([r for r in results if "certified" not in r.rows], clean)
@@ -43,6 +46,11 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         numbers |= _over_all(rows, attacks)
         if len(attacks) == 1:  # the same number under two names
             numbers["adversarial_acc"] = numbers["adversarial_acc"]._replace(card=False)
+    for result in results:
+        if certificate := Certificate.of(result):
+            asked = f"{result.algorithm} {result.certificate}"
+            numbers |= certificate.numbers(result.name, asked)
+            sentences += certificate.sentences()
     lower, told = certified_bounds(certified, attacks)
     numbers |= lower
     sentences += told

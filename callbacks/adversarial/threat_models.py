@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from callbacks.adversarial.projections import onto_l1_ball
 from datamodules.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def radius(given: float | str, norm: str, name: str) -> float:
 
     Args:
         given: a number, or a fraction such as `8/255`.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         name: of the argument, for the message.
 
     Raises:
@@ -44,6 +45,9 @@ def radius(given: float | str, norm: str, name: str) -> float:
 
 class ThreatModel(Protocol):
     """The admissible images round an original one, in pixel units."""
+
+    norm: ClassVar[str]
+    """What the radius is measured in: "linf", "l2" or "l1"."""
 
     @property
     def epsilon(self) -> float:
@@ -120,13 +124,13 @@ class L2:
         """Shortens the change, then clips to the box, which shortens it further."""
         change = image - origin
         length = _length(change).clamp_min(torch.finfo(change.dtype).tiny)
-        return (origin + change * _beside((self.epsilon / length).clamp_max(1))).clamp_(0, 1)
+        return (origin + change * beside((self.epsilon / length).clamp_max(1))).clamp_(0, 1)
 
     def sample(self, origin: Tensor, draw: "Draw", step: int) -> Tensor:
         """Draws uniformly from the ball (radius epsilon · u^(1/d)), then clips to the box."""
         direction = draw.normal("start", step, tuple(origin.shape[1:]))
         radius = draw.uniform("start radius", step, ()) ** (1 / origin[0].numel())
-        return (origin + self.ascent(direction) * _beside(radius * self.epsilon)).clamp_(0, 1)
+        return (origin + self.ascent(direction) * beside(radius * self.epsilon)).clamp_(0, 1)
 
     def measure(self, image: Tensor, origin: Tensor) -> Tensor:
         """Returns the Euclidean distances, `(N,)`."""
@@ -146,9 +150,48 @@ class L2:
         """
         gradient = gradient.nan_to_num(0.0)
         largest = gradient.abs().flatten(1).amax(1)
-        gradient = torch.ldexp(gradient, _beside(-torch.frexp(largest).exponent))
+        gradient = torch.ldexp(gradient, beside(-torch.frexp(largest).exponent))
         length = _length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
-        return gradient * _beside(1 / length)
+        return gradient * beside(1 / length)
+
+
+@dataclass(frozen=True)
+class L1:
+    """The changes of all pixels add up to at most epsilon.
+
+    Args:
+        epsilon: radius, >= 0.
+    """
+
+    epsilon: float
+    norm: ClassVar[str] = "l1"
+
+    def project(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Moves to the nearest point of ball and box together, see `onto_l1_ball`."""
+        return onto_l1_ball(image, origin, self.epsilon)
+
+    def sample(self, origin: Tensor, draw: "Draw", step: int) -> Tensor:
+        """Draws normal noise and projects it: few pixels change, as in all that is near an edge."""
+        return self.project(origin + draw.normal("start", step, tuple(origin.shape[1:])), origin)
+
+    def measure(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Returns the sums of changes, `(N,)`."""
+        return (image - origin).abs().flatten(1).sum(1)
+
+    def contains(self, image: Tensor, origin: Tensor) -> Tensor:
+        """Allows 1e-6 of epsilon and what storing float32 pixels may add, 2^-25 each."""
+        rounding = image[0].numel() * 2.0**-25
+        return _within(self.measure(image, origin), self.epsilon, rounding) & _in_box(image)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """The whole length for the steepest pixel; 0 where the gradient is 0 or not a number."""
+        flat = gradient.nan_to_num(0.0).flatten(1)
+        steepest = flat.abs().argmax(1, keepdim=True)
+        step = torch.zeros_like(flat).scatter_(1, steepest, flat.gather(1, steepest).sign())
+        return step.reshape(gradient.shape)
+
+
+THREAT_MODELS: dict[str, type[Linf] | type[L2] | type[L1]] = {"linf": Linf, "l2": L2, "l1": L1}
 
 
 def _length(change: Tensor) -> Tensor:
@@ -156,7 +199,7 @@ def _length(change: Tensor) -> Tensor:
     return change.flatten(1).square().sum(1).sqrt()
 
 
-def _beside(number: Tensor) -> Tensor:
+def beside(number: Tensor) -> Tensor:
     """`(N,)` -> `(N, 1, 1, 1)`."""
     return number[:, None, None, None]
 

@@ -5,8 +5,10 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
+from callbacks.adversarial import Norm
 from pipelines.cli import COMMANDS
-from pipelines.evaluate.measure import TRAINER, make_probes, measure, prepare_probes
+from pipelines.evaluate.attack_option import AttackOption
+from pipelines.evaluate.measure import TRAINER, budget_of, make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
@@ -23,6 +25,12 @@ def evaluate(
     data: DataLike,
     probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
+    attack: str | None = None,
+    norm: Norm | None = None,
+    epsilon: list[float | str] | None = None,
+    steps: int | None = None,
+    restarts: int | None = None,
+    target: str | None = None,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
@@ -33,6 +41,13 @@ def evaluate(
         data: what it is tested on; see `assay list data`. In Python also a loader or a data set.
         probes: names (see `assay list probes`), or objects in YAML; default: those of the preset.
         preset: samples, budgets and default probes; see `assay list presets`.
+        attack: an attack by name, without YAML, in place of the preset's probes or beside those
+            named; see `assay list attacks`.
+        norm: of the attack's ball: linf (the default), l2 or l1.
+        epsilon: its radii in pixel units, as 8/255 or 0.3; default: the data set's usual one.
+        steps: of the attack; default: its own.
+        restarts: of the attack; default: its own.
+        target: towards which class it moves: next, least_likely, random, or a class.
         **options: see `Options`.
 
     Returns:
@@ -45,6 +60,9 @@ def evaluate(
     study = Study("evaluate", "robustness", options, TRAINER)
     opened = study.open_data(data)
     classifier = study.open_model(model, opened).eval()
+    option = AttackOption(attack, norm, epsilon, steps, restarts, target)
+    if named := option.probe(budget_of(preset, study), opened.classes):
+        probes = [*(probes or []), named]
     chosen = make_probes(probes, preset, study)
     settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):

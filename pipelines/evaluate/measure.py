@@ -105,6 +105,7 @@ def _result(probe: Probe, partial: bool) -> ProbeResult:
         headline=getattr(probe, "headline", None),
         reported=tuple(probe.reported),
         places=probe.places,
+        certificate=getattr(probe, "certificate", ""),
         rows=probe.rows_so_far() if partial else probe.rows,
     )
 

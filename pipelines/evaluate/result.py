@@ -114,8 +114,10 @@ class Evaluation:
         return [metric for metric in metrics if math.isfinite(metric[1])]
 
     def parameters(self) -> dict[str, Any]:
-        """What every probe did."""
-        return {f"probe.{result.name}": result.algorithm for result in self.results}
+        """What every probe did, and spent where its name stands for a budget."""
+        done = {f"probe.{result.name}": result.algorithm for result in self.results}
+        spent = {f"budget.{one.name}": one.certificate for one in self.results if one.certificate}
+        return {**done, **spent}
 
     def sections(self) -> Sequence[Section]:
         """Of the page."""
@@ -205,7 +207,17 @@ class Evaluation:
 
 
 RESULT = Evaluation
-_RESULT_FACTS = ("name", "family", "title", "unit", "algorithm", "headline", "reported", "places")
+_RESULT_FACTS = (
+    "name",
+    "family",
+    "title",
+    "unit",
+    "algorithm",
+    "headline",
+    "reported",
+    "places",
+    "certificate",
+)
 
 
 def family_of(name: str) -> Family:

@@ -4,7 +4,7 @@ An attack tells how many images it broke, which bounds robust accuracy from abov
 from below. The truth lies between.
 """
 
-from callbacks.adversarial.certified.certificates import Crown, IntervalBounds
+from callbacks.adversarial.certified.margin_bounds import Crown, IntervalBounds
 from callbacks.adversarial.certified.probe import CertifiedProbe, SmoothingProbe
 from callbacks.adversarial.certified.smoothing import Smoothing
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
-from callbacks.adversarial.certified.certificates import Certificate, Crown
+from callbacks.adversarial.certified.margin_bounds import Crown, MarginBounds
 from callbacks.adversarial.certified.program import Step, program, refused, run
 from callbacks.adversarial.certified.smoothing import Smoothing
 from callbacks.adversarial.threat_models import L2, Linf, radius
@@ -117,28 +117,28 @@ class CertifiedProbe(LowerBound):
     """Certified accuracy against epsilon by bounds of the network itself.
 
     Args:
-        certificate: how the network is bounded.
+        bounds: how the network is bounded.
         **options: see `LowerBound`.
     """
 
     version = 1
 
-    def __init__(self, certificate: Certificate | None = None, **options: Any) -> None:
+    def __init__(self, bounds: MarginBounds | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.certificate = certificate or Crown()
+        self.bounds = bounds or Crown()
         self._steps: list[Step] = []
         self._traced: tuple[str, torch.Size] | None = None
         self._classifier: Classifier | None = None
 
     @classmethod
-    def within(cls, budget: Budget, certificate: type[Certificate] = Crown, **options: Any) -> Self:
+    def within(cls, budget: Budget, bounds: type[MarginBounds] = Crown, **options: Any) -> Self:
         """Makes the probe of a kind of bounds."""
-        return super().within(budget, certificate=certificate(), **options)
+        return super().within(budget, bounds=bounds(), **options)
 
     @property
     def method(self) -> str:  # type: ignore[override]
         """Of the bounds, in names of metrics."""
-        return {"Crown": "crown"}.get(type(self.certificate).__name__, "interval_bounds")
+        return {"Crown": "crown"}.get(type(self.bounds).__name__, "interval_bounds")
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -149,7 +149,7 @@ class CertifiedProbe(LowerBound):
     @property
     def algorithm(self) -> str:
         """The bounds and the norm."""
-        return f"{self.certificate!r} norm={self.norm}"
+        return f"{self.bounds!r} norm={self.norm}"
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Reads the network, and refuses one whose bounds are not known."""
@@ -182,7 +182,7 @@ class CertifiedProbe(LowerBound):
         threat = _BALLS[self.norm](setting.value)
         todo = samples.correct.nonzero()[:, 0]
         for rows in todo.split(32):
-            margins = self.certificate(self._steps, image[rows], samples.label[rows], threat)
+            margins = self.bounds(self._steps, image[rows], samples.label[rows], threat)
             worst[rows] = -margins
         wrong = ~samples.correct
         worst[wrong] = (samples.logits - _at_label(samples.logits, samples.label))[wrong].double()

@@ -22,8 +22,8 @@ from callbacks.adversarial import (
     Smoothing,
     SmoothingProbe,
 )
-from callbacks.adversarial.certified.certificates import Certificate
 from callbacks.adversarial.certified.linear_bounds import crown_boxes
+from callbacks.adversarial.certified.margin_bounds import MarginBounds
 from callbacks.adversarial.certified.operations import windows
 from callbacks.adversarial.certified.program import program, run
 from callbacks.adversarial.summary import summarise
@@ -37,7 +37,7 @@ from lightning_modules import load_classifier
 CERTIFICATES = [IntervalBounds(), Crown()]
 
 
-def margins(net: Any, certificate: Certificate, image: Tensor, threat: Any) -> Tensor:
+def margins(net: Any, certificate: MarginBounds, image: Tensor, threat: Any) -> Tensor:
     label = net(image).argmax(1)
     return certificate(program(net, image[:2]), image.double(), label, threat)
 
@@ -46,7 +46,7 @@ EXACT = [(IntervalBounds(), Linf(0.02)), (Crown(), Linf(0.02)), (Crown(), L2(0.0
 
 
 @pytest.mark.parametrize(("certificate", "threat"), EXACT)
-def test_a_linear_network_is_bounded_exactly(certificate: Certificate, threat: Any) -> None:
+def test_a_linear_network_is_bounded_exactly(certificate: MarginBounds, threat: Any) -> None:
     """The least of w.x + b on a ball is w.x0 + b - eps |w|_1, or |w|_2, inside of the box."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))

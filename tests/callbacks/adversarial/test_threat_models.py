@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy import stats
 
-from callbacks.adversarial import FGSM, L2, AdversarialProbe, AdversarialTraining, Linf
+from callbacks.adversarial import FGSM, L1, L2, AdversarialProbe, AdversarialTraining, Linf
 from callbacks.adversarial.probe import Norm
 from callbacks.adversarial.threat_models import ThreatModel
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
 
-BALLS: list[ThreatModel] = [Linf(0.1), L2(0.8)]
+BALLS: list[ThreatModel] = [Linf(0.1), L2(0.8), L1(4.0)]
 EACH = pytest.mark.parametrize("ball", BALLS, ids=str)
 
 
@@ -35,7 +35,7 @@ def test_projection_is_admissible_idempotent_and_leaves_the_inside_alone(ball: T
 @EACH
 def test_distance_is_numpys(ball: ThreatModel) -> None:
     a, b = images(), images().flip(0)
-    order = np.inf if isinstance(ball, Linf) else 2
+    order = {"linf": np.inf, "l2": 2, "l1": 1}[ball.norm]
     expected = np.linalg.norm((a - b).flatten(1).double().numpy(), order, axis=1)
     np.testing.assert_allclose(ball.measure(a, b), expected, rtol=1e-5)
 
@@ -66,6 +66,7 @@ def test_steepest_steps() -> None:
     tiny = torch.tensor([3e-30, -4e-30, 0.0, 0.0]).reshape(1, 1, 2, 2)
     torch.testing.assert_close(L2(1.0).ascent(tiny).flatten(), torch.tensor([0.6, -0.8, 0, 0]))
     assert L2(1.0).ascent(torch.zeros(2, 1, 2, 2)).abs().sum() == 0
+    assert L1(1.0).ascent(gradient * 1e-30).flatten().tolist() == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

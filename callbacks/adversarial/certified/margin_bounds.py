@@ -13,7 +13,7 @@ from callbacks.adversarial.certified.relaxations import Box
 from callbacks.adversarial.threat_models import L2, Linf
 
 
-class Certificate(Protocol):
+class MarginBounds(Protocol):
     """A lower bound of the margins of a network in a ball."""
 
     def __call__(
@@ -41,7 +41,7 @@ class IntervalBounds:
     def __call__(
         self, steps: Sequence[Step], image: Tensor, label: Tensor, threat: Linf | L2
     ) -> Tensor:
-        """Bounds the margins; see `Certificate`."""
+        """Bounds the margins; see `MarginBounds`."""
         boxes = interval_boxes(steps, image, threat)
         return _margins(steps, boxes, image, label, threat, len(steps) - 1)
 
@@ -53,7 +53,7 @@ class Crown:
     def __call__(
         self, steps: Sequence[Step], image: Tensor, label: Tensor, threat: Linf | L2
     ) -> Tensor:
-        """Bounds the margins; see `Certificate`."""
+        """Bounds the margins; see `MarginBounds`."""
         boxes = crown_boxes(steps, image, threat)
         last = len(steps) - 1
         linear, interval = (

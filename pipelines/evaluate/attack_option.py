@@ -1,0 +1,85 @@
+"""`--attack NAME` with its norm, radii, steps and target: a probe without YAML."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from callbacks.adversarial import ATTACKS, AdversarialProbe, Norm
+from callbacks.budget import Budget
+from datamodules.errors import UserError, suggestion
+
+
+@dataclass(frozen=True)
+class AttackOption:
+    """What the command line says of one attack; None where it says nothing.
+
+    Args:
+        attack: name of the attack.
+        norm: of the ball.
+        epsilon: radii in pixel units.
+        steps: of the attack.
+        restarts: of the attack.
+        target: next, least_likely, random, or a class by name or number.
+    """
+
+    attack: str | None = None
+    norm: Norm | None = None
+    epsilon: Sequence[float | str] | None = None
+    steps: int | None = None
+    restarts: int | None = None
+    target: str | int | None = None
+
+    def probe(self, budget: Budget, classes: Sequence[str]) -> AdversarialProbe | None:
+        """Makes the probe; None where no attack is named.
+
+        Without a radius the data set's usual one is taken, without steps those of the attack.
+
+        Args:
+            budget: of the preset, for samples, chunk, seed and objective.
+            classes: names, in the order of the model's outputs.
+
+        Raises:
+            UserError: a combination that makes no sense.
+        """
+        if self.attack is None:
+            self._refuse_the_rest()
+            return None
+        if self.attack not in ATTACKS:
+            raise UserError(
+                f"There is no attack {self.attack!r}.{suggestion(self.attack, ATTACKS)} "
+                "See: assay list attacks"
+            )
+        attack = ATTACKS[self.attack](**self._effort())
+        return AdversarialProbe.within(
+            budget,
+            attack=lambda: attack,
+            norm=self.norm or "linf",
+            epsilons=self.epsilon,
+            curve=(1.0,),
+            targeted=self._target(classes),
+        )
+
+    def _refuse_the_rest(self) -> None:
+        given = [name for name, value in vars(self).items() if value is not None]
+        if given:
+            raise UserError(f"`--{given[0]}` is of an attack: name one by `--attack`, e.g. apgd.")
+
+    def _effort(self) -> dict[str, Any]:
+        """Steps and restarts, as far as they are given, and the attack has them."""
+        known = inspect.signature(ATTACKS[str(self.attack)]).parameters
+        given = {"steps": self.steps, "restarts": self.restarts}
+        given = {name: count for name, count in given.items() if count is not None}
+        for name in given:
+            if name not in known:
+                raise UserError(
+                    f"The attack {self.attack!r} has no `{name}`: leave `--{name}` out."
+                )
+        return given
+
+    def _target(self, classes: Sequence[str]) -> str | int | None:
+        """A class by its name is the class of that number; other words are the probe's to judge."""
+        if self.target in classes:
+            return list(classes).index(str(self.target))
+        number = str(self.target)
+        return int(number) if number.lstrip("-").isdigit() else self.target

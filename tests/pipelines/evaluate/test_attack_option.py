@@ -1,0 +1,49 @@
+"""An attack on the command line: what is made of it, and combinations that make no sense."""
+
+import pytest
+
+from callbacks.adversarial import APGD, ATTACKS
+from callbacks.budget import Budget
+from datamodules.errors import UserError
+from pipelines.evaluate.attack_option import AttackOption
+
+CLASSES = ["cat", "dog", "cow"]
+
+
+def test_an_attack_with_everything() -> None:
+    option = AttackOption("apgd", "l2", ["8/255", 0.5], steps=30, restarts=2, target="dog")
+    probe = option.probe(Budget(limit=7, objective="loss"), CLASSES)
+    assert probe is not None
+    assert probe.attack == APGD(steps=30, restarts=2)
+    assert probe.epsilons == (8 / 255, 0.5)
+    assert (probe.norm, probe.targeted, probe.limit, probe.objective) == ("l2", 1, 7, "loss")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_by_its_name_alone(name: str) -> None:
+    probe = AttackOption(name).probe(Budget(steps=3), CLASSES)
+    assert probe is not None
+    assert probe.attack == ATTACKS[name](), "its own steps, not the preset's"
+    assert probe.curve == (1.0,)
+
+
+def test_nothing_said_is_nothing_made() -> None:
+    assert AttackOption().probe(Budget(), CLASSES) is None
+
+
+BAD = [
+    ({"attack": "apgdd"}, "There is no attack 'apgdd'"),
+    ({"norm": "l2"}, "`--norm` is of an attack: name one by `--attack`"),
+    ({"attack": "apgd", "epsilon": [8]}, "at most 1"),
+    ({"attack": "apgd", "steps": 0}, "`steps` of at least 1"),
+    ({"attack": "square", "steps": 5}, "has no `steps`: leave `--steps` out"),
+    ({"attack": "pgd", "norm": "l1"}, "one of linf, l2 for PGD, but got 'l1'"),
+    ({"attack": "autoattack", "target": "dog"}, "chooses its classes itself"),
+    ({"attack": "pgd", "target": "nearest"}, "next, least_likely, random or the number"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), BAD)
+def test_senseless_combinations_end_in_a_sentence(given: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        AttackOption(**given).probe(Budget(), CLASSES)
