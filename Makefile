@@ -30,7 +30,7 @@ test-lowest:
 		--resolution lowest-direct -e ".[dev]"
 	@MLFLOW_DISABLE_TELEMETRY=true .venv-lowest/bin/python -m pytest -n auto --dist worksteal
 
-# Foolbox and torchattacks live in an environment of their own, never in the project's.
+# Foolbox, torchattacks and imagecorruptions live in an environment of their own, never in the project's.
 bench: $(STAMP)
 	@$(PYTHON) -m venv .venv-bench && .venv-bench/bin/python -m pip install -q "uv>=0.5"
 	@.venv-bench/bin/python -m uv pip install -q --python .venv-bench/bin/python --compile-bytecode \
@@ -40,6 +40,7 @@ bench: $(STAMP)
 	@.venv-bench/bin/python tests/benchmarks/peer_attacks.py
 	@$(BIN)/python tests/benchmarks/attack_speed.py
 	@.venv-bench/bin/python tests/benchmarks/damage_speed.py
+	@.venv-bench/bin/python tests/benchmarks/corruption_speed.py
 
 # uv lives inside the environment: nothing is installed outside this folder.
 $(STAMP): pyproject.toml .ci/constraints.txt

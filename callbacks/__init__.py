@@ -4,10 +4,11 @@ A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentence
 found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
-from callbacks import adversarial, clean, damage, interpretability
+from callbacks import adversarial, clean, corruption, damage, interpretability
 from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
 from callbacks.budget import Budget
 from callbacks.clean import Clean
+from callbacks.corruption import CorruptionProbe
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
 from callbacks.interpretability import ExplanationProbe
@@ -20,6 +21,7 @@ from callbacks.randomness import Draw
 FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
+    "corruption": corruption.FAMILY,
     "damage": damage.FAMILY,
     "interpretability": interpretability.FAMILY,
 }
@@ -44,6 +46,7 @@ __all__ = [
     "AdversarialTraining",
     "Budget",
     "Clean",
+    "CorruptionProbe",
     "DamageProbe",
     "Draw",
     "Entry",

@@ -1,0 +1,59 @@
+"""The answers under many corruptions and severities, side by side for every image."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from callbacks.results import ProbeResult
+from callbacks.statistics import Interval, mean
+
+
+class Grid:
+    """A column of every image for every corruption and severity that all of them have.
+
+    The same images meet every corruption, so what is told of the whole grid is first averaged over
+    it image by image; its interval is over images. Corruptions are the ones named, not a sample of
+    others.
+
+    Args:
+        results: of corruption probes.
+    """
+
+    def __init__(self, results: Sequence[ProbeResult]) -> None:
+        self.results = [result for result in results if len(result.rows)]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the corruptions."""
+        return [result.name for result in self.results]
+
+    @cached_property
+    def severities(self) -> list[float]:
+        """Those that every corruption was measured at."""
+        sets = [set(result.values.values()) for result in self.results]
+        return sorted(set.intersection(*sets)) if sets else []
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """Indices of the images that every cell has."""
+        index, count = np.unique(self._rows["index"], return_counts=True)
+        return index[count == len(self.names) * len(self.severities)]
+
+    @cached_property
+    def _rows(self) -> pd.DataFrame:
+        rows = pd.concat([result.rows.assign(corruption=result.name) for result in self.results])
+        return rows.loc[rows["value"].isin(self.severities)]
+
+    def cells(self, column: str) -> np.ndarray:
+        """`(corruptions, severities, images)` of a column."""
+        rows = self._rows.loc[self._rows["index"].isin(self.images)]
+        table = rows.pivot_table(column, ["corruption", "value"], "index", sort=True)
+        shape = len(self.names), len(self.severities), len(self.images)
+        order = [(name, value) for name in self.names for value in self.severities]
+        return table.loc[order].to_numpy(float).reshape(shape)
+
+    def over_all(self, column: str, bounds: tuple[float, float]) -> Interval:
+        """Mean of a column over corruptions and severities, not weighted."""
+        return mean(self.cells(column).mean((0, 1)), bounds=bounds)
