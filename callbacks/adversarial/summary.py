@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
-from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.budget_certificate import Certificate
+from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
