@@ -2,7 +2,8 @@
 
 Every peer is set to the full budget, 100 steps and 5,000 queries. On a robust network two runs of
 one implementation agree on 92 to 98 % of the images, so torchattacks' APGD is given our random
-starts: then it is the same algorithm or it is not. The others draw their own. `python tests/benchmarks/peer_auto_attack.py [images] [part of a row]`.
+starts: then it is the same algorithm or it is not. The others draw their own.
+`python tests/benchmarks/peer_auto_attack.py [images] [part of a row]`.
 """
 
 import contextlib
