@@ -38,6 +38,7 @@ bench: $(STAMP)
 		--build-constraints tests/benchmarks/build-constraints.txt \
 		-e . -r tests/benchmarks/requirements.txt
 	@.venv-bench/bin/python tests/benchmarks/peer_attacks.py
+	@.venv-bench/bin/python tests/benchmarks/peer_auto_attack.py
 	@$(BIN)/python tests/benchmarks/attack_speed.py
 	@.venv-bench/bin/python tests/benchmarks/damage_speed.py
 	@.venv-bench/bin/python tests/benchmarks/corruption_speed.py

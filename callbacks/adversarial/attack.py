@@ -68,7 +68,12 @@ def about(attack: "Attack") -> About:
 
 @runtime_checkable
 class Attack(Protocol):
-    """A search for the point of a threat model where the classifier does worst."""
+    """A search for the point of a threat model where the classifier does worst.
+
+    It may have more, which is looked for by name: `about`, see `About`; `fitted(classes,
+    deterministic)`, itself as it suits a model and what has to be said of that;
+    `certificate(norm)`, what it spends; `keeps_budget`, where presets must not change that.
+    """
 
     @property
     def gradients(self) -> int:

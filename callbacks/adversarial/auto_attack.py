@@ -92,7 +92,7 @@ class AutoAttack:
         """
         notes = []
         version = self.version
-        if not deterministic and version != "rand":
+        if not deterministic:
             version = "rand"
             notes.append(
                 "The model answers at random, so AutoAttack rand was run, which averages "

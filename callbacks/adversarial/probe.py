@@ -170,6 +170,12 @@ class AdversarialProbe(Probe):
             self.attack, self.note = fitted(classes, deterministic)
         elif getattr(self.attack, "loss", None) == "dlr" and classes < 3:
             self.note = f"{self.title}: the DLR loss needs 3 classes, so it follows the margin."
+        if not deterministic and getattr(self.attack, "eot", 1) == 1:
+            self.note += (
+                f" {self.title}: the model answers at random, which this attack does not average "
+                "out, and its rows are not the same in every run: see autoattack_rand."
+            )
+        self.note = self.note.strip()
         if isinstance(self.targeted, int) and not 0 <= self.targeted < classes:
             raise UserError(
                 f"Expected `targeted` to be a class between 0 and {classes - 1}, but got "
@@ -189,8 +195,8 @@ class AdversarialProbe(Probe):
                 f"are of class {self.targeted}."
             )
         if same:
-            self.note += (
-                f" {self.title}: {same:,} of {len(label):,} images are of that class and are left "
+            self.note = f"{self.note} ".lstrip() + (
+                f"{self.title}: {same:,} of {len(label):,} images are of that class and are left "
                 "as they are."
             )
 

@@ -68,6 +68,7 @@ def test_only_the_full_budget_bears_the_name() -> None:
     [
         (10, True, "standard", ""),
         (10, False, "rand", "answers at random"),
+        (3, False, "rand", "answers at random"),
         (5, True, "standard", "4 other classes"),
         (3, True, "standard", "with 3 AutoAttack follows margins"),
         (2, True, "standard", "with 2 AutoAttack follows margins"),
