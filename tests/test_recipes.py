@@ -56,7 +56,7 @@ def assay(copied: Path, folder: Path, *words: str) -> str:
 
 def test_what_was_added_is_listed(copied: Path, tmp_path: Path) -> None:
     listed = assay(copied, tmp_path, "list", "probes", "damages", "explainers", "data")
-    for name in ("random_sign", "halve", "explain_brightness", "negative", "Stripes"):
+    for name in ("random_sign", "posterise", "halve", "explain_brightness", "negative", "Stripes"):
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE), name
 
 

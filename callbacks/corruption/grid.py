@@ -35,6 +35,14 @@ class Grid:
         sets = [set(result.values.values()) for result in self.results]
         return sorted(set.intersection(*sets)) if sets else []
 
+    @property
+    def steps(self) -> list[int]:
+        """Of the severities in charts: themselves, or their places if some are not whole."""
+        whole = all(severity == int(severity) for severity in self.severities)
+        return [
+            int(severity) if whole else place for place, severity in enumerate(self.severities, 1)
+        ]
+
     @cached_property
     def images(self) -> np.ndarray:
         """Indices of the images that every cell has."""
@@ -49,7 +57,7 @@ class Grid:
     def cells(self, column: str) -> np.ndarray:
         """`(corruptions, severities, images)` of a column."""
         rows = self._rows.loc[self._rows["index"].isin(self.images)]
-        table = rows.pivot_table(column, ["corruption", "value"], "index", sort=True)
+        table = rows.pivot(index=["corruption", "value"], columns="index", values=column)
         shape = len(self.names), len(self.severities), len(self.images)
         order = [(name, value) for name in self.names for value in self.severities]
         return table.loc[order].to_numpy(float).reshape(shape)

@@ -16,7 +16,7 @@ def by_severity(grid: Grid) -> pd.DataFrame:
     """One line a severity, as `by_setting` makes them, of the mean over corruptions."""
     cells = {name: grid.cells(name).mean(0) for name in ("correct", "loss", "brier")}
     lines = []
-    for place, severity in enumerate(grid.severities):
+    for place, (step, severity) in enumerate(zip(grid.steps, grid.severities, strict=True)):
         loss = mean(cells["loss"][place], bounds=(0, math.inf))
         numbers = {
             "acc": mean(cells["correct"][place], bounds=(0, 1)),
@@ -26,7 +26,7 @@ def by_severity(grid: Grid) -> pd.DataFrame:
             "brier": mean(cells["brier"][place], bounds=(0, 2)),
             "error_auroc": mean_of_cells(grid, "error_auroc", severity),
         }
-        line = {"setting": ALL, "severity": place + 1, "value": severity, "n": len(grid.images)}
+        line = {"setting": ALL, "severity": step, "value": severity, "n": len(grid.images)}
         for name, interval in numbers.items():
             line |= interval.columns(name)
         lines.append({**line, "marks": marks(numbers)})
@@ -39,8 +39,9 @@ def mean_of_cells(grid: Grid, column: str, severity: float | None = None) -> Int
     kept = lines["value"].isin(grid.severities if severity is None else [severity])
     ends = lines.loc[kept, [column, f"{column}_low", f"{column}_high"]]
     cells = [Interval(*line) for line in ends.itertuples(index=False)]
-    value, low, high = over_draws(cells)
-    return Interval(value, *np.clip([low, high], 0, 1).tolist())  # no such number lies outside
+    over_cells = over_draws(cells)
+    low, high = np.clip(over_cells[1:], 0, 1).tolist()  # no such number lies outside
+    return Interval(over_cells.value, low, high).marked(over_cells.mark)
 
 
 def half_of(table: pd.DataFrame, start: dict[str, float]) -> Interval | None:

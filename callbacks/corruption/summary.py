@@ -72,7 +72,9 @@ def _numbers(grid: Grid) -> dict[str, Number]:
     worst, share = _worst_class(grid)
     note, asked = _note(grid), _conditions(grid)
 
-    def told(title: str, interval: Interval, more: str = "", unit: str = "", card: bool = False):  # noqa: ANN202
+    def told(
+        title: str, interval: Interval, more: str = "", unit: str = "", card: bool = False
+    ) -> Number:
         said = with_mark(f"{more}; {note}" if more else note, interval)
         return Number(title, interval, unit, said, asked, card)
 
@@ -94,8 +96,8 @@ def _half(half: Interval | None, grid: Grid) -> dict[str, Number]:
     """Where half of the accuracy is gone on average, if that is between severities measured."""
     if half is None:
         return {}
-    number = Number("Half is gone at severity", half, "", _note(grid), _conditions(grid), False)
-    return {"corruption_half_severity": number}
+    told = Number("Half is gone at severity", half, "", _note(grid), _conditions(grid), False)
+    return {"corruption_half_severity": told}
 
 
 def against_alexnet(grid: Grid, clean: ProbeResult | None) -> dict[str, Number]:

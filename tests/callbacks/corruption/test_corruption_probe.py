@@ -1,6 +1,7 @@
 """The probe, and what its rows amount to."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -157,9 +158,18 @@ def test_only_images_of_every_cell_count() -> None:
     assert len(Grid(results).images) == 9
 
 
-def test_every_corruption_is_pictured() -> None:
-    assert FAMILY.probes.keys() == CORRUPTIONS.keys()
-    figure = picture_sheet([kind() for kind in CORRUPTIONS.values()], 32)
-    titles = {axes.get_title(loc="left") for axes in figure.axes}
-    assert {kind.title for kind in CORRUPTIONS.values()} <= titles
+def test_steps_and_answers_that_are_no_numbers() -> None:
+    fog, snow = result("fog", np.ones((5, 12))), result("snow", np.ones((5, 12)))
+    fog.rows.loc[fog.rows["index"] == 3, "loss"] = np.nan
+    kept = fog.rows[fog.rows["severity"].isin([1, 5])]
+    grid = Grid([replace(fog, rows=kept), snow])
+    assert (grid.severities, grid.steps) == ([1, 5], [1, 5])
+    assert grid.cells("loss").shape == (2, 2, 12)
+    assert grid.over_all("loss", (0, np.inf)).value == 0
+
+
+def test_corruptions_are_pictured_by_name() -> None:
+    shown = [CORRUPTIONS[name]() for name in ("fog", "snow", "frost")]
+    titles = {axes.get_title(loc="left") for axes in picture_sheet(shown, 32).axes}
+    assert {corruption.title for corruption in shown} <= titles
     assert 0 <= float(scene(32).min()) <= float(scene(32).max()) <= 1
