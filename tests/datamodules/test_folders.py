@@ -1,5 +1,6 @@
 """Folders as people have them: which are splits, which are classes, which files count."""
 
+import itertools
 import os
 import re
 import unicodedata
@@ -12,7 +13,12 @@ from datamodules import ImageFolder, UserError
 from datamodules.folder_names import is_image, ordered_classes, split_mentioned, split_named
 from datamodules.images import FileImages
 
-IMAGE = b"P5 2 2 255\n" + bytes([0, 255, 7, 9])
+HEADER, NUMBERS = b"P5 2 2 255\n", itertools.count()
+
+
+def image() -> bytes:
+    """Another picture every time: of copies something is said."""
+    return HEADER + bytes([0, 255]) + next(NUMBERS).to_bytes(2, "big")
 
 
 def written(root: Path, names: str, each: int = 4) -> Path:
@@ -22,7 +28,7 @@ def written(root: Path, names: str, each: int = 4) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         files = range(each) if name.endswith("/") else [Path(name).name]
         for file in files:
-            (folder / (f"{file}.pgm" if isinstance(file, int) else file)).write_bytes(IMAGE)
+            (folder / (f"{file}.pgm" if isinstance(file, int) else file)).write_bytes(image())
     return root
 
 
@@ -318,7 +324,7 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
         "%20#?.pgm",
     ]
     for name in names:
-        (tmp_path / "test" / "a" / name).write_bytes(IMAGE)
+        (tmp_path / "test" / "a" / name).write_bytes(image())
     bad = ("broken \udcff.png", "broken\n.png")
     for name in bad:
         (tmp_path / "test" / "a" / name).write_bytes(b"x")
