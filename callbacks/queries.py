@@ -111,10 +111,11 @@ class Queries:
     ) -> tuple[Tensor, Tensor, Tensor]:
         leaf = padded(image, self.chunk).detach().requires_grad_()
         logits = self._logits(leaf, pad=False)[: len(image)]
-        losses = loss(logits, *per_sample)
         gradient = None
-        if losses.requires_grad:
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
+        with differentiable():
+            losses = loss(logits, *per_sample)
+            if losses.requires_grad:
+                (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
         if gradient is None:
             raise UserError(
                 "The model lets no gradient through to the image (no_grad or detach inside): what "
@@ -131,6 +132,25 @@ class Queries:
         size = self.chunk or max(len(image), 1)
         for start in range(0, max(len(image), 1), size):
             yield slice(start, min(start + size, len(image)))
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Turns autograd's error about a network that writes over what its gradient needs into ours.
+
+    Raises:
+        UserError: the network cannot be differentiated.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise UserError(
+            "The model cannot be differentiated: it writes over a value that its gradient needs. "
+            "Write `x = x * 2` for `x *= 2` in its forward, or choose attacks and explanations "
+            "without a gradient, such as rise."
+        ) from error
 
 
 def _size(rows: slice) -> int:
