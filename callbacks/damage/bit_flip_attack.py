@@ -62,7 +62,7 @@ class BitFlipAttack:
         """
         if image is None or label is None:
             raise UserError("The bit-flip attack needs labelled images: give `image` and `label`.")
-        if severity != int(severity) or severity < 0:
+        if not float(severity).is_integer() or severity < 0:
             raise UserError(f"Expected `severity` to be a number of bits, but got {severity:g}.")
         order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
         rows = order[: self.batch].to(image.device)

@@ -133,7 +133,7 @@ def test_a_class_that_is_never_answered_has_no_map(tmp_path: Path) -> None:
 def test_a_photo_of_another_size_than_the_model_takes_is_one_sentence(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 20, 3), dtype=np.uint8)).save(tmp_path / "large.png")
     files = [photo(tmp_path), str(tmp_path / "large.png")]
-    with pytest.raises(UserError, match="cannot answer images of 3x30x20.*`--resize`"):
+    with pytest.raises(UserError, match=r"cannot answer images of 3x30x20.*`--resize`"):
         explained(tmp_path, Closed().eval(), image=files, methods=["gradient"])
 
 
