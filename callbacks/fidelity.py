@@ -18,6 +18,7 @@ from callbacks.statistics import (
     worth_telling,
 )
 from callbacks.worst_case import robustly_correct
+from lightning_modules.distillation.soft_targets import divergence
 
 
 def agreement(student: pd.DataFrame, teacher: pd.DataFrame) -> Interval:
@@ -99,7 +100,7 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
         teacher: logits `(N, K)` for the same samples.
     """
     own, its = F.log_softmax(student, 1), F.log_softmax(teacher, 1)
-    return F.kl_div(own, its, reduction="none", log_target=True).sum(1)
+    return divergence(own, its)
 
 
 def _joined(student: pd.DataFrame, teacher: pd.DataFrame) -> pd.DataFrame:

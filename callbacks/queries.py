@@ -174,13 +174,35 @@ def _differentiated(losses: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
     """The gradient of summed losses by the images they came from."""
     gradient = None
     if losses.requires_grad:
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf, retain_graph=keep, allow_unused=True)
+        with differentiable():
+            (gradient,) = torch.autograd.grad(
+                losses.sum(), leaf, retain_graph=keep, allow_unused=True
+            )
     if gradient is None:
         raise UserError(
             "The model lets no gradient through to the image (no_grad or detach inside): what "
             "follows a gradient cannot be measured; choose attacks and explanations without."
         )
     return gradient
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Turns autograd's error about a network that writes over what its gradient needs into ours.
+
+    Raises:
+        UserError: the network cannot be differentiated.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise UserError(
+            "The model cannot be differentiated: it writes over a value that its gradient needs. "
+            "Write `x = x * 2` for `x *= 2` in its forward, or choose attacks and explanations "
+            "without a gradient, such as rise."
+        ) from error
 
 
 def _size(rows: slice) -> int:

@@ -662,7 +662,7 @@ ODD: tuple[Odd, ...] = (
     Odd("no gradient", NoGradient, notes=("no gradient",), gradient=False),
     Odd("inference mode", Inference, notes=("no gradient",), gradient=False),
     Odd("detached", Detached, notes=("no gradient",), gradient=False),
-    Odd("rounding", Rounding, lambda n, x: base_by_hand(n, (x * 8).round() / 8), notes=("no gradient",), gradient=False),
+    Odd("rounding", Rounding, lambda n, x: base_by_hand(n, (x * 8).round() / 8), notes=("gradient by the image is zero",), gradient=False),
     Odd("dropout in tests", Dropping, None, notes=("not deterministic",), repeats=False),
     Odd("batch statistics", BatchStatistics, batch_statistics_by_hand, notes=("depends on the other",)),
     # one sentence

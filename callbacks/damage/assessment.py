@@ -29,14 +29,14 @@ def recovery_ratio(
         original: accuracy before the damage.
         damaged: after it.
         repaired: after the repair.
-        drop_error: standard error of the drop, paired over images.
+        drop_error: standard error of the drop, paired over images; NaN of a single one.
 
     Returns:
         None where the drop is below two standard errors (or none at all): inside the noise there is
         nothing to divide by.
     """
     drop = original - damaged
-    if drop <= 0 or drop < 2 * drop_error:
+    if not (drop > 0 and drop >= 2 * drop_error):  # nor where the error is unknown
         return None
     return (repaired - damaged) / drop
 

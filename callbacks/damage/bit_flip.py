@@ -94,7 +94,7 @@ class BitFlip(BitDamage):
     ) -> Record:
         """Flips `severity` bits, an integer; see `Damage`."""
         most = self.population(model)
-        if severity != int(severity) or not 0 <= severity <= most:
+        if not float(severity).is_integer() or not 0 <= severity <= most:
             raise UserError(
                 f"Expected `severity` to be a number of bits in 0 .. {most:,}, but got "
                 f"{severity:g}."

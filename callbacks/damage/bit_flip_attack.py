@@ -12,6 +12,7 @@ from callbacks.damage.formats import FORMATS, Format
 from callbacks.damage.record import Record
 from callbacks.damage.selection import EVERYWHERE, Selection
 from callbacks.damage.variant import duplicate
+from callbacks.queries import differentiable
 from datamodules.errors import UserError
 
 
@@ -61,7 +62,7 @@ class BitFlipAttack:
         """
         if image is None or label is None:
             raise UserError("The bit-flip attack needs labelled images: give `image` and `label`.")
-        if severity != int(severity) or severity < 0:
+        if not float(severity).is_integer() or severity < 0:
             raise UserError(f"Expected `severity` to be a number of bits, but got {severity:g}.")
         order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
         rows = order[: self.batch].to(image.device)
@@ -161,7 +162,10 @@ class _Search:
         loss = F.cross_entropy(self.model(self.image), self.label)
         if not loss.requires_grad:
             raise UserError("The bit-flip attack needs gradients, which the model does not give.")
-        gradients = torch.autograd.grad(loss, weights, materialize_grads=True, allow_unused=True)
+        with differentiable():
+            gradients = torch.autograd.grad(
+                loss, weights, materialize_grads=True, allow_unused=True
+            )
         for weight in weights:
             weight.requires_grad_(False)
         return loss.detach(), dict(zip(self.names, gradients, strict=True))

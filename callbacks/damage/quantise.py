@@ -35,7 +35,7 @@ class Quantise:
         label: Tensor | None = None,
     ) -> Record:
         """Rounds to `severity` bits, 2 to 8; nothing is drawn; see `Damage`."""
-        if severity != int(severity) or not 2 <= severity <= 8:
+        if not float(severity).is_integer() or not 2 <= severity <= 8:
             raise UserError(f"Expected `severity` to be 2 to 8 bits, but got {severity:g}.")
         kind, state = Format(f"int{severity:.0f}", int(severity)), model.state_dict()
         after = {}

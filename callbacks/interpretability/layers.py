@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from callbacks.queries import Queries
+from callbacks.queries import Queries, differentiable
 from callbacks.randomness import Draw
 from datamodules.errors import UserError, suggestion
 
@@ -219,7 +219,8 @@ def last_grid_layer(model: Queries, image: Tensor) -> str:
     if not found:
         raise UserError("No layer of the model answers in maps: name one, or explain by gradient.")
     edges = [edge for _, edge in found]
-    gradients = torch.autograd.grad(logits.float().square().sum(), edges, allow_unused=True)
+    with differentiable():
+        gradients = torch.autograd.grad(logits.float().square().sum(), edges, allow_unused=True)
     later = zip(reversed(found), reversed(gradients), strict=True)
     return next((name for (name, _), g in later if _anywhere(g, parts[name])), found[-1][0])
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_modules.distillation.soft_targets import divergence
+
 
 def decoupled_parts(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 4.0
@@ -25,7 +27,7 @@ def decoupled_parts(
     pairs, others = zip(
         *(_split(logits / temperature, label) for logits in (student, teacher)), strict=True
     )
-    return _divergence(*pairs), _divergence(*others)
+    return divergence(*pairs), divergence(*others)
 
 
 def decoupled_loss(
@@ -57,8 +59,3 @@ def _split(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     # Not log(1 - p): that is -inf as soon as the label is certain in float32.
     pair = torch.stack([logits[is_label], others.logsumexp(1)], 1)
     return pair.log_softmax(1), others.log_softmax(1)
-
-
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of log probabilities, `(N,)`."""
-    return F.kl_div(student, teacher, reduction="none", log_target=True).sum(1)

@@ -17,4 +17,15 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0)
         temperature: T > 0.
     """
     from_, to = F.log_softmax(student / temperature, 1), F.log_softmax(teacher / temperature, 1)
-    return F.kl_div(from_, to, reduction="batchmean", log_target=True) * temperature**2
+    return divergence(from_, to).mean() * temperature**2
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher || student) in nats, `(N,)`; what the teacher rules out (0 · log 0) adds nothing.
+
+    Args:
+        student: log probabilities `(N, K)`.
+        teacher: log probabilities `(N, K)`; minus infinity of a class that cannot be.
+    """
+    parts = F.kl_div(student, teacher, reduction="none", log_target=True)
+    return parts.masked_fill(teacher.isneginf(), 0.0).sum(1)

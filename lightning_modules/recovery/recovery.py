@@ -2,7 +2,6 @@
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,6 +10,7 @@ from typing_extensions import Self
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
+from lightning_modules.distillation.soft_targets import soft_target_loss
 from lightning_modules.dropout import set_dropout
 from lightning_modules.fine_tuning import DivergedError
 from lightning_modules.losses import LOSSES
@@ -118,6 +118,5 @@ class Recovery(L.LightningModule):
     def _distilled(self, logits: Tensor, image: Tensor) -> Tensor:
         teacher, t = self._teacher[0].to(logits.device), self.temperature
         with torch.no_grad():
-            target = F.log_softmax(teacher(image).float() / t, 1)
-        learned = F.log_softmax(logits / t, 1)
-        return t * t * F.kl_div(learned, target, reduction="batchmean", log_target=True)
+            target = teacher(image).float()
+        return soft_target_loss(logits, target, t)

@@ -121,8 +121,6 @@ def _notes(
             count, _, run = probe.reused.partition(" rows are from ")
             reused.setdefault(run, []).append(f"{probe.title} {count}")
     notes += [f"Rows from {run}: {', '.join(counts)}." for run, counts in reused.items()]
-    if data.skipped:
-        notes.append(f"{len(data.skipped)} files that are no images were left out.")
     n = len(data.test_index)
     parts: dict[int, list[str]] = {}
     for result in results:

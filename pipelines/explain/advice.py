@@ -125,11 +125,16 @@ def weak_classes(
 ) -> Iterator[Advice]:
     """Classes of which less is right than of all others together (Fisher's exact test).
 
+    Of a class that is ruled out in all of its images, more of them would not help; a network that
+    answers everything alike says nothing about classes.
+
     Args:
         rows: of the undisturbed images.
         classes: their names.
         trained: training images of each, where they were counted.
     """
+    if rows["prediction"].nunique() < 2:
+        return
     label, correct = rows["label"].to_numpy(int), rows["correct"].to_numpy(float)
     shown = np.unique(label)
     images, right = (np.bincount(label, w)[shown] for w in (None, correct))
@@ -142,13 +147,22 @@ def weak_classes(
             f"class {classes[k]}",
             f"{rate_with_ends(rate(s, c))} % of its {c:,} images are right{count}, of the other "
             f"classes {percent((hits - s) / (n - c))} %{_taken_for(rows, k, classes)}",
-            f"Give more training images of {classes[k]}",
+            _mended(rows, k, classes[k]),
         )
+
+
+def _mended(rows: pd.DataFrame, label: int, name: str) -> str:
+    """What helps a class: images, unless its logit is minus infinity whatever they show."""
+    losses = rows.loc[rows["label"] == label, "loss"]
+    if np.isposinf(losses.to_numpy(float)).all():
+        return f"Let the model answer {name}, whose logit is minus infinity"
+    return f"Give more training images of {name}"
 
 
 def _taken_for(rows: pd.DataFrame, label: int, classes: Sequence[str]) -> str:
     """What errors of a class are mostly taken for, where it is more than one by chance would be."""
     wrong = rows.loc[(rows["label"] == label) & (rows["correct"] == 0), "prediction"]
+    wrong = wrong[wrong >= 0]  # -1 is no answer
     if not len(wrong) or len(classes) < 3:
         return ""
     most, count = int(wrong.mode()[0]), int((wrong == wrong.mode()[0]).sum())

@@ -87,6 +87,11 @@ def explain(
     study = Study("explain", "monitorability", options, TRAINER)
     check_devices(study)
     if image:
+        if data is not None or outliers or compare or probes:
+            raise UserError(
+                "Expected `image` alone, as files of your own are explained without any other: "
+                "leave out `data`, `outliers`, `compare` and `probes`, or leave out `image`."
+            )
         return explain_images(study, model, image, target, methods, layer, unit)
     if data is None or methods or any(one is not None for one in (target, layer, unit)):
         raise UserError(

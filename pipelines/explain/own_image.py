@@ -94,23 +94,35 @@ def write_images(found: Sequence[OwnImage], folder: Path) -> list[str]:
         A line for each image, each doubt and each note, for the terminal.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines, taken = [], set()
-    for i, one in enumerate(found):
-        name = one.file.stem if one.file.stem not in taken else f"{one.file.stem}-{i}"
-        taken.add(name)
+    lines = []
+    for name, one in zip(_names(found), found, strict=True):
         np.savez_compressed(folder / f"{name}.npz", **one.arrays())  # type: ignore[arg-type]
         if one.maps:
             save_png(one.figure(), folder / f"{name}.png")
         if one.layer is not None:
             save_png(layer_figure(one.image, one.title, one.layer), folder / f"{name}-layer.png")
+        written = ".png, .npz" if one.maps else ".npz"
         lines.append(
-            f"{one.file}: {one.target} {one.probability:.1%}  ->  {folder / name}.png, .npz"
+            f"{one.file}: {one.target} {one.probability:.1%}  ->  {folder / name}{written}"
         )
         lines += [f"         {m}: {said}" for m in one.maps for said in one.captions(m)]
         lines += [f"NOTE     {note}" for note in one.notes]
     facts = [one.facts() for one in found]
     (folder / "images.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False))
     return lines
+
+
+def _names(found: Sequence[OwnImage]) -> list[str]:
+    """Names of the files of each image, which none of the others writes too."""
+    names: list[str] = []
+    taken = {"unit"}  # of `write_unit`
+    for one in found:
+        stem, name, again = one.file.stem, one.file.stem, 1
+        while not taken.isdisjoint((name, f"{name}-layer")):
+            name, again = f"{stem}-{again}", again + 1
+        names.append(name)
+        taken |= {name, f"{name}-layer"}
+    return names
 
 
 def write_unit(unit: MaximisedUnit, folder: Path) -> str:

@@ -17,7 +17,7 @@ from callbacks.randomness import Draw
 from datamodules.decoding import decoded
 from datamodules.errors import UserError, suggestion
 from datamodules.preprocessing import in_unit_range
-from lightning_modules import Classifier, load_classifier
+from lightning_modules import Classifier, examine, load_classifier
 from pipelines.explain.completeness import COMPLETE, gap
 from pipelines.explain.inputs import as_bytes
 from pipelines.explain.own_image import OwnImage, write_images, write_unit
@@ -57,9 +57,10 @@ def explain_images(
         One line an image.
 
     Raises:
-        UserError: a file is no image, or there is no such class, method, layer or unit.
+        UserError: a file is no image, the model cannot answer it, or there is no such class,
+            method, layer or unit.
     """
-    explainers = named_explainers(methods or METHODS)
+    explainers = named_explainers(METHODS if methods is None else methods)
     pictures = {Path(file): _decoded(Path(file)) for file in files}
     study.name_store(model)
     classifier = load_classifier(
@@ -76,6 +77,10 @@ def explain_images(
         in_unit_range(classifier.preprocessing.apply(pixels[None])).to(study.device)
         for pixels in pictures.values()
     ]
+    for image in shown:
+        examine(classifier, image)
+    for note in classifier.notes:
+        study.say(f"WARNING  {note}")
     with leave_no_trace(classifier):
         model_of = Queries(classifier, min(classifier.chunk, _CHUNK))
         if where is not None:
@@ -122,9 +127,11 @@ def named_explainers(methods: Sequence[str]) -> dict[str, Explainer]:
     """Explainers by their names, which may be joined by commas.
 
     Raises:
-        UserError: there is no such one, or it needs more than one image.
+        UserError: there is none, or no such one, or it needs more than one image.
     """
     names = [name.strip() for words in methods for name in words.split(",") if name.strip()]
+    if not names:
+        raise UserError("Expected names of `methods`, such as grad_cam,rise, but got none.")
     for name in names:
         if name in _NEED_OTHERS:
             raise UserError(
@@ -161,11 +168,17 @@ def _explained(
     model: Queries, classes: Sequence[str], file: Path, image: Tensor, asked: Question, draw: Draw
 ) -> OwnImage:
     maps, errors, close, gaps, notes, layer = {}, {}, {}, {}, [], None
-    probability = model(image).softmax(1)
-    answer = int(probability.argmax(1))
+    logits = model(image)
+    probability, answer = logits.softmax(1), int(logits.argmax(1))
     chosen = answer if asked.target is None else asked.target
-    target = torch.tensor([chosen], device=image.device)
-    for name, explainer in asked.explainers.items():
+    target, explainers = torch.tensor([chosen], device=image.device), asked.explainers
+    if not logits[0, chosen].isfinite():
+        explainers = {}
+        notes.append(
+            f"{file}: the model's logit of {classes[chosen]} is {float(logits[0, chosen])}, which "
+            "nothing in the image can explain: choose another --target."
+        )
+    for name, explainer in explainers.items():
         try:
             estimate = estimated(explainer, model, image, target, draw)
         except UserError as error:

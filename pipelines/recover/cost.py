@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from callbacks.queries import differentiable
 from lightning_modules import Classifier
 from lightning_modules.memory import peak_memory
 
@@ -87,7 +88,8 @@ def _step(classifier: Classifier, image: Tensor, label: Tensor) -> None:
     try:
         loss = F.cross_entropy(classifier(image), label)
         if loss.requires_grad:
-            loss.backward()
+            with differentiable():
+                loss.backward()
     finally:
         for weight, gradient in kept:
             weight.grad = gradient

@@ -91,7 +91,15 @@ class TrainingDamage:
     spoil: Spoil = Spoil()
 
     def make(self, severity: float) -> DataDamage:
-        """Makes the damage; of classes, the severity is how many of the first ones are gone."""
+        """Makes the damage; of classes, the severity is how many of the first ones are gone.
+
+        Raises:
+            UserError: the severity is out of range.
+        """
+        if self.by == "classes" and not (float(severity).is_integer() and severity >= 0):
+            raise UserError(
+                f"Expected `severity` to be a whole number of classes from 0, but got {severity:g}."
+            )
         value = tuple(range(int(severity))) if self.by == "classes" else severity
         backdoor = {"target": self.spoil.target, "mapping": self.spoil.mapping}
         return self.kind(**{self.by: value}, **(backdoor if self.kind is BadNets else {}))

@@ -143,20 +143,31 @@ def redrawn(module: Module, seed: int) -> Module:
     originals of parametrised layers) is normal with the mean and deviation that it had.
     """
     fresh = duplicate(module)
-    before = {name: tensor.detach().clone() for name, tensor in fresh.named_parameters()}
+    drawable = {
+        name: _real(parameter)
+        for name, parameter in fresh.named_parameters()
+        if parameter.is_floating_point() or parameter.is_complex()
+    }
+    before = {name: numbers.detach().clone() for name, numbers in drawable.items()}
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        for parameter in fresh.parameters():
-            if parameter.is_floating_point():
-                parameter.fill_(torch.nan)  # what is left of this was not set
+        for numbers in drawable.values():
+            numbers.fill_(torch.nan)  # what is left of this was not set
         for part in fresh.modules():
             for reset in ("reset_parameters", "_reset_parameters"):  # the second is attention's
                 if hasattr(part, reset):
                     getattr(part, reset)()
         for name, parameter in fresh.named_parameters():
-            if parameter.is_floating_point() and parameter.isnan().any():
+            numbers = _real(parameter)
+            if name in drawable and numbers.isnan().any():
                 old = before[name].float()
                 spread = old.std() if old.numel() > 1 else old.abs().mean()
                 drawn = torch.randn(old.shape).to(old.device)
-                parameter.copy_(old.mean() + spread * drawn)
+                numbers.copy_(old.mean() + spread * drawn)
     return fresh
+
+
+def _real(parameter: Tensor) -> Tensor:
+    """Its numbers, of complex ones both parts; a view."""
+    parameter = parameter.detach()
+    return torch.view_as_real(parameter) if parameter.is_complex() else parameter

@@ -135,7 +135,8 @@ def _row(
             for number, column in (("acc", "correct"), ("loss", "loss"))
             for when, told in (("original", before), ("damaged", harmed), ("repaired", after))
         },
-        "drop_error": float(drop.std() / len(drop) ** 0.5),  # paired
+        # Paired; of one image there is none.
+        "drop_error": float(drop.std() / len(drop) ** 0.5) if len(drop) > 1 else math.nan,
         "negative_flips": float((before.correct & ~after.correct).double().mean()),
         "positive_flips": float((~before.correct & after.correct).double().mean()),
         "agreement": float((before.prediction == after.prediction).double().mean()),

@@ -10,6 +10,7 @@ from typing import Any
 
 from callbacks.digests import model_digest
 from callbacks.shards import fingerprint
+from datamodules import ImageDataModule
 from datamodules.disk import disk_errors
 from lightning_modules import Classifier
 from pipelines.report.about import About, data_facts, environment, model_facts, now
@@ -46,6 +47,7 @@ class Study(Subjects):
         shown = models or tuple(self.models)
         notes = [*self.notes, *(note for model in shown for note in model.notes)]
         notes += [note for data in self.data for note in data.notes]
+        notes += [_left_out(data) for data in self.data if data.skipped]
         return About(
             command=self.command,
             seed=self.seed,
@@ -189,3 +191,9 @@ class Study(Subjects):
         """Remembers a run until the whole study is finished, so that it can be reopened."""
         name = f"{self._key}.{slug(stage)}" if stage else self._key
         return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
+
+
+def _left_out(data: ImageDataModule) -> str:
+    count = len(data.skipped)
+    what = "file that is no image was" if count == 1 else "files that are no images were"
+    return f"{count:,} {what} left out of {data.title}."

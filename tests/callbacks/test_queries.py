@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from callbacks.queries import Queries
+from datamodules.errors import UserError
 
 
 def network() -> nn.Sequential:
@@ -64,3 +65,11 @@ def test_works_in_inference_free_grad_disabled_regions() -> None:
     queries(image)
     with torch.no_grad():
         assert queries.gradient(image, lambda z: z.sum(1))[2].abs().sum() > 0
+
+
+def test_a_network_that_writes_over_its_own_gradient_is_one_sentence() -> None:
+    layer = nn.Conv2d(1, 2, 1)
+    queries = Queries(lambda image: layer(image).relu().mul_(2).mean((2, 3)))
+    assert queries(torch.rand(2, 1, 3, 3)).shape == (2, 2), "it answers"
+    with pytest.raises(UserError, match="writes over a value that its gradient needs"):
+        queries.gradient(torch.rand(2, 1, 3, 3), lambda logits: logits.sum(1))

@@ -1,5 +1,7 @@
 """The worked example of the reference, 4.3, and its table of sample sizes, 1.4."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -35,6 +37,7 @@ def test_inside_the_noise_there_is_no_ratio() -> None:
     assert a.recovery_ratio(0.90, 0.89, 0.90, drop_error=0.006) is None
     assert a.recovery_ratio(0.90, 0.90, 0.95) is None
     assert a.recovery_ratio(0.90, 0.89, 0.90, drop_error=0.004) == pytest.approx(1)
+    assert a.recovery_ratio(1.0, 0.0, 1.0, math.nan) is None, "one image has no error"
 
 
 def test_negative_flips() -> None:

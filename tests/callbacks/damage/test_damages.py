@@ -88,6 +88,13 @@ def test_shares_outside_the_unit_interval(name: str, share: float) -> None:
         DAMAGES[name]()(network(), share)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 2.5])
+@pytest.mark.parametrize("name", ["bit_flip", "bit_flip_attack", "quantise"])
+def test_numbers_that_are_not_whole_are_refused(name: str, wrong: float) -> None:
+    with pytest.raises(UserError, match="Expected `severity` to be"):
+        DAMAGES[name]()(network(), wrong, 0, IMAGE, LABEL)
+
+
 def test_other_weights_are_refused() -> None:
     record = made("zero", network())
     with pytest.raises(UserError, match="damage is exact only on the same weights"):

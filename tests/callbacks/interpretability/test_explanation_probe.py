@@ -20,6 +20,7 @@ from datamodules.errors import UserError
 from lightning_modules import Classifier
 
 CHEAP = {
+    "score_cam": {"masks": 8},  # as many as the network has channels
     "rise": {"draws": 20},
     "permutation": {"repeats": 2, "grid": 4},
     "kernel_shap": {"draws": 98},

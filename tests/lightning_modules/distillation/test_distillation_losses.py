@@ -45,6 +45,19 @@ def test_the_usual_totals() -> None:
     assert float(0.9 * hard + 0.1 * soft) == pytest.approx(0.4029987824, abs=EXACT)
 
 
+def test_a_class_that_the_teacher_rules_out_adds_nothing() -> None:
+    student, teacher = torch.randn(2, 4, 5, generator=seeded())
+    student.requires_grad_()
+    closed = torch.tensor([False, False, True, False, True])
+    both = [logits.masked_fill(closed, -torch.inf) for logits in (student, teacher)]
+    loss = soft_target_loss(*both, temperature=2.0)
+    open_only = soft_target_loss(student[:, ~closed], teacher[:, ~closed], temperature=2.0)
+    torch.testing.assert_close(loss, open_only)
+    (slope,) = torch.autograd.grad(loss, student)
+    (expected,) = torch.autograd.grad(open_only, student)
+    torch.testing.assert_close(slope, expected)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
 def test_soft_targets_are_scipys_divergence(temperature: float) -> None:
     student, teacher = torch.randn(2, 16, 10, dtype=DOUBLE, generator=seeded())

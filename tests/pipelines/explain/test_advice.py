@@ -100,8 +100,9 @@ def rows(wrong: dict[int, int], n: int = 100) -> pd.DataFrame:
     place = np.tile(np.arange(n), 10)
     missed = place < np.array([wrong.get(k, 2) for k in range(10)])[label]
     prediction = np.where(missed, np.where(label == 0, 1, 0), label)
+    correct = (~missed).astype(float)
     return pd.DataFrame(
-        {"label": label, "prediction": prediction, "correct": (~missed).astype(float)}
+        {"label": label, "prediction": prediction, "correct": correct, "loss": 1 - correct}
     )
 
 
@@ -112,6 +113,22 @@ def test_a_class_that_is_missed_more_often_lacks_images() -> None:
     assert advice.finding.endswith("of the other classes 98.0 %; 30 of 30 errors take it for c0")
     assert list(weak_classes(rows({7: 5}), CLASSES)) == [], "5 of 100 beside 2 of 100 are chance"
     assert list(weak_classes(rows({}), CLASSES)) == []
+
+
+def test_images_do_not_help_a_class_that_is_ruled_out() -> None:
+    closed = rows({7: 100})
+    closed.loc[closed["label"] == 7, "loss"] = np.inf
+    (advice,) = weak_classes(closed, CLASSES)
+    assert advice.advice == "Let the model answer c7, whose logit is minus infinity"
+    constant = closed.assign(prediction=0, correct=(closed["label"] == 0).astype(float))
+    assert list(weak_classes(constant, CLASSES)) == [], "no class is to blame"
+
+
+def test_what_was_not_answered_is_taken_for_no_class() -> None:
+    silent = rows({7: 30})
+    silent.loc[(silent["label"] == 7) & (silent["correct"] == 0), "prediction"] = -1
+    (advice,) = weak_classes(silent, CLASSES)
+    assert "take it for" not in advice.finding
 
 
 def test_units_that_repeat_another_are_counted_and_chance_is_not() -> None:

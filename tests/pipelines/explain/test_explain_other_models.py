@@ -25,12 +25,20 @@ from lightning_modules.features import extract
 from pipelines.explain.cell import Stages
 from pipelines.explain.inputs import Inputs, batches, in_runs
 from pipelines.explain.monitoring import measure_monitor
-from pipelines.explain.outlier_sets import adapt, as_shown, folder_or_data, named_sets
+from pipelines.explain.outlier_sets import (
+    adapt,
+    as_shown,
+    folder_or_data,
+    named_sets,
+    opened_outliers,
+)
 from pipelines.explain.outliers import head_of, measure_outliers
 from pipelines.explain.plan import Plan
 from pipelines.explain.score import check_budget, measure_score
 from pipelines.explain.summary import chosen_outlier_scores
+from pipelines.study import Study
 from pipelines.study.cells import Cells
+from pipelines.tracking import Tracking
 
 GREY = Preprocessing(channels=1, mean=(0.3,), std=(0.4,))
 
@@ -262,6 +270,15 @@ def test_several_sets_of_any_size_with_and_without_labels(tmp_path: Path) -> Non
     del counts["Digits"]
     assert counts == {**dict.fromkeys(NOISE, 24), "ImageFolder:sorted": 2, "flat": 7, "flat 2": 3}
     assert opened[1].skipped == ("broken.png",)
+
+
+def test_files_that_are_left_out_of_pictures_are_told(tmp_path: Path) -> None:
+    options: Any = {"root": tmp_path, "tracking": Tracking(enabled=False)}
+    study = Study("explain", "monitorability", options)
+    (pictures,) = opened_outliers(study, [str(painted(tmp_path / "flat", 7))])
+    assert len(pictures.images("test")) == 7
+    with study.running("pictures", {}):
+        assert "1 file that is no image was left out of flat." in study.about().notes
 
 
 def test_pictures_that_cannot_be_cropped_are_one_sentence(tmp_path: Path) -> None:

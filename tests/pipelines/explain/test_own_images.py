@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from pipelines.explain.command import explain
@@ -30,9 +30,9 @@ def photo(folder: Path, name: str = "photo.png") -> str:
     return str(folder / name)
 
 
-def explained(folder: Path, **options: Any) -> list[OwnImage]:
+def explained(folder: Path, model: nn.Module | None = None, **options: Any) -> list[OwnImage]:
     options = {"mean": "none", "std": "none", "classes": ["ant", "bee", "cat"], **options}
-    found = explain(network(), root=folder, tracking=Tracking(enabled=False), **options)
+    found = explain(model or network(), root=folder, tracking=Tracking(enabled=False), **options)
     assert isinstance(found, list)
     return found
 
@@ -109,6 +109,48 @@ def test_a_head_has_units_but_no_maps(tmp_path: Path) -> None:
     assert any("answers in maps" in note for note in one.notes)
 
 
+class Closed(nn.Module):
+    """Takes 20 x 24 pixels only, and never answers its last class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(3 * 20 * 24, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        closed = torch.tensor([False, False, True])
+        return self.head(image.flatten(1)).masked_fill(closed, -torch.inf)
+
+
+def test_a_class_that_is_never_answered_has_no_map(tmp_path: Path) -> None:
+    options = {"image": [photo(tmp_path)], "methods": ["gradient", "lime"], "resize": 0, "crop": 0}
+    for target, maps in (("bee", ["gradient", "lime"]), ("cat", [])):
+        (one,) = explained(tmp_path, Closed().eval(), target=target, **options)
+        assert list(one.maps) == maps
+        assert any("logit of cat is -inf" in note for note in one.notes) == (not maps)
+
+
+def test_a_photo_of_another_size_than_the_model_takes_is_one_sentence(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 20, 3), dtype=np.uint8)).save(tmp_path / "large.png")
+    files = [photo(tmp_path), str(tmp_path / "large.png")]
+    with pytest.raises(UserError, match=r"cannot answer images of 3x30x20.*`--resize`"):
+        explained(tmp_path, Closed().eval(), image=files, methods=["gradient"])
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    names = ["photo-1.png", "photo.png", "a/photo.png", "unit.png", "photo-layer.png"]
+    (tmp_path / "a").mkdir()
+    for i, name in enumerate(names):
+        Image.fromarray(np.full((20, 24, 3), 40 * i, dtype=np.uint8)).save(tmp_path / name)
+    files = [str(tmp_path / name) for name in names]
+    explained(tmp_path, image=files, methods=["gradient"], layer="0", unit=0)
+    (folder,) = (tmp_path / "mlruns" / "results").iterdir()
+    arrays = [np.load(file)["image"] for file in folder.glob("*.npz") if file.stem != "unit"]
+    assert sorted(int(image.max()) for image in arrays) == [0, 40, 80, 120, 160]
+    pictures = len(list(folder.glob("*.png")))
+    assert pictures == 2 * len(names) + 1, "maps and layer of each, and the unit"
+
+
 MISTAKES = {
     "layer": ({"layer": "9"}, "no layer '9'"),
     "unit": ({"layer": "0", "unit": 4}, "`unit` between 0 and 3, those of '0', but got 4"),
@@ -118,6 +160,8 @@ MISTAKES = {
     "method": ({"methods": ["grad_camm"]}, "no explainer 'grad_camm'.*grad_cam"),
     "others": ({"methods": ["permutation"]}, "permutation compares an image with others"),
     "file": ({"image": ["missing.png"]}, "Expected an image in 'missing.png'"),
+    "no method": ({"methods": [","]}, "names of `methods`.*got none"),
+    "data": ({"data": "Digits"}, "Expected `image` alone.*leave out `data`"),
     "nothing": ({"image": None, "methods": ["rise"]}, "Expected `data`.* or `image`"),
 }
 

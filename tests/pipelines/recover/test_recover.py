@@ -1,5 +1,6 @@
 """`assay recover` as a user types it: runs, tables, page, and mistakes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlflow import MlflowClient
 from callbacks.damage import Zero
 from callbacks.words import number, percent
 from datamodules import Digits
+from datamodules.errors import UserError
 from lightning_modules import load_classifier
 from pipelines import recover
 from pipelines.recover import cell, row
@@ -282,3 +284,9 @@ def test_what_ran_out_of_memory_is_tried_again(
     assert statuses[0][-1].startswith("out of memory")
     assert statuses[1] == statuses[2] == ["ok"] * 4
     assert len(done) == 3
+
+
+@pytest.mark.parametrize("severity", [1.5, -1.0, math.nan])
+def test_half_a_class_cannot_be_lost(severity: float) -> None:
+    with pytest.raises(UserError, match="a whole number of classes from 0"):
+        DATA_DAMAGES["drop_classes"].make(severity)

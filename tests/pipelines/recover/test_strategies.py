@@ -281,6 +281,17 @@ def test_from_scratch_keeps_no_weight(odd: Any) -> None:
     assert weights_digest(redrawn(network, 7)) == weights_digest(fresh)
 
 
+def test_from_scratch_keeps_no_complex_weight() -> None:
+    """As in filters of the spectrum, which no initialiser sets."""
+    network = torch.nn.Module()
+    network.filter = torch.nn.Parameter(torch.randn(4, 5, dtype=torch.cfloat))
+    before = torch.view_as_real(network.filter.detach())
+    fresh = torch.view_as_real(redrawn(network, 7).get_parameter("filter").detach())
+    assert bool(fresh.isfinite().all())
+    assert not (fresh == before).any()
+    assert float(fresh.std()) == pytest.approx(float(before.std()), rel=0.5), "40 numbers"
+
+
 ODDLY_BUILT = [
     "aliases",
     "tied",
