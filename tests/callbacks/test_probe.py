@@ -22,6 +22,7 @@ from callbacks import (
     probe_entries,
 )
 from callbacks.adversarial import AutoAttack
+from callbacks.corruption import CorruptionProbe
 from callbacks.digests import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
@@ -30,12 +31,12 @@ from lightning_modules import Classifier
 SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
-# Attacks have a contract of their own, without a Trainer; here some do for all of them.
-ATTACKS = ("fgsm", "pgd", "autoattack")
+# Attacks and corruptions have contracts of their own, without a Trainer; here some do for all.
+SOME = ("fgsm", "pgd", "autoattack", "gaussian_noise", "glass_blur")
 NAMES = [
     name
     for name, entry in probe_entries().items()
-    if name in ATTACKS or entry.probe is not AdversarialProbe
+    if name in SOME or entry.probe not in (AdversarialProbe, CorruptionProbe)
 ]
 EACH = pytest.mark.parametrize("name", NAMES)
 # One probe of each class, for what the base class does and no algorithm can change.

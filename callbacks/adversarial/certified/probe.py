@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
@@ -29,6 +30,8 @@ _AGREE = 1e-3
 """Share of the spread of the logits by which float32 may differ from the double precision here."""
 _ROUNDING = 1e-5
 """The same of a margin, which must be larger than this to be certain."""
+_AT_ONCE = 32
+"""Images that are bounded together."""
 _LEAST = 1e-12
 """Probabilities are kept so far from 0 and 1."""
 
@@ -176,33 +179,38 @@ class CertifiedProbe(LowerBound):
 
     def _certified(self, model: Queries, samples: Samples, setting: Setting) -> Measurement:
         self._trace(samples.image)
-        image = samples.image.double()
-        worst = torch.zeros_like(samples.logits, dtype=torch.double)
-        self._check(run(self._steps, image), samples.logits)
+        image, label = samples.image.double(), samples.label
+        apart = self._apart(model, samples)
+        worst = samples.logits.double() - _at_label(samples.logits, label)  # of wrong answers
         threat = _BALLS[self.norm](setting.value)
-        todo = samples.correct.nonzero()[:, 0]
-        for rows in todo.split(32):
-            margins = self.bounds(self._steps, image[rows], samples.label[rows], threat)
-            worst[rows] = -margins
-        wrong = ~samples.correct
-        worst[wrong] = (samples.logits - _at_label(samples.logits, samples.label))[wrong].double()
-        least = _ROUNDING * samples.logits.std(1)
-        certified = samples.correct & (_others(worst, samples.label) < -least)
-        label = torch.nn.functional.one_hot(samples.label, worst.shape[1]).bool()
-        worst = worst.where(~label | certified[:, None], -2 * least[:, None].double())
+        for rows in samples.correct.nonzero()[:, 0].split(_AT_ONCE):
+            worst[rows] = -self.bounds(self._steps, image[rows], label[rows], threat)
+        # What is measured in float32, or less, may be this far from what is bounded.
+        least = _ROUNDING * samples.logits.std(1) + 2 * apart
+        certified = samples.correct & (_others(worst, label) < -least)
+        own = F.one_hot(label, worst.shape[1]).bool()
+        worst = worst.where(~own | certified[:, None], -2 * least[:, None].double())
         return Measurement(setting, worst.float(), {"certified": certified})
 
-    def _check(self, answers: Tensor, logits: Tensor) -> None:
-        """Refuses a network that answers otherwise than its code was read.
+    def _apart(self, model: Queries, samples: Samples) -> Tensor:
+        """How far the measured logits of each image are from those of the steps, `(N,)`.
 
         Raises:
-            UserError: hooks, in-place operations or another answer rule change it.
+            UserError: hooks, in-place operations or another answer rule change the answers.
         """
-        apart = (answers - answers.mean(1, keepdim=True)) - (
-            logits - logits.mean(1, keepdim=True)
-        ).double()
-        if not bool(apart.abs().max() <= _AGREE * logits.std().clamp_min(1e-6)):
+        assert self._classifier is not None
+        with torch.no_grad():
+            single = self._classifier(samples.image).float()  # whatever the Trainer's precision
+        model.forwards += len(samples)
+        answers = _centred(run(self._steps, samples.image.double()))
+        if not bool((answers - _centred(single)).abs().max() <= _AGREE * single.std() + 1e-9):
             raise refused("hooks, in-place operations or answers that its code does not show")
+        return (answers - _centred(samples.logits)).abs().amax(1).float()
+
+
+def _centred(logits: Tensor) -> Tensor:
+    """Up to one number for all classes, by which probabilities' logarithms differ from logits."""
+    return (logits - logits.mean(1, keepdim=True)).double()
 
 
 def _some(classifier: Classifier, data: L.LightningDataModule | None) -> Tensor:

@@ -161,7 +161,6 @@ def test_a_backdoor_is_told(made_recoverability: Make) -> None:
     result = made_recoverability(rows=rows)
     assert result.headline()["backdoor_rate"].interval.value == 0.25
     text = text_of(as_html([result]))
-    assert "backdoor 25.0 %" in text
     assert "The backdoor then turns 25.0 % of the images with its trigger" in text
     assert "instead of 99.0 %." in text
     (shown,) = [
