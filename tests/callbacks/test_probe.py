@@ -14,6 +14,7 @@ from callbacks import (
     AdversarialProbe,
     Budget,
     Clean,
+    ExplanationProbe,
     Measurement,
     Probe,
     Queries,
@@ -21,7 +22,7 @@ from callbacks import (
     Setting,
     probe_entries,
 )
-from callbacks.adversarial import AutoAttack
+from callbacks.adversarial import AutoAttack, Smoothing
 from callbacks.corruption import CorruptionProbe
 from callbacks.digests import weights_digest
 from datamodules import Digits
@@ -31,12 +32,13 @@ from lightning_modules import Classifier
 SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
-# Attacks and corruptions have contracts of their own, without a Trainer; here some do for all.
-SOME = ("fgsm", "pgd", "autoattack", "gaussian_noise", "glass_blur")
+# Attacks, corruptions and explainers have contracts of their own; here some do for all of them.
+SOME = ("fgsm", "pgd", "autoattack", "gaussian_noise", "glass_blur", "explain_gradient")
+SOME += ("explain_deeplift", "explain_lrp", "explain_rise")
 NAMES = [
     name
     for name, entry in probe_entries().items()
-    if name in SOME or entry.probe not in (AdversarialProbe, CorruptionProbe)
+    if name in SOME or entry.probe not in (AdversarialProbe, CorruptionProbe, ExplanationProbe)
 ]
 EACH = pytest.mark.parametrize("name", NAMES)
 # One probe of each class, for what the base class does and no algorithm can change.
@@ -50,6 +52,8 @@ def made(name: str, **changes: int) -> Probe:
     probe = probe_entries()[name](BUDGET)
     if name == "autoattack":  # in moments, not minutes
         probe.attack = AutoAttack(steps=2, queries=5, targets=2)  # type: ignore[attr-defined]
+    if name == "smoothing":
+        probe.smoothing = Smoothing(samples=20, selection=5)  # type: ignore[attr-defined]
     for attribute, value in changes.items():
         setattr(probe, attribute, value)
     return probe
