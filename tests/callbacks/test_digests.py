@@ -164,6 +164,7 @@ def test_what_a_hook_reads_and_what_holds_itself(tmp_path: Path) -> None:
     assert model_digest(net) != before
 
 
+@pytest.mark.slow  # torch is imported twice
 def test_a_set_has_one_digest_in_every_process(tmp_path: Path) -> None:
     """The order of a set of texts is another one in every process."""
     (tmp_path / "numbers_of_mine.py").write_text("T = 1.0\n")

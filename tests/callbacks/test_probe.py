@@ -14,6 +14,7 @@ from callbacks import (
     AdversarialProbe,
     Budget,
     Clean,
+    DamageProbe,
     ExplanationProbe,
     Measurement,
     Probe,
@@ -32,13 +33,13 @@ from lightning_modules import Classifier
 SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
-# Attacks, corruptions and explainers have contracts of their own; here some do for all of them.
+# Attacks, corruptions, damages and explainers have contracts of their own; here some do for all.
 SOME = ("fgsm", "pgd", "autoattack", "gaussian_noise", "glass_blur", "explain_gradient")
-SOME += ("explain_deeplift", "explain_lrp", "explain_rise")
+SOME += ("explain_deeplift", "explain_lrp", "explain_rise", "zero", "noise", "bit_flip", "prune")
+SOME += ("bit_flip_attack", "bit_flip_by_layer")
+LARGE = (AdversarialProbe, CorruptionProbe, DamageProbe, ExplanationProbe)
 NAMES = [
-    name
-    for name, entry in probe_entries().items()
-    if name in SOME or entry.probe not in (AdversarialProbe, CorruptionProbe, ExplanationProbe)
+    name for name, entry in probe_entries().items() if name in SOME or entry.probe not in LARGE
 ]
 EACH = pytest.mark.parametrize("name", NAMES)
 # One probe of each class, for what the base class does and no algorithm can change.

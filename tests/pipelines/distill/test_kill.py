@@ -30,6 +30,7 @@ def curves_are_whole(home: Path) -> None:
         assert len(set(steps)) == len(steps), "no point of a curve is there twice"
 
 
+@pytest.mark.slow  # the ordinary suite kills recover and explain by the same harness
 def test_killed_at_two_moments(home: Path, lenet: Path) -> None:
     goes_on(home, words(lenet, "--evaluation", "none", "--controls", "int8"), 2, tables)
     curves_are_whole(home)

@@ -37,6 +37,7 @@ def check(home: Path, lenet: Path, before: dict[str, int]) -> set[int]:
     return set(made.values())
 
 
+@pytest.mark.slow  # the ordinary suite kills recover and explain by the same harness
 def test_killed_at_two_random_moments(home: Path, lenet: Path) -> None:
     """Once among the cells, and once while pages are written and runs are logged."""
     chance = random.Random(0)
