@@ -218,6 +218,7 @@ def test_tests_hold_their_level_under_the_null() -> None:
 # -- ratios --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_ratio_holds_what_a_t_test_does_not_refuse() -> None:
     part, whole = answers(59, 6, 16, 80)
     found = s.ratio(part, whole)
@@ -289,6 +290,7 @@ def test_auroc_of_raw_scores() -> None:
     assert s.auroc(score, positive) == pytest.approx(roc_auc_score(positive, score))
 
 
+@pytest.mark.slow
 def test_auroc_interval_agrees_with_a_bootstrap_of_scikit_learn() -> None:
     positive = RANDOM.random(600) < 0.3
     score = np.round(RANDOM.normal(size=600) + positive, 1)  # with ties

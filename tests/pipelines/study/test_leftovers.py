@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from pipelines.study.cells import Cell, Cells
 
@@ -53,6 +54,7 @@ def test_parts_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: Pa
     assert {one.name for one in cell.folder.iterdir()} == {"cell.json", "rows.parquet"}
 
 
+@pytest.mark.slow
 def test_weights_that_were_deleted_are_trained_again(assay: Assay, home: Path) -> None:
     words = [
         *("fine-tune", "--model", "lenet", "--data", "Digits", "--data.limit", "40"),

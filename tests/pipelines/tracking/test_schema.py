@@ -46,6 +46,7 @@ def version(database: Path, changed: str | None = None) -> str:
         return connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
 
 
+@pytest.mark.slow
 def test_an_older_store_is_left_alone_until_its_command_is_typed(old: str, home: Path) -> None:
     database = Path(old.removeprefix("sqlite:///"))
     with pytest.raises(SchemaError, match="made by an older MLflow") as caught:

@@ -118,6 +118,7 @@ def test_training_curves_flow_through(assay: Assay, home: Path) -> None:
     assert parameters(folder)["tuning.mode"] == "full"
 
 
+@pytest.mark.slow
 def test_a_recovery_has_its_curve(assay: Assay, lenet: Path, home: Path) -> None:
     """It is logged after the run has ended."""
     code, _, err = assay(

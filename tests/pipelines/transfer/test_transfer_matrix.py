@@ -192,6 +192,7 @@ def test_metric_keys(grid: Grid) -> None:
     assert {"two_probe_mean_acc", "one_full_worst_acc", "three_forgotten"} <= set(every.headline())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["", "two"], ids=["matrix", "passport"])
 def test_a_page_of_everything(grid: Grid, model: str, tmp_path: Path) -> None:
     """Several fractions, failed cells, ranks and predictions, without a neighbour."""
