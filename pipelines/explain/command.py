@@ -1,7 +1,9 @@
 """`assay explain`: explain a model, watch it, and say how far either can be believed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Literal
+from inspect import signature
+from typing import Any, Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
@@ -20,6 +22,12 @@ from pipelines.explain.score import check_budget
 from pipelines.explain.stages import measure_stages
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+
+_OF_DATA = (
+    "data", "outliers", "probes", "preset", "forwards", "limit", "train_limit", "window",
+    "false_alarms", "order", "compare",
+)  # fmt: skip
+"""Options that say nothing where only images are explained."""
 
 
 def main(words: list[str]) -> int:
@@ -84,14 +92,11 @@ def explain(
         UserError: something the user can mend.
         KeyboardInterrupt: in the pass over the test data, after its rows so far are logged.
     """
+    asked = {name: value for name, value in locals().items() if name in _OF_DATA}
     study = Study("explain", "monitorability", options, TRAINER)
     check_devices(study)
     if image:
-        if data is not None or outliers or compare or probes:
-            raise UserError(
-                "Expected `image` alone, as files of your own are explained without any other: "
-                "leave out `data`, `outliers`, `compare` and `probes`, or leave out `image`."
-            )
+        _check_alone(asked)
         return explain_images(study, model, image, target, methods, layer, unit)
     if data is None or methods or any(one is not None for one in (target, layer, unit)):
         raise UserError(
@@ -130,3 +135,14 @@ def explain(
         if explanation.about.interrupted:
             raise KeyboardInterrupt
     return explanation
+
+
+def _check_alone(asked: Mapping[str, Any]) -> None:
+    """Refuses what would be ignored beside `image`: all that differs from its default."""
+    usual = signature(explain).parameters
+    beside = [name for name, value in asked.items() if value not in (usual[name].default, [], {})]
+    if beside:
+        raise UserError(
+            "Expected `image` alone, as files of your own are explained without any other: leave "
+            f"out {', '.join(f'`{name}`' for name in beside)}, or leave out `image`."
+        )

@@ -162,6 +162,7 @@ MISTAKES = {
     "file": ({"image": ["missing.png"]}, "Expected an image in 'missing.png'"),
     "no method": ({"methods": [","]}, "names of `methods`.*got none"),
     "data": ({"data": "Digits"}, "Expected `image` alone.*leave out `data`"),
+    "what is of data": ({"forwards": 57, "window": 8}, "leave out `forwards`, `window`"),
     "nothing": ({"image": None, "methods": ["rise"]}, "Expected `data`.* or `image`"),
 }
 

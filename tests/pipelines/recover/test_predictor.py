@@ -36,8 +36,6 @@ def test_what_depends_on_the_features_is_told_of_kinds_that_were_not_learnt() ->
 def test_what_is_noise_is_told_by_the_mean() -> None:
     target = np.random.default_rng(1).normal(0.5, 0.2, len(KIND))
     predicted, mean = held_out(seen(), target, KIND)
-    # A fold whose penalty is chosen small by chance moves its kind; the others stay at the mean.
-    assert np.median(np.abs(predicted - mean)) < 0.02, "a tenth of the target's deviation"
     ratio = np.abs(predicted - target).mean() / np.abs(mean - target).mean()
     assert ratio == pytest.approx(1, abs=0.05)
 
