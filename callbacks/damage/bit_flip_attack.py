@@ -62,8 +62,7 @@ class BitFlipAttack:
         """
         if image is None or label is None:
             raise UserError("The bit-flip attack needs labelled images: give `image` and `label`.")
-        if not float(severity).is_integer() or severity < 0:
-            raise UserError(f"Expected `severity` to be a number of bits, but got {severity:g}.")
+        self.check(model, severity)
         order = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
         rows = order[: self.batch].to(image.device)
         search = _Search(duplicate(model), self, image[rows], label[rows])
@@ -75,6 +74,18 @@ class BitFlipAttack:
             "flips": [list(flip) for flip in search.flips], "losses": losses,
         }  # fmt: skip
         return Record.of_values(model.state_dict(), search.changed(), **facts)
+
+    def check(self, model: nn.Module, severity: float) -> None:
+        """Refuses what is no number of bits of the weights, before anything is searched."""
+        if not float(severity).is_integer() or severity < 0:
+            raise UserError(f"Expected `severity` to be a number of bits, but got {severity:g}.")
+        names = self.selection.names(model)
+        bits = FORMATS["int8"].bits * sum(model.get_parameter(name).numel() for name in names)
+        if severity > bits:
+            raise UserError(
+                f"Expected `severity` to be at most {bits:,}, the bits of the weights as int8, but "
+                f"got {severity:,.0f}."
+            )
 
 
 class _Search:

@@ -159,8 +159,10 @@ class DamageProbe(Probe):
             batch = data.taken("test", 256)
             self._example = batch.image, batch.label
         self.note = _reached(classifier, self.damage)
-        if not isinstance(self.damage, ActivationFault | BitFlipAttack):
-            for step, value in self._grid():  # mistakes are told before anything runs
+        for step, value in self._grid():  # mistakes are told before anything runs
+            if isinstance(self.damage, BitFlipAttack):
+                self.damage.check(classifier, value)
+            elif not isinstance(self.damage, ActivationFault):
                 self._record(classifier, Setting(self.name, step, value))
 
     def measure(
@@ -269,13 +271,8 @@ def _reached(classifier: nn.Module, damage: object) -> str:
     selection = getattr(damage, "selection", None)
     if not isinstance(selection, Selection):
         return ""
-    hit, total = selection.reached(classifier)
-    if hit >= 0.99 * total:
-        return ""
-    return (
-        f"{getattr(damage, 'name', 'damage')}: {hit:,} of {total:,} parameters can be hit "
-        f"({hit / total:.1%})."
-    )
+    told = selection.told(classifier)
+    return f"{getattr(damage, 'name', 'damage')}: {told}" if told else ""
 
 
 def _asked(model: Queries, variant: Any, classifier: nn.Module) -> AbstractContextManager:

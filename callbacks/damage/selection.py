@@ -54,13 +54,23 @@ class Selection:
         if not found:
             where = f"the layers {', '.join(self.layers)}" if self.layers else "the model"
             what = "weights" if self.parameters == "weights" else "parameters"
-            raise UserError(f"There are no {what} to damage in {where}.")
+            kind = "floating-point " if any(p.is_complex() for p in model.parameters()) else ""
+            raise UserError(f"There are no {kind}{what} to damage in {where}.")
         return found
 
     def reached(self, model: nn.Module) -> tuple[int, int]:
-        """Counts the numbers that can be hit, and all floating-point parameters."""
-        sizes = {name: p.numel() for name, p in model.named_parameters() if p.is_floating_point()}
+        """Counts the parameters that can be hit, and all: whole numbers and complex ones too."""
+        sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
         return sum(sizes[name] for name in self.names(model)), sum(sizes.values())
+
+    def told(self, model: nn.Module) -> str:
+        """Says how much of a model can be hit, where that is not nearly all of it."""
+        hit, total = self.reached(model)
+        beyond = sum(part.numel() for part in model.parameters() if part.is_complex())
+        if hit >= 0.99 * total and not beyond:
+            return ""
+        said = f"{hit:,} of {total:,} parameters can be hit ({hit / total:.1%})."
+        return f"{said} {beyond:,} are complex, which no damage hits." if beyond else said
 
     def share(
         self, model: nn.Module, share: float, generator: torch.Generator

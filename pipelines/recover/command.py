@@ -142,7 +142,7 @@ def _measured(
         study.notes.append(f"{len(reused)} results are from an earlier run of {when}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
-    study.notes += [note for note in _notes(rows) if "did not take" in note]
+    study.notes += [n for n in _notes(rows) if "did not take" in n or "can be hit" in n]
     settings = {e.original.label: e.plan.parameters() for e in experiments}
     about, table = study.about(interrupted=interrupted), pd.DataFrame(rows)
     described = pd.DataFrame([line for e in experiments for line in e.features])
@@ -168,5 +168,13 @@ def _answers(experiments: list[Experiment]) -> pd.DataFrame:
 
 def _notes(rows: list[dict[str, Any]]) -> list[str]:
     """What is said of rows, each once, with the damage that it is of."""
-    said = [(f"{row['damage']} {row['severity']:g}", row.get("note", "")) for row in rows]
-    return list(dict.fromkeys(f"{damage}: {note}" for damage, note in said if note))
+    severities: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        severities.setdefault((row["damage"], row.get("note", "")), []).append(
+            f"{row['severity']:g}"
+        )
+    return [
+        f"{damage} {', '.join(dict.fromkeys(of))}: {note}"
+        for (damage, note), of in severities.items()
+        if note
+    ]

@@ -187,7 +187,7 @@ class Damaged:
         kept: of removed channels, where the numbers that are left stood.
         data: spoiled training data, if that is the damage.
         trigger: of a backdoor.
-        note: whether training data did its damage.
+        note: whether training data did its damage, or how few parameters can be hit.
     """
 
     original: Original
@@ -265,7 +265,9 @@ def damaged_by(
     hit = changed.hit(original.classifier.state_dict())
     worst = sorted(hit, key=lambda weight: -float(hit[weight].float().mean()))
     layers = list(dict.fromkeys(map(owner_of, worst)))
-    return Damaged(original, classifier, *about, hit, layers, held)
+    selection = getattr(damage, "selection", None)
+    note = selection.told(original.classifier) if selection else ""
+    return Damaged(original, classifier, *about, hit, layers, held, note=note)
 
 
 def _trained_on(

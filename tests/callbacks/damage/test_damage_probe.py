@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
-from callbacks.damage import BitFlip, DamageProbe, Noise, Selection, Zero
+from callbacks.damage import BitFlip, BitFlipAttack, DamageProbe, Noise, Selection, Zero
 from callbacks.damage.prefix import Prefix
 from callbacks.damage.probe import SilentErrors
 from callbacks.damage.summary import summarise
@@ -128,6 +128,26 @@ def test_a_bad_severity_is_told_before_anything_runs(one_pass: Callable) -> None
         one_pass(DamageProbe(Zero(), (1.5,), chunk=16))
     with pytest.raises(UserError, match="number of bits"):
         one_pass(DamageProbe(BitFlip(), (-3,), chunk=16))
+    with pytest.raises(
+        UserError, match=r"at most [\d,]+, the bits of the weights as int8"
+    ):
+        one_pass(DamageProbe(BitFlipAttack(), (10**9,), chunk=16))
+
+
+class Spectral(nn.Module):
+    """Holds complex numbers, as learnt Fourier filters do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+        self.filter = nn.Parameter(torch.ones(4, dtype=torch.complex64))
+
+
+def test_what_no_damage_can_hit_is_told() -> None:
+    assert Selection(parameters="all").told(Spectral()) == (
+        "15 of 19 parameters can be hit (78.9%). 4 are complex, which no damage hits."
+    )
+    assert Selection(parameters="all").told(Spectral().head) == ""
 
 
 def result(probe: DamageProbe, rows: Any) -> ProbeResult:
