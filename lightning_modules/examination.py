@@ -115,8 +115,8 @@ def _check(classifier: Classifier, scores: Tensor, logits: Tensor) -> None:
     never = [classifier.classes[k] for k in closed.all(0).nonzero()[:, 0].tolist()]
     said = (
         f"The model answers minus infinity for {len(never)} of {logits.shape[1]} classes "
-        f"({', '.join(never[:6])}{', ...' if len(never) > 6 else ''}) in all of {len(logits)} "
-        "images: they can never be its answer."
+        f"({', '.join(never[:6])}{', ...' if len(never) > 6 else ''}) for every one "
+        f"of {len(logits)} images that were tried: there they cannot be its answer."
     )
     classifier.note(said if never else "", "closed")
 

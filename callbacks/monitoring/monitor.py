@@ -65,6 +65,8 @@ class Monitor:
         """Clean statistics by layer, after `fit`."""
         self.profile_images = 0
         """How many images they are of."""
+        self.left_out: tuple[str, ...] = ()
+        """Layers that were not learnt: they answered the clean images with what is no number."""
         self.test: DriftTest | None = None
         """What windows are judged by."""
         self.calibrations: dict[Order, DriftTest] = {}
@@ -169,6 +171,7 @@ class Monitor:
                     f"Expected finite activations to learn from, but those of {', '.join(whole)} "
                     "are not: look at the images and the weights."
                 )
+            self.left_out = tuple(name for name in whole if name not in finite)
             means = {name: part.means for name, part in finite.items()}
             orders: dict[Order, None] = dict.fromkeys((order, "shuffled"))
             self.calibrations = {

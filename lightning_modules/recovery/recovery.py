@@ -92,6 +92,13 @@ class Recovery(L.LightningModule):
         else:
             loss = LOSSES[recipe.loss](logits, target, recipe.label_smoothing)
         if not bool(torch.isfinite(loss)):
+            closed = int((logits.gather(1, batch.label[:, None]) == -torch.inf).sum())
+            if closed:
+                raise DivergedError(
+                    f"The loss of the recovery became {loss.item():g} in step {self.global_step}: "
+                    f"{closed} of {len(logits)} images are of classes that the model rules out "
+                    "(logits of minus infinity), which no training on them brings back."
+                )
             raise DivergedError(
                 f"The loss of the recovery became {loss.item():g} in step {self.global_step}: use "
                 f"a smaller learning rate than {self.tuning.lr:g}, or clip activations first."

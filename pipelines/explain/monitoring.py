@@ -93,11 +93,16 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         line for line in records(alarms) if line["stated_for"] == line["served"] == plan.order
     ]
     notes = [*[short] * (window < plan.window), *_alarm_notes(monitor, streamed, in_order)]
+    if monitor.left_out:
+        notes.append(
+            "Not watched, as they answer clean images with infinity or NaN (classes that are ruled "
+            f"out?): {', '.join(monitor.left_out)}."
+        )
     if own["rate_low"] > plan.false_alarms:
         notes.append(
             f"More false alarms than stated, {rate_with_ends(_rate_of(own))} % and not "
             f"{100 * plan.false_alarms:g} %: the test images are not like the {split} images that "
-            "were learnt. Learn from the stream that is to be watched."
+            f"were learnt{_where(clean)}. Learn from the stream that is to be watched."
         )
     return Stage(
         {
@@ -114,6 +119,14 @@ def measure_monitor(inputs: Inputs, folder: Path) -> Stage:
         _method(monitor, clean, split),
         [*notes, *clean.problems],
     )  # fmt: skip
+
+
+def _where(report: MonitorReport) -> str:
+    """In which half of what was served the alarms are: in one of them only, it is a drift."""
+    alarms = [seen.alarm for seen in report.windows]
+    halves = alarms[: len(alarms) // 2], alarms[len(alarms) // 2 :]
+    first, second = (f"{sum(half)} of {len(half)}" for half in halves)
+    return f" (alarms in {first} windows of the first half served, {second} of the second)"
 
 
 def _rate_of(line: Mapping[str, float]) -> Interval:

@@ -46,7 +46,10 @@ class Study(Subjects):
         """
         shown = models or tuple(self.models)
         notes = [*self.notes, *(note for model in shown for note in model.notes)]
-        notes += [note for data in self.data for note in data.notes]
+        named = len(self.data) > 1  # then nobody knows which set a note is of
+        notes += [
+            f"{data.title}: {note}" if named else note for data in self.data for note in data.notes
+        ]
         notes += [_left_out(data) for data in self.data if data.skipped]
         return About(
             command=self.command,

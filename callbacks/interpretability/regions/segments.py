@@ -29,7 +29,8 @@ def grid_segments(image: Tensor, grid: int) -> Tensor:
     if not 1 <= grid <= min(height, width):
         raise UserError(
             f"Expected `grid` between 1 and the images' smaller side {min(height, width)}, but got "
-            f"{grid}: choose fewer patches."
+            f"{grid} x {grid} patches of images of {height} x {width}: choose a smaller `grid`, or "
+            "methods without patches."
         )
     row, column = (
         torch.arange(side, device=image.device) * grid // side for side in (height, width)

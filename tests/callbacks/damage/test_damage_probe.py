@@ -128,9 +128,7 @@ def test_a_bad_severity_is_told_before_anything_runs(one_pass: Callable) -> None
         one_pass(DamageProbe(Zero(), (1.5,), chunk=16))
     with pytest.raises(UserError, match="number of bits"):
         one_pass(DamageProbe(BitFlip(), (-3,), chunk=16))
-    with pytest.raises(
-        UserError, match=r"at most [\d,]+, the bits of the weights as int8"
-    ):
+    with pytest.raises(UserError, match=r"at most [\d,]+, the bits of the weights as int8"):
         one_pass(DamageProbe(BitFlipAttack(), (10**9,), chunk=16))
 
 

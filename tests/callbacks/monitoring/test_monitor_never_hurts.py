@@ -267,6 +267,7 @@ def test_what_is_not_finite_is_not_learnt() -> None:
     model = Net(answer=lambda z: z / 0)
     monitor = learnt(model)
     assert OUTPUT not in monitor.profile
+    assert monitor.left_out == (OUTPUT,)
     assert monitor.report().threshold == monitor.report().threshold
 
 

@@ -96,6 +96,15 @@ def test_a_loss_that_is_no_number_stops() -> None:
         fit(Recovery(one, TUNINGS[0]))
 
 
+def test_labels_of_classes_that_are_ruled_out_are_told() -> None:
+    """No learning rate helps there."""
+    one = classifier()
+    with torch.no_grad():
+        one.model[5].bias[:] = torch.tensor([0.0] + [-torch.inf] * (one.num_classes - 1))
+    with pytest.raises(DivergedError, match=r"\d+ of \d+ images are of classes that the model"):
+        fit(Recovery(one, TUNINGS[0]))
+
+
 def test_an_unknown_parameter_is_refused() -> None:
     with pytest.raises(UserError, match=r"no parameter 'model\.9\.weight' to train"):
         Recovery(classifier(), TUNINGS[0], {"model.9.weight": None})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from lightning_modules import Classifier
 from lightning_modules.features import extract
 from pipelines.explain.cell import Stages
 from pipelines.explain.inputs import Inputs, batches, in_runs
-from pipelines.explain.monitoring import measure_monitor
+from pipelines.explain.monitoring import _where, measure_monitor
 from pipelines.explain.outlier_sets import (
     adapt,
     as_shown,
@@ -404,6 +405,12 @@ def test_a_stream_is_learnt_from_neighbours(order: str, learnt: str) -> None:
     plan = Plan(window=4, train_limit=300, false_alarms=0.05, order=order)  # type: ignore[arg-type]
     split, available, window = plan.learning_split(Digits(limit=300))
     assert (split, available, window) == (learnt, available, 4)
+
+
+def test_alarms_in_one_half_of_a_stream_are_told_as_such() -> None:
+    windows = [SimpleNamespace(alarm=place > 3) for place in range(6)]
+    said = _where(SimpleNamespace(windows=windows))  # type: ignore[arg-type]
+    assert said == " (alarms in 0 of 3 windows of the first half served, 2 of 3 of the second)"
 
 
 def test_the_budget_is_known_before(tmp_path: Path) -> None:
