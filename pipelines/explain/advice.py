@@ -3,7 +3,6 @@
 Only what is beyond chance is told: tests of one kind are corrected together (Holm 1979).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -178,19 +177,17 @@ def fragile_layer(result: ProbeResult) -> Iterator[Advice]:
     Args:
         result: of damage of one layer at a time.
     """
-    named = re.search(r", \d+ layers: (.*)$", result.algorithm)
-    names = named[1].split() if named else []
-    left = {names[step - 1]: accuracy(result.at(step)) for step in result.values} if names else {}
-    if len(left) < 2:
+    left = {result.said(value): accuracy(result.at(step)) for step, value in result.values.items()}
+    if len(left) < 2 or not result.places:
         return
     worst, second = sorted(left, key=lambda name: left[name].value)[:2]
     rest = min(share.low for name, share in left.items() if name != worst)
     if np.isfinite(rest) and left[worst].high < rest:
         yield Advice(
-            f"layer {_short(worst)}",
+            f"layer {worst}",
             f"{result.title} leaves {rate_with_ends(left[worst])} % there, and "
-            f"{rate_with_ends(left[second])} % in {_short(second)}, the next one",
-            f"Protect {_short(worst)} first, or retrain with damage of it",
+            f"{rate_with_ends(left[second])} % in {second}, the next one",
+            f"Protect {worst} first, or retrain with damage of it",
         )
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from callbacks.monitoring.redundancy import redundant
+from callbacks.results import ProbeResult
 from datamodules import Digits
 from lightning_modules import Classifier, load_classifier
-from pipelines.explain.advice import Advice, bottleneck, idle_units, weak_classes
+from pipelines.explain.advice import Advice, bottleneck, fragile_layer, idle_units, weak_classes
 from pipelines.explain.cell import Stage
 from pipelines.explain.depth import measure_depth
 from pipelines.explain.inputs import Inputs
@@ -73,6 +74,27 @@ def test_a_probe_reads_what_scikit_learn_reads(classifier: Classifier, data: Dig
     # Other penalties: two of a hundred answers may differ.
     assert table["probe"].iloc[-1] == pytest.approx(other, abs=0.02)
     assert table["n"].iloc[-1] == 360
+
+
+def by_layer(right: dict[str, int], n: int = 100) -> ProbeResult:
+    """Damage of one layer at a time, which leaves so many of `n` images right."""
+    rows = pd.concat(
+        pd.DataFrame({"index": range(n), "severity": step, "value": float(step), "draw": 0,
+                      "correct": [float(place < count) for place in range(n)]})
+        for step, count in enumerate(right.values(), 1)
+    )  # fmt: skip
+    places = {f"{step}": name for step, name in enumerate(right, 1)}
+    about = ("noise_by_layer", "damage", "Noise by layer", "layer", "Noise()", None)
+    return ProbeResult(*about, rows, places=places)
+
+
+def test_the_layer_whose_damage_costs_most_is_to_be_protected() -> None:
+    (advice,) = fragile_layer(by_layer({"conv 1": 90, "conv 2": 40, "head": 80}))
+    assert (advice.about, advice.advice.split(",")[0]) == ("layer conv 2", "Protect conv 2 first")
+    assert "40.0 " in advice.finding
+    assert "in head, the next one" in advice.finding
+    assert not list(fragile_layer(by_layer({"a": 90, "b": 78, "c": 80}))), "78 is not told from 80"
+    assert not list(fragile_layer(by_layer({"only": 10})))
 
 
 def test_nothing_stands_out_of_a_network_that_uses_what_it_knows() -> None:
