@@ -18,6 +18,7 @@ _MARGIN, _GAP, _BARS = 0.35, 0.1, 0.5
 _MEANINGS = {
     "RdBu_r": (("against the class", "left"), ("0", "center"), ("for it", "right")),
     "Reds": (("0", "left"), ("the map's most", "right")),
+    "magma": (("the channel's least", "left"), ("its most", "right")),
 }
 """What the ends of each scale of colours mean."""
 
@@ -73,7 +74,9 @@ def agreement_figure(names: Sequence[str], same: np.ndarray) -> Figure:
     """Rank correlation `(M, M)` in [-1, 1] of the maps of any two methods."""
     n = len(names)
     figure, axes = drawn(2.2 + 0.36 * n, 1.6 + 0.34 * n)
-    axes.imshow(same, cmap="RdBu_r", vmin=-1, vmax=1)
+    shown = axes.imshow(same, cmap="RdBu_r", vmin=-1, vmax=1)
+    bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=8)
     labels = [name.replace("_", " ") for name in names]
     axes.set_xticks(range(n), labels, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(n), labels, fontsize=8)
@@ -121,7 +124,8 @@ def feature_figure(
     """
     size, step = (1.2, 1.2), 1.2 + _GAP
     columns = 1 + max(len(numbers) for numbers in channels.values())
-    figure, axes = _canvas(columns * step, len(channels), 1.57)
+    figure, axes = _canvas(columns * step, len(channels), 1.57, _BARS)
+    _colour_bars(axes, _MARGIN + 1.57 * len(channels), ["magma"])
     for i, (name, numbers) in enumerate(channels.items()):
         top, (height, width) = _MARGIN + 1.57 * i, arrays[name].shape[1:]
         caption = f"{name.removeprefix('model.')}, {height}x{width}"
