@@ -199,8 +199,13 @@ def _ratio(line: Line) -> Cell:
 def _gain(line: Line) -> Cell:
     if not line["rival"]:
         return Cell("")
-    points = change_cell(Interval(*(line[f"gain{end}"] for end in ("", "_low", "_high"))))
-    return replace(points, small=", ".join(filter(None, (points.small, f"on {line['rival']}"))))
+    return change_cell(Interval(*(line[f"gain{end}"] for end in ("", "_low", "_high"))))
+
+
+def _gain_on(line: Line) -> Cell:
+    """With the rival's name, where no other column says it."""
+    points, rival = _gain(line), f"on {line['rival']}" if line["rival"] else ""
+    return replace(points, small=", ".join(filter(None, (points.small, rival))))
 
 
 def _steps(*levels: int) -> Callable[[Line], Cell]:
@@ -246,7 +251,10 @@ _LOSS: Columns = {"loss": _loss}
 _SECONDS: Columns = {"seconds": lambda x: number(x["seconds"], 2)}
 _BACKDOOR: Columns = {"backdoor %": _backdoor}
 _GAIN: Columns = {"points on the next best": _gain}
-_SHORT_ADVICE: Columns = {"damage": _short_damage, "repair": _repair, "came back": _ratio, **_GAIN}
+_SHORT_ADVICE: Columns = {
+    "damage": _short_damage, "repair": _repair, "came back": _ratio,
+    "points on the next best": _gain_on,
+}  # fmt: skip
 _ADVICE: Columns = {**_REPAIR, **_CAME_BACK, **_LOSS, **_GAIN, "why": lambda x: x["why"]}
 _OUTCOME: Columns = {
     **_SEVERITY, **_CAME_BACK, **_LOSS,
