@@ -5,7 +5,14 @@ found there by `assay list`, `--probes`, presets, tables, plots, metric keys and
 """
 
 from callbacks import adversarial, clean, corruption, damage, interpretability
-from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
+from callbacks.adversarial import (
+    FGSM,
+    PGD,
+    AdversarialProbe,
+    AdversarialTraining,
+    FreeTraining,
+    SoftLabelTraining,
+)
 from callbacks.budget import Budget
 from callbacks.clean import Clean
 from callbacks.corruption import CorruptionProbe
@@ -53,11 +60,13 @@ __all__ = [
     "EvaluationProgress",
     "ExplanationProbe",
     "Family",
+    "FreeTraining",
     "Measurement",
     "Probe",
     "Queries",
     "Samples",
     "Setting",
+    "SoftLabelTraining",
     "preset_probes",
     "probe_entries",
 ]

@@ -76,19 +76,26 @@ class FineTuning(L.LightningModule):
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.train()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Returns the loss of perturbed and mixed images."""
-        image, label, recipe = batch.image, batch.label, self.tuning
-        if self.perturb is not None:
-            image = perturbed(self.perturb, self.classifier, image, label)
-        image, target = mixed(
-            image, label, self.classifier.num_classes, recipe.mixup, recipe.cutmix
-        )
-        loss = LOSSES[recipe.loss](self(image).float(), target, recipe.label_smoothing)
+        loss = self.loss_of(batch)
         self._check(loss)
-        self.train_loss(loss.detach(), len(image))
+        self.train_loss(loss.detach(), len(batch.label))
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The recipe's loss `()` of a batch, perturbed and mixed."""
+        image, recipe = batch.image, self.tuning
+        if self.perturb is not None:
+            image = perturbed(self.perturb, self.classifier, image, batch.label)
+        return self._fitted(image, batch.label, recipe)
+
+    def _fitted(self, image: Tensor, label: Tensor, recipe: Tuning) -> Tensor:
+        """Mixes images `(N, C, H, W)` and compares answers with labels `(N,)`."""
+        classes = self.classifier.num_classes
+        image, target = mixed(image, label, classes, recipe.mixup, recipe.cutmix)
+        return LOSSES[recipe.loss](self(image).float(), target, recipe.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures loss and accuracy of the images as they are."""
@@ -98,11 +105,15 @@ class FineTuning(L.LightningModule):
         self.log("val/loss", self.val_loss, on_epoch=True)
         self.log("val/acc", self.val_acc, on_epoch=True, prog_bar=True)
 
+    @property
+    def planned_steps(self) -> float:
+        """Optimizer steps of the whole training."""
+        return self.trainer.estimated_stepping_batches
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes optimizer and schedule; the schedule moves with every step."""
         optimizer = make_optimizer(self, self.tuning)
-        steps = self.trainer.estimated_stepping_batches
-        schedule = make_schedule(optimizer, self.tuning, steps)
+        schedule = make_schedule(optimizer, self.tuning, self.planned_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

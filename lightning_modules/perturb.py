@@ -58,7 +58,7 @@ def perturbed(perturb: Perturb, classifier: nn.Module, image: Tensor, label: Ten
     Raises:
         UserError: the perturbation changed the shape.
     """
-    with _as_in_a_test(classifier):
+    with as_in_a_test(classifier):
         result = perturb(classifier, image.detach(), label).detach()
     if result.shape != image.shape:
         raise UserError(
@@ -69,7 +69,7 @@ def perturbed(perturb: Perturb, classifier: nn.Module, image: Tensor, label: Ten
 
 
 @contextmanager
-def _as_in_a_test(model: nn.Module) -> Iterator[None]:
+def as_in_a_test(model: nn.Module) -> Iterator[None]:
     """Holds a model in eval mode with frozen parameters; modules may differ in mode before."""
     training = [part for part in model.modules() if part.training]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]

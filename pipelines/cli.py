@@ -24,6 +24,8 @@ class Command(NamedTuple):
     example: str
 
 
+_RECIPES = Path(__file__).parent / "configs"
+"""Trainings by name, for `--config`."""
 _PHOTOS = "--data ImageFolder:photos"
 COMMANDS = {
     "evaluate": Command(
@@ -89,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return mistake(
             f"There is no command {words[0]!r}.{suggestion(words[0], COMMANDS)}\n{USAGE}"
         )
+    words = _with_recipes(words)
     if problem := other_project() or _missing_file(words):
         return mistake(problem)
     return _run(words[0], words[1:])
@@ -163,6 +166,18 @@ def _help() -> str:
     )
 
 
+def _with_recipes(words: Sequence[str]) -> list[str]:
+    """Turns `--config pgd_at`, where there is no such file, into the recipe of that name."""
+    named: list[str] = []
+    for word in words:
+        flag, _, name = word.rpartition("=")
+        recipe = _RECIPES / f"{name}.yaml"
+        asked = flag == "--config" or (not flag and named[-1:] == ["--config"])
+        known = asked and not Path(name).exists() and recipe.is_file()
+        named.append(word.removesuffix(name) + str(recipe) if known else word)
+    return named
+
+
 def _missing_file(words: Sequence[str]) -> str:
     """A file or folder that was named and is not there: told before seconds of imports."""
     flag = ""
@@ -172,7 +187,8 @@ def _missing_file(words: Sequence[str]) -> str:
             continue
         kind, _, rest = word.partition(":")
         if flag == "--config" and not Path(word).is_file():
-            return f"There is no file {word!r} for `--config`."
+            recipes = [file.stem for file in _RECIPES.glob("*.yaml")]
+            return f"There is no file {word!r} for `--config`.{suggestion(word, recipes)}"
         if kind == "checkpoint" and not Path(rest).expanduser().exists():
             return f"There is no file {rest!r} (`{flag}`, checkpoint:FILE or FOLDER)."
         if kind == "ImageFolder" and rest and not Path(rest).expanduser().is_dir():

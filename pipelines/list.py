@@ -55,7 +55,7 @@ _TABLES = {
 def main(words: list[str]) -> int:
     """Prints all sections, or those named."""
     parser = argparse.ArgumentParser(prog="assay list", description="Names everything there is.")
-    sections = [*_TABLES, "probes", "presets"]
+    sections = [*_TABLES, "probes", "presets", "recipes"]
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(sections)}; default: all"
     )
@@ -208,6 +208,7 @@ def _print_section(section: str) -> None:
 def _lines(section: str) -> tuple[list[tuple[str, str]], str]:
     special: dict[str, tuple[Callable[[], Iterator[tuple[str, str]]], str]] = {
         "presets": (_presets, "--preset NAME"),
+        "recipes": (_recipes, "assay fine-tune --config NAME"),
         "probes": (lambda: entries("probes"), "--probes NAME ..."),
     }
     if section in special:
@@ -219,3 +220,10 @@ def _lines(section: str) -> tuple[list[tuple[str, str]], str]:
 def _presets() -> Iterator[tuple[str, str]]:
     for name, preset in PRESETS.items():
         yield name, f"{preset}; {' '.join(preset_probes(name))}"
+
+
+def _recipes() -> Iterator[tuple[str, str]]:
+    """Trainings by name, with the comment at the head of each file."""
+    for file in sorted((_HOME / "pipelines/configs").glob("*.yaml")):
+        head = [line[2:] for line in file.read_text().splitlines() if line.startswith("# ")]
+        yield file.stem, " ".join(head)

@@ -19,9 +19,11 @@ from callbacks.adversarial.certified import (
 )
 from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
+from callbacks.adversarial.free_training import FreeTraining
 from callbacks.adversarial.mi_fgsm import MIFGSM
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
+from callbacks.adversarial.soft_label_training import SoftLabelTraining
 from callbacks.adversarial.square import Square
 from callbacks.adversarial.summary import summarise
 from callbacks.adversarial.threat_models import L1, L2, Linf
@@ -105,11 +107,13 @@ __all__ = [
     "AutoAttack",
     "CertifiedProbe",
     "Crown",
+    "FreeTraining",
     "IntervalBounds",
     "Linf",
     "Norm",
     "Smoothing",
     "SmoothingProbe",
+    "SoftLabelTraining",
     "Square",
     "Target",
     "TargetedAPGD",

@@ -4,10 +4,12 @@ from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
-from lightning_modules import Classifier, FineTuning, Perturb, Tuning
+from lightning_modules import Classifier, Perturb, Tuning
+from lightning_modules.robust import RobustRecipe
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
+from pipelines.fine_tune.hardening import made_module
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.study.training import TRAINER, trained_weights
@@ -24,6 +26,7 @@ def fine_tune(
     data: DataLike,
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
+    robust: RobustRecipe = RobustRecipe(),  # noqa: B008  (frozen)
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     **options: Unpack[Options],
 ) -> Classifier:
@@ -34,12 +37,15 @@ def fine_tune(
             classes is replaced. In Python also a network.
         data: what it is trained, validated and tested on.
         tuning: the recipe.
-        perturb: disturbs training images: noise, or an attack for adversarial training.
+        perturb: disturbs training images: noise, or an attack for adversarial training; a recipe by
+            name is --config pgd_at, fast_at, free_at, trades, mart or noise.
+        robust: of training images that are attacked: the loss, and which epoch is kept.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
     Returns:
-        The trained classifier, with the weights of the best validation accuracy.
+        The trained classifier, with the weights of the epoch of the best accuracy on validation
+        images, or of the best robust accuracy.
 
     Raises:
         UserError: something the user can mend.
@@ -48,10 +54,13 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
-    module, name = FineTuning(classifier, tuning, perturb), study.name()
-    settings = {"tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation}
+    module = made_module(classifier, tuning, perturb, robust, opened, study.seed)
+    if perturb:
+        study.say(f"perturb  {module.perturb!r}")
+    name, facts = study.name(), {"robust": repr(robust)} if perturb else {}
+    settings = {"tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation, **facts}
     with study.running(name, settings) as run:
-        folder = trained_weights(study, module, opened, name, run)
+        folder = trained_weights(study, module, opened, name, run, facts)
         classifier.source = f"checkpoint:{folder}"
         study.say(f"weights  {folder}")
         if evaluation != "none":

@@ -117,7 +117,11 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
         description=(pipeline.__doc__ or "").split("\n")[0],
         env_prefix="ASSAY",
     )
-    parser.add_argument("--config", action="config", help="YAML file; later flags override it.")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file, or a recipe by name (assay list recipes); later flags override it.",
+    )
     own, told = inspect.signature(pipeline).parameters, _told(pipeline)
     kinds = {name: _kind(name, own[name]) for name in (*_MODELS, *_DATA_SETS) if name in own}
     special = {*_APART, *kinds, "perturb"} & set(own)

@@ -181,12 +181,16 @@ def trained_weights(
         if study.is_first:
             save_classifier(module.classifier, folder)
         curves = pd.DataFrame(logger.points, columns=["key", "value", "step"])
-        return Cell({"score": outcome.score, "epochs": outcome.epochs}, curves)
+        said = getattr(module, "overfitted", "")
+        return Cell({"score": outcome.score, "epochs": outcome.epochs, "said": said}, curves)
 
     gone = not (folder / "model.safetensors").is_file()
     done = study.cells.known(study.cells.key(decides)) and not gone
     cell = study.cells.measured(decides, work, again=gone)
     load_weights(module.classifier, folder)
+    if said := cell.facts["said"]:
+        study.notes.append(said)
+        study.say(said)
     curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
     _log(run, module, data, cell, folder, curves)
     return folder
