@@ -73,15 +73,6 @@ class RobustFineTuning(FineTuning):
             self._replay(batch)
         return None
 
-    def on_train_start(self) -> None:
-        """Refuses Trainer flags that a batch replayed by hand would ignore."""
-        clip = self.trainer.gradient_clip_val
-        if self._replays and (clip or self.trainer.accumulate_grad_batches > 1):
-            raise UserError(
-                "Got --trainer.gradient_clip_val or accumulate_grad_batches with free training, "
-                "which steps by itself: leave them out."
-            )
-
     @property
     def planned_steps(self) -> float:
         """Optimizer steps of the whole training, those of replays too."""
@@ -116,7 +107,8 @@ class RobustFineTuning(FineTuning):
         """Whether robust accuracy is measured in this epoch: in every n-th, the first and last."""
         every, epoch = self.recipe.every, self.current_epoch
         last = epoch + 1 == self.trainer.max_epochs
-        return bool(every) and (epoch % every == 0 or last)
+        due = bool(every) and (epoch % every == 0 or last)
+        return due and not self.trainer.sanity_checking
 
     def on_validation_epoch_start(self) -> None:
         """Begins to count the images that are attacked."""
@@ -137,7 +129,7 @@ class RobustFineTuning(FineTuning):
 
     def on_validation_epoch_end(self) -> None:
         """Ends a training that has lost its robustness from one measurement to the next."""
-        if not self.measures or self.trainer.sanity_checking:
+        if not self.measures:
             return
         now = float(self.val_robust.compute())
         if self._best - now > self.recipe.drop:
@@ -162,7 +154,7 @@ class RobustFineTuning(FineTuning):
                 f"{self.recipe.loss}, but got {type(self.perturb).__name__}."
             )
         if self._replays:
-            raise UserError(f"Got free training with --robust.loss {self.recipe.loss}: take plain.")
+            raise UserError(f"Got free training with --robust.loss {self.recipe.loss}: say plain.")
         tuning = self.tuning
         if (
             tuning.mixup

@@ -27,6 +27,7 @@ from lightning_modules.distillation import (
 )
 from pipelines.distill.footprint import macs
 from pipelines.study import ModelLike, Study
+from pipelines.study.radius import fill_radius
 
 _VERSION = 1
 """To be raised with whatever changes the weights that a distillation ends with."""
@@ -116,6 +117,7 @@ def make_plan(
     make_student = _student_maker(study, student, teachers[0], data, student_arch)
     first = make_student(seed)
     asked = made_teachers(teachers, recipe)
+    fill_radius(perturb, data)
     # Models that state no size are shown the data's own, not what the largest model wants.
     with adopted(data, data.native):
         height, width = data.taken("train", 1).image.shape[-2:]

@@ -54,7 +54,7 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
-    module = made_module(classifier, tuning, perturb, robust, opened, study.seed)
+    module = made_module(classifier, tuning, perturb, robust, opened, study.seed, study.flags)
     if perturb:
         study.say(f"perturb  {module.perturb!r}")
     name, facts = study.name(), {"robust": repr(robust)} if perturb else {}

@@ -1,5 +1,6 @@
 """Which training a disturbance of images asks for: an ordinary one, or one against an attack."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from callbacks.adversarial import PGD
@@ -9,6 +10,7 @@ from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, FineTuning, Perturb, Tuning
 from lightning_modules.robust import RobustFineTuning, RobustRecipe
+from pipelines.study.radius import fill_radius
 
 
 def made_module(
@@ -18,6 +20,7 @@ def made_module(
     robust: RobustRecipe,
     data: ImageDataModule,
     seed: int,
+    flags: Mapping[str, Any],
 ) -> FineTuning:
     """Makes what trains: robustly where the training images are attacked.
 
@@ -28,9 +31,11 @@ def made_module(
         robust: the recipe of robust training.
         data: whose usual radius an attack without `epsilon` gets.
         seed: of the starts of validation attacks.
+        flags: of the Trainer.
 
     Raises:
-        UserError: robust training without an attack, or data without a usual radius.
+        UserError: robust training without an attack, data without a usual radius, or flags of the
+            Trainer that a training which steps by itself would ignore.
     """
     if perturb is None or not hasattr(perturb, "epsilon"):
         if robust != RobustRecipe():
@@ -41,26 +46,13 @@ def made_module(
             )
         return FineTuning(classifier, tuning, perturb)
     fill_radius(perturb, data)
+    ignored = flags.get("gradient_clip_val") or flags.get("accumulate_grad_batches", 1) > 1
+    if hasattr(perturb, "replays") and ignored:
+        raise UserError(
+            "Got --trainer.gradient_clip_val or --trainer.accumulate_grad_batches with free "
+            "training, which steps by itself: leave them out."
+        )
     attack: Any = perturb
     threat = THREAT_MODELS[attack.norm](attack.epsilon)
     still_right = StillRight(threat, PGD(steps=robust.steps), seed)
     return RobustFineTuning(classifier, tuning, perturb, robust, still_right)
-
-
-def fill_radius(perturb: Perturb | None, data: ImageDataModule) -> None:
-    """Gives an attack without a radius the data set's usual one, in place.
-
-    Raises:
-        UserError: there is none.
-    """
-    if perturb is None or getattr(perturb, "epsilon", 0) is not None:
-        return
-    attack: Any = perturb
-    usual = data.epsilon.get(THREAT_MODELS[attack.norm].__name__)
-    if usual is None:
-        raise UserError(
-            f"Expected `perturb.init_args.epsilon`, because {data.title} has no usual radius in "
-            f"{attack.norm}."
-        )
-    attack.epsilon = usual
-    data.note(f"Training images are attacked at the usual radius of {data.name}, {usual:.4g}.")

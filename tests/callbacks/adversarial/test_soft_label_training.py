@@ -47,5 +47,5 @@ def test_takes_labels_too() -> None:
 
 
 def test_refuses_an_empty_ball() -> None:
-    with pytest.raises(UserError, match="Expected `epsilon` > 0"):
+    with pytest.raises(UserError, match="Expected `epsilon` to be positive"):
         SoftLabelTraining(0)
