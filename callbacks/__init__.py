@@ -4,7 +4,7 @@ A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentence
 found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
-from callbacks import adversarial, clean, corruption, damage, interpretability
+from callbacks import adversarial, clean, corruption, damage, interpretability, missing
 from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
 from callbacks.budget import Budget
 from callbacks.clean import Clean
@@ -13,6 +13,7 @@ from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
 from callbacks.interpretability import ExplanationProbe
 from callbacks.measurement import Measurement, Samples, Setting
+from callbacks.missing import MissingProbe
 from callbacks.probe import Probe
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
+    "missing": missing.FAMILY,
     "damage": damage.FAMILY,
     "interpretability": interpretability.FAMILY,
 }
@@ -54,6 +56,7 @@ __all__ = [
     "ExplanationProbe",
     "Family",
     "Measurement",
+    "MissingProbe",
     "Probe",
     "Queries",
     "Samples",
