@@ -8,7 +8,7 @@ from callbacks import adversarial, clean, corruption, damage, interpretability, 
 from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
 from callbacks.budget import Budget
 from callbacks.clean import Clean
-from callbacks.corruption import CorruptionProbe
+from callbacks.corruption import CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
 from callbacks.interpretability import ExplanationProbe
@@ -49,6 +49,7 @@ __all__ = [
     "Budget",
     "Clean",
     "CorruptionProbe",
+    "CorruptionTraining",
     "DamageProbe",
     "Draw",
     "Entry",
