@@ -4,7 +4,7 @@ A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentence
 found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
-from callbacks import adversarial, clean, corruption, damage, interpretability, missing
+from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
 from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
 from callbacks.budget import Budget
 from callbacks.clean import Clean
@@ -18,12 +18,14 @@ from callbacks.probe import Probe
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
+from callbacks.stability import StabilityProbe
 
 FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
     "missing": missing.FAMILY,
+    "stability": stability.FAMILY,
     "damage": damage.FAMILY,
     "interpretability": interpretability.FAMILY,
 }
@@ -62,6 +64,7 @@ __all__ = [
     "Queries",
     "Samples",
     "Setting",
+    "StabilityProbe",
     "preset_probes",
     "probe_entries",
 ]
