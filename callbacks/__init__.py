@@ -4,7 +4,7 @@ A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentence
 found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
-from callbacks import adversarial, clean, corruption, damage, interpretability
+from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
 from callbacks.adversarial import (
     FGSM,
     PGD,
@@ -15,20 +15,24 @@ from callbacks.adversarial import (
 )
 from callbacks.budget import Budget
 from callbacks.clean import Clean
-from callbacks.corruption import CorruptionProbe
+from callbacks.corruption import CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
 from callbacks.interpretability import ExplanationProbe
 from callbacks.measurement import Measurement, Samples, Setting
+from callbacks.missing import MissingProbe
 from callbacks.probe import Probe
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
+from callbacks.stability import StabilityProbe
 
 FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
+    "missing": missing.FAMILY,
+    "stability": stability.FAMILY,
     "damage": damage.FAMILY,
     "interpretability": interpretability.FAMILY,
 }
@@ -54,6 +58,7 @@ __all__ = [
     "Budget",
     "Clean",
     "CorruptionProbe",
+    "CorruptionTraining",
     "DamageProbe",
     "Draw",
     "Entry",
@@ -62,11 +67,13 @@ __all__ = [
     "Family",
     "FreeTraining",
     "Measurement",
+    "MissingProbe",
     "Probe",
     "Queries",
     "Samples",
     "Setting",
     "SoftLabelTraining",
+    "StabilityProbe",
     "preset_probes",
     "probe_entries",
 ]

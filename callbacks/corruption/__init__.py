@@ -7,6 +7,7 @@ from callbacks.corruption.corruption import Corruption
 from callbacks.corruption.probe import CorruptionProbe
 from callbacks.corruption.registry import CORRUPTIONS
 from callbacks.corruption.summary import summarise
+from callbacks.corruption.training import CorruptionTraining
 from callbacks.family import Entries, Family, each
 
 PROBES: Entries = each(CORRUPTIONS, CorruptionProbe, "corruption")
@@ -46,4 +47,4 @@ FAMILY = Family(
     },
 )  # fmt: skip
 
-__all__ = ["CORRUPTIONS", "FAMILY", "PROBES", "Corruption", "CorruptionProbe"]
+__all__ = ["CORRUPTIONS", "FAMILY", "PROBES", "Corruption", "CorruptionProbe", "CorruptionTraining"]

@@ -1,47 +1,17 @@
-"""Pictures of corruption: the error of every cell, and what each does to a scene."""
+"""What every corruption does to a scene."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from callbacks.corruption.corruption import Corruption
 from callbacks.randomness import Draw
-from callbacks.words import percent
 
 _SHOWN = (1.0, 3.0, 5.0)
 _ACROSS = 2
 """Corruptions beside each other in the sheet."""
-
-
-def error_map(error: np.ndarray, titles: Sequence[str], severities: Sequence[float]) -> Figure:
-    """The error of every corruption at every severity, as a coloured table.
-
-    Args:
-        error: `(corruptions, severities)` in [0, 1].
-        titles: of the corruptions.
-        severities: the columns.
-    """
-    figure = Figure(figsize=(1.9 + 0.75 * len(severities), 1 + 0.26 * len(titles)))
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots()
-    axes.pcolormesh(error, cmap="Oranges", vmin=0, vmax=1, edgecolors="white", linewidth=1)
-    for (row, column), share in np.ndenumerate(error):
-        ink = "white" if share > 0.65 else "black"
-        axes.text(
-            column + 0.5, row + 0.5, percent(share), color=ink, ha="center", va="center", fontsize=8
-        )
-    axes.set_yticks(np.arange(len(titles)) + 0.5, titles, fontsize=9)
-    axes.set_xticks(np.arange(len(severities)) + 0.5, [f"{value:g}" for value in severities])
-    axes.invert_yaxis()
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
-    axes.set(title="Error (%)", xlabel="severity")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return figure
 
 
 def picture_sheet(corruptions: Sequence[Corruption], side: int) -> Figure:

@@ -15,12 +15,13 @@ from callbacks.corruption.alexnet import (
     mean_corruption_error,
     relative_corruption_error,
 )
-from callbacks.corruption.figures import error_map, picture_sheet
-from callbacks.corruption.grid import Grid
+from callbacks.corruption.figures import picture_sheet
 from callbacks.corruption.registry import CORRUPTIONS
-from callbacks.corruption.severity import by_severity, half_of, mean_of_cells
 from callbacks.family import Curve, Number, Summary
+from callbacks.grid import Grid
 from callbacks.results import ProbeResult
+from callbacks.severity import by_severity, half_of, mean_of_cells
+from callbacks.share_map import share_map
 from callbacks.statistics import Interval, mean
 from callbacks.words import number, percent, said_interval, with_interval, with_mark
 
@@ -42,7 +43,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     grid = Grid(results)
     if not len(grid.severities) or not len(grid.images):
         return Summary()
-    table, start = by_severity(grid), _start(grid, clean)
+    table, start = by_severity(grid, "all_corruptions"), _start(grid, clean)
     numbers = _numbers(grid) | _half(half_of(table, start), grid) | against_alexnet(grid, clean)
     count = len(grid.names)
     curve = Curve(f"mean of {count}", "severity", table, start, aggregate=True)
@@ -58,11 +59,13 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
 def _figures(grid: Grid) -> dict[str, Figure]:
     error = 1 - grid.cells("correct").mean(2)
     titles = [result.title for result in grid.results]
-    figures = {"corruption_error": error_map(error, titles, grid.severities)}
-    shown = [CORRUPTIONS[name]() for name in grid.names if name in CORRUPTIONS]
+    severities = [f"{severity:g}" for severity in grid.severities]
+    shown = share_map(error, titles, severities, "Error", "severity")
+    figures = {"corruption_error": shown}
+    known = [CORRUPTIONS[name]() for name in grid.names if name in CORRUPTIONS]
     side = _used(grid.results[0])[0]
-    if shown and side:
-        figures["corruption_pictures"] = picture_sheet(shown, side)
+    if known and side:
+        figures["corruption_pictures"] = picture_sheet(known, side)
     return figures
 
 

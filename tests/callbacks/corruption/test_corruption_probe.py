@@ -11,8 +11,8 @@ import torch
 from callbacks.corruption import CORRUPTIONS, FAMILY, CorruptionProbe
 from callbacks.corruption.alexnet import ERRORS, mean_corruption_error, relative_corruption_error
 from callbacks.corruption.figures import picture_sheet, scene
-from callbacks.corruption.grid import Grid
 from callbacks.corruption.summary import against_alexnet, summarise
+from callbacks.grid import Grid
 from callbacks.randomness import Draw
 from callbacks.results import ProbeResult
 from datamodules import Digits

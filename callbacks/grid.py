@@ -1,4 +1,4 @@
-"""The answers under many corruptions and severities, side by side for every image."""
+"""The answers under many disturbances and severities, side by side for every image."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,14 +11,14 @@ from callbacks.statistics import Interval, mean
 
 
 class Grid:
-    """A column of every image for every corruption and severity that all of them have.
+    """A column of every image for every disturbance and severity that all of them have.
 
-    The same images meet every corruption, so what is told of the whole grid is first averaged over
-    it image by image; its interval is over images. Corruptions are the ones named, not a sample of
+    The same images meet every disturbance, so what is told of the whole grid is first averaged over
+    it image by image; its interval is over images. Disturbances are the ones named, not a sample of
     others.
 
     Args:
-        results: of corruption probes.
+        results: of probes whose settings are severities of one disturbance.
     """
 
     def __init__(self, results: Sequence[ProbeResult]) -> None:
@@ -26,12 +26,12 @@ class Grid:
 
     @property
     def names(self) -> list[str]:
-        """Of the corruptions."""
+        """Of the disturbances."""
         return [result.name for result in self.results]
 
     @cached_property
     def severities(self) -> list[float]:
-        """Those that every corruption was measured at."""
+        """Those that every disturbance was measured at."""
         sets = [set(result.values.values()) for result in self.results]
         return sorted(set.intersection(*sets)) if sets else []
 
@@ -51,17 +51,17 @@ class Grid:
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
-        rows = pd.concat([result.rows.assign(corruption=result.name) for result in self.results])
+        rows = pd.concat([result.rows.assign(disturbance=result.name) for result in self.results])
         return rows.loc[rows["value"].isin(self.severities)]
 
     def cells(self, column: str) -> np.ndarray:
-        """`(corruptions, severities, images)` of a column."""
+        """`(disturbances, severities, images)` of a column."""
         rows = self._rows.loc[self._rows["index"].isin(self.images)]
-        table = rows.pivot(index=["corruption", "value"], columns="index", values=column)
+        table = rows.pivot(index=["disturbance", "value"], columns="index", values=column)
         shape = len(self.names), len(self.severities), len(self.images)
         order = [(name, value) for name in self.names for value in self.severities]
         return table.loc[order].to_numpy(float).reshape(shape)
 
     def over_all(self, column: str, bounds: tuple[float, float]) -> Interval:
-        """Mean of a column over corruptions and severities, not weighted."""
+        """Mean of a column over disturbances and severities, not weighted."""
         return mean(self.cells(column).mean((0, 1)), bounds=bounds)

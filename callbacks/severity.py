@@ -1,19 +1,21 @@
-"""Accuracy, loss and calibration over severity, on average over corruptions."""
+"""Accuracy, loss and calibration over severity, on average over disturbances."""
 
 import math
 
 import numpy as np
 import pandas as pd
 
-from callbacks.corruption.grid import Grid
+from callbacks.grid import Grid
 from callbacks.statistics import Interval, half_severity, marks, mean, over_draws
 
-ALL = "all_corruptions"
-"""Name of the mean's curve in metric keys."""
 
+def by_severity(grid: Grid, name: str) -> pd.DataFrame:
+    """One line a severity, as `by_setting` makes them, of the mean over disturbances.
 
-def by_severity(grid: Grid) -> pd.DataFrame:
-    """One line a severity, as `by_setting` makes them, of the mean over corruptions."""
+    Args:
+        grid: of a family's results.
+        name: of the mean's curve in metric keys.
+    """
     cells = {name: grid.cells(name).mean(0) for name in ("correct", "loss", "brier")}
     lines = []
     for place, (step, severity) in enumerate(zip(grid.steps, grid.severities, strict=True)):
@@ -26,7 +28,7 @@ def by_severity(grid: Grid) -> pd.DataFrame:
             "brier": mean(cells["brier"][place], bounds=(0, 2)),
             "error_auroc": mean_of_cells(grid, "error_auroc", severity),
         }
-        line = {"setting": ALL, "severity": step, "value": severity, "n": len(grid.images)}
+        line = {"setting": name, "severity": step, "value": severity, "n": len(grid.images)}
         for name, interval in numbers.items():
             line |= interval.columns(name)
         lines.append({**line, "marks": marks(numbers)})
