@@ -4,6 +4,8 @@ A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentence
 found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
+from collections.abc import Sequence
+
 from callbacks import adversarial, clean, corruption, damage, interpretability
 from callbacks.adversarial import FGSM, PGD, AdversarialProbe, AdversarialTraining
 from callbacks.budget import Budget
@@ -38,6 +40,11 @@ def preset_probes(preset: str) -> list[str]:
     return [name for family in FAMILIES.values() for name in family.presets.get(preset, ())]
 
 
+def companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
+    """What the families measure beside these probes, so that their numbers can be believed."""
+    return [one for family in FAMILIES.values() for one in family.companions(probes, budget)]
+
+
 __all__ = [
     "FAMILIES",
     "FGSM",
@@ -58,6 +65,7 @@ __all__ = [
     "Queries",
     "Samples",
     "Setting",
+    "companions",
     "preset_probes",
     "probe_entries",
 ]
