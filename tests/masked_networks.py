@@ -4,7 +4,6 @@ Every defence is wrapped round the same trained network, which any attack breaks
 `tests/conftest.py`, so that `python:masked_networks:NAME` and tests find it by this name.
 """
 
-import io
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -23,8 +22,9 @@ Change = Callable[[Tensor], Tensor]
 
 def digits() -> tuple[Tensor, Tensor]:
     """1,797 images `(N, 1, 8, 8)` in [0, 1], and labels."""
-    found = load_digits()
-    return torch.tensor(found.images, dtype=torch.float32)[:, None] / 16, torch.tensor(found.target)
+    pixels, target = load_digits(return_X_y=True)
+    image = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    return image, torch.tensor(target)
 
 
 def convolutional(
@@ -38,8 +38,8 @@ def convolutional(
 
 
 def fitted(
-    network: nn.Module, steps: int = 150, epsilon: float = 0.0, classes: int = 10, seed: int = 0
-) -> nn.Module:
+    network: nn.Sequential, steps: int = 150, epsilon: float = 0.0, classes: int = 10, seed: int = 0
+) -> nn.Sequential:
     """Trains on all digits below `classes` but every fifth; against one-step PGD where asked."""
     image, label = digits()
     train = (torch.arange(len(label)) % 5 > 0) & (label < classes)
@@ -62,7 +62,7 @@ def fitted(
     return network.eval().requires_grad_(False)
 
 
-def made(build: Callable[[], nn.Module] = convolutional, **options: Any) -> nn.Module:
+def made(build: Callable[[], nn.Sequential] = convolutional, **options: Any) -> nn.Sequential:
     """A network of its own seed, trained."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -70,7 +70,7 @@ def made(build: Callable[[], nn.Module] = convolutional, **options: Any) -> nn.M
 
 
 @cache
-def ordinary() -> nn.Module:
+def ordinary() -> nn.Sequential:
     """What the defences are put round."""
     return made()
 

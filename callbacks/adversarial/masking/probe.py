@@ -122,7 +122,7 @@ class MaskingProbe(Probe):
         return {str(check.number): check.title for check in self.checks}
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
-        """Takes the headline radius of the attacks beside it, and tries whether a gradient comes."""
+        """Takes the headline radius of the attacks beside it, and tries to differentiate."""
         self.classes = classifier.num_classes
         usual = None
         if isinstance(data, ImageDataModule):
@@ -193,7 +193,7 @@ class MaskingProbe(Probe):
         found: Tensor,
         columns: dict[str, Tensor],
     ) -> None:
-        """Attacks the samples `rows` and writes answers and columns; the judge projects and asks."""
+        """Attacks the samples `rows`, judges, and writes answers and columns."""
         if not len(rows) or check.attack is None:
             return
         part = samples.select(rows)
@@ -256,7 +256,7 @@ _LOOKS = ("zero_gradient", "zero_margin", "moved")
 
 
 def _looked_at(model: Queries, part: Samples) -> dict[str, Tensor]:
-    """`(n,)` bool: no gradient of cross-entropy, none of the margin, another answer when asked anew.
+    """`(n,)` bool: no gradient of cross-entropy, none of the margin, other answers when asked anew.
 
     The margin tells networks without a gradient from those whose softmax is one. What is asked for
     a gradient is compared too: a network may answer otherwise then.

@@ -62,7 +62,7 @@ class Beside:
             return pd.Series(dtype=bool)
         left = at.loc[at["correct"] == 1, "index"]
         broken = broken_at_headline(self.rows)
-        return broken[broken.index.isin(left)]
+        return broken.loc[broken.index.isin(left)]
 
     @property
     def missed(self) -> int:
@@ -78,14 +78,15 @@ class Beside:
             return "gradient masking unknown: no image of its check is right undisturbed"
         high = f"too high: {self._missed()}" if self.missed >= _LEAST else ""
         if self.reasons:
-            names = ", ".join(reason.name for reason in self.reasons)
-            return f"gradient masking ({names}){f', {high}' if high else ''}"
-        return f"no sign of gradient masking on {self.images:,} images{f', yet {high}' if high else ''}"
+            return f"gradient masking ({self._names()}){f', {high}' if high else ''}"
+        none = f"no sign of gradient masking on {self.images:,} images"
+        return f"{none}{f', yet {high}' if high else ''}"
+
+    def _names(self) -> str:
+        return ", ".join(reason.name for reason in self.reasons)
 
     def _missed(self) -> str:
-        return (
-            f"{self.missed:,} of {len(self.left):,} images left right are broken by other attacks"
-        )
+        return f"{self.missed:,} of {len(self.left):,} images left right fall to other attacks"
 
     def numbers(self, conditions: str) -> dict[str, Number]:
         """By how much the attacks say too much at least, and how many signs there are.
@@ -127,12 +128,12 @@ class Beside:
             yield f"Gradient masking could not be looked for at {at}: no image there is right."
             return
         own = passes([self.result])
-        cost = f"{own:,.0f} passes, {percent(own / spent if spent else math.nan, 0)} % of those of the attacks"
+        share = percent(own / spent if spent else math.nan, 0)
+        cost = f"{own:,.0f} passes, {share} % of those of the attacks"
         if not self.reasons:
             yield f"No sign of gradient masking at {at} on {self.images:,} images ({cost})."
         else:
-            names = ", ".join(reason.name for reason in self.reasons)
-            yield f"Gradient masking at {at}: {names} ({cost})."
+            yield f"Gradient masking at {at}: {self._names()} ({cost})."
             yield from (reason.sentence for reason in self.reasons)
         yield from self._consequence()
 
@@ -141,7 +142,7 @@ class Beside:
         if self.missed >= _LEAST:
             yield f"So the robust accuracy is too high: {self._missed()} at the same radius."
         elif self.missed:
-            yield f"{self._missed().capitalize()} at the same radius."
+            yield f"{self._missed()} at the same radius."
         elif self.reasons and len(self.left):
             yield (
                 f"None of the {len(self.left):,} images that the attacks leave right was broken "
