@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from callbacks.adversarial.masking.checks import LEAST_STEPS
 from callbacks.adversarial.masking.probe import MaskingProbe
 from callbacks.adversarial.probe import AdversarialProbe
 from callbacks.budget import Budget
@@ -32,7 +33,7 @@ def _beside(attacks: Sequence[AdversarialProbe], budget: Budget) -> MaskingProbe
     """Of attacks of one norm; what has no radii of its own takes multiples of the usual one."""
     given = [epsilon for probe in attacks for epsilon in probe.epsilons or ()]
     usual = [factor for probe in attacks if probe.epsilons is None for factor in probe.curve]
-    steps = max(budget.steps, *(getattr(probe.attack, "steps", 0) for probe in attacks))
+    steps = max(budget.steps, LEAST_STEPS, *(getattr(probe.attack, "steps", 0) for probe in attacks))
     return MaskingProbe.within(
         budget,
         norm=attacks[0].norm,

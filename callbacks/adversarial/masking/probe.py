@@ -172,7 +172,7 @@ class MaskingProbe(Probe):
         columns["asked"] = asked
         if check.attack is None and len(rows):
             for name, column in _looked_at(model, samples.select(rows)).items():
-                columns[name][rows] = column.float()
+                columns[name][rows] = column.double()
             columns["forwards"][rows], columns["backwards"][rows] = 4, 2
         elif check.box:
             self._attack(model, samples, check, Linf(1.0), rows, found, columns)
@@ -219,7 +219,7 @@ class MaskingProbe(Probe):
             "success": torch.zeros_like(samples.correct),
             "forwards": none,
             "backwards": none.clone(),
-            **{name: torch.full_like(samples.logits[:, 0], value) for name, value in whole.items()},
+            **{name: none.double() + value for name, value in whole.items()},
         }
 
 
@@ -283,6 +283,8 @@ def _gives_gradient(classifier: Classifier, data: ImageDataModule) -> bool:
     with torch.inference_mode(False), leave_no_trace(classifier):
         try:
             Queries(classifier).gradient(image.clone(), cross_entropy, label.clone())
-        except (RuntimeError, UserError):  # a stranger's backward may raise anything
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a stranger's backward may raise anything
             return False
     return True

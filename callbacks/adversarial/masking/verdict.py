@@ -66,7 +66,10 @@ def masking_verdict(rows: pd.DataFrame) -> list[Reason]:
     seen = _Seen(rows)
     if not seen.images:
         return []
-    return [*_of_answers(seen), *_of_gradients(seen), *_of_pairs(seen), *_of_the_box(seen)]
+    found = [*_of_answers(seen), *_of_gradients(seen)]
+    if any(reason.name == "random_answers" for reason in found):
+        return found  # what is broken once and not the next time is luck, and compares nothing
+    return [*found, *_of_pairs(seen), *_of_the_box(seen)]
 
 
 def broken_at_headline(rows: pd.DataFrame) -> pd.Series:
@@ -148,17 +151,14 @@ def _of_gradients(seen: _Seen) -> Iterator[Reason]:
 
 
 def _of_pairs(seen: _Seen) -> Iterator[Reason]:
-    """What a weaker attack breaks and PGD does not."""
+    """What a weaker attack breaks and PGD does not; each of its images at its own radius."""
     if "pgd_quarter" not in seen:
         return
-    standing = int(seen.standing.sum())
     for check, (name, breaks) in _COMPARED.items():
-        count = seen.count(check, "success")
-        if _more_than(count, standing, _SOUND[check]):
-            along = "no attack along the gradient" if check == "square" else "PGD"
-            yield Reason(
-                name, f"{breaks} {count:,} of {standing:,} images that {along} breaks there."
-            )
+        asked, count = seen.count(check, "asked"), seen.count(check, "success")
+        if _more_than(count, asked, _SOUND[check]):
+            but = "no attack along the gradient breaks" if check == "square" else "PGD leaves right"
+            yield Reason(name, f"{breaks} {count:,} of {asked:,} images that {but} at that radius.")
 
 
 def _of_the_box(seen: _Seen) -> Iterator[Reason]:
