@@ -33,11 +33,11 @@ def _beside(attacks: Sequence[AdversarialProbe], budget: Budget) -> MaskingProbe
     """Of attacks of one norm; what has no radii of its own takes multiples of the usual one."""
     given = [epsilon for probe in attacks for epsilon in probe.epsilons or ()]
     usual = [factor for probe in attacks if probe.epsilons is None for factor in probe.curve]
-    steps = max(budget.steps, LEAST_STEPS, *(getattr(probe.attack, "steps", 0) for probe in attacks))
+    their = [getattr(probe.attack, "steps", 0) for probe in attacks]
     return MaskingProbe.within(
         budget,
         norm=attacks[0].norm,
         epsilons=None if usual else given,
         curve=usual,
-        steps=min(steps, _MOST_STEPS),
+        steps=min(max(budget.steps, LEAST_STEPS, *their), _MOST_STEPS),
     )

@@ -16,7 +16,7 @@ NAMES = (
     "gradient", "pgd", "pgd_half", "pgd_quarter", "fgsm", "scale_free", "longer", "square", "box",
 )  # fmt: skip
 """Of the checks in their order; rows name one by its number, from 1, whatever a norm lacks."""
-LEAST_STEPS = 20
+LEAST_STEPS = 10
 """Fewer leave PGD unconverged on networks trained against it, and more steps would always help."""
 _LONGER = 2  # times the steps
 _QUERIES_A_STEP = 25

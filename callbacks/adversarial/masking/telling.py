@@ -131,7 +131,10 @@ class Beside:
         share = percent(own / spent if spent else math.nan, 0)
         cost = f"{own:,.0f} passes, {share} % of those of the attacks"
         if not self.reasons:
-            yield f"No sign of gradient masking at {at} on {self.images:,} images ({cost})."
+            yield (
+                f"No sign of gradient masking at {at} on {self.images:,} images, by PGD at three "
+                f"radii, a scale-free loss, more steps, Square and the whole box ({cost})."
+            )
         else:
             yield f"Gradient masking at {at}: {self._names()} ({cost})."
             yield from (reason.sentence for reason in self.reasons)
@@ -140,7 +143,8 @@ class Beside:
     def _consequence(self) -> Iterator[str]:
         """What it means for the robust accuracy of the attacks."""
         if self.missed >= _LEAST:
-            yield f"So the robust accuracy is too high: {self._missed()} at the same radius."
+            but = "So" if self.reasons else "Yet"
+            yield f"{but} the robust accuracy is too high: {self._missed()} at the same radius."
         elif self.missed:
             yield f"{self._missed()} at the same radius."
         elif self.reasons and len(self.left):
