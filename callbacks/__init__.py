@@ -4,6 +4,8 @@ A new family is a folder and a line in `FAMILIES`; its probes, numbers, sentence
 found there by `assay list`, `--probes`, presets, tables, plots, metric keys and contract tests.
 """
 
+from collections.abc import Sequence
+
 from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
 from callbacks.adversarial import (
     FGSM,
@@ -49,6 +51,11 @@ def preset_probes(preset: str) -> list[str]:
     return [name for family in FAMILIES.values() for name in family.presets.get(preset, ())]
 
 
+def companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
+    """What the families measure beside these probes, so that their numbers can be believed."""
+    return [one for family in FAMILIES.values() for one in family.companions(probes, budget)]
+
+
 __all__ = [
     "FAMILIES",
     "FGSM",
@@ -74,6 +81,7 @@ __all__ = [
     "Setting",
     "SoftLabelTraining",
     "StabilityProbe",
+    "companions",
     "preset_probes",
     "probe_entries",
 ]

@@ -136,6 +136,14 @@ def _nothing_more(results: Sequence[ProbeResult], clean: ProbeResult | None) -> 
     return Summary()
 
 
+Companions = Callable[[Sequence[Probe], Budget], list[Probe]]
+"""From the probes of a run and its budget, what must stand beside them to be believed."""
+
+
+def _no_companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
+    return []
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of probes.
@@ -149,6 +157,7 @@ class Family:
         terms: what a reader may not know, by the heading of a column.
         headings: of columns of its own, where the column's name says too little.
         presets: names of its probes that belong to `quick`, `regular` and `full`.
+        companions: probes that are measured beside others without being named.
     """
 
     name: str
@@ -159,6 +168,7 @@ class Family:
     terms: Mapping[str, str] = field(default_factory=dict)
     headings: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    companions: Companions = _no_companions
 
     def heading(self, column: str) -> str:
         """What stands over a column: of `srg_random` the heading of `srg`, then `random`."""

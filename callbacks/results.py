@@ -62,6 +62,11 @@ class ProbeResult:
         """Whether its numbers are points over a severity."""
         return self.unit != "none" and len(self.rows) > 0
 
+    @property
+    def is_list(self) -> bool:
+        """Whether its severities are places of no curve: checks of other numbers, told apart."""
+        return not self.is_curve and bool(self.places)
+
     def said(self, value: float) -> str:
         """A severity in words: the place it is, else the number in its unit; nothing at 0."""
         return self.places.get(f"{value:g}") or (radius(value, self.unit) if value else "")

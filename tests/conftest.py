@@ -24,6 +24,7 @@ def _as_module(file: Path) -> None:
 
 
 _as_module(Path(__file__).with_name("odd_networks.py"))
+_as_module(Path(__file__).with_name("masked_networks.py"))
 _as_module(Path(__file__).with_name("pipelines") / "killing.py")
 
 

@@ -20,6 +20,7 @@ from callbacks.adversarial.certified import (
 from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
 from callbacks.adversarial.free_training import FreeTraining
+from callbacks.adversarial.masking import MaskingProbe, masking_beside
 from callbacks.adversarial.mi_fgsm import MIFGSM
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
@@ -48,6 +49,8 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 
 PROBES: Entries = {
     **each(ATTACKS, AdversarialProbe, "attack"),
+    # Thousands of queries an image, so at the usual radius only.
+    "square": Entry(AdversarialProbe, attack=Square, curve=(1.0,)),
     "fgsm_l2": Entry(AdversarialProbe, attack=FGSM, norm="l2"),
     "pgd_l2": Entry(AdversarialProbe, attack=PGD, norm="l2"),
     "pgd_targeted": Entry(AdversarialProbe, attack=PGD, targeted="least_likely"),
@@ -56,6 +59,9 @@ PROBES: Entries = {
     "crown_l2": Entry(CertifiedProbe, bounds=Crown, norm="l2"),
     "smoothing": Entry(SmoothingProbe),
     "autoattack_l2": Entry(AdversarialProbe, attack=AutoAttack, norm="l2"),
+    "masking": Entry(MaskingProbe),
+    "masking_l2": Entry(MaskingProbe, norm="l2"),
+    "masking_l1": Entry(MaskingProbe, norm="l1"),
 }
 
 FAMILY = Family(
@@ -76,6 +82,12 @@ FAMILY = Family(
             "Counts an image only if no image in the ball can be answered otherwise, by bounds of "
             "the network itself: what is true lies between it and robust accuracy under attack."
         ),
+        "Gradient masking": (
+            "Attacks along the gradient break nothing where it is zero, random or points "
+            "elsewhere, though other attacks do (Athalye et al. 2018). Looked for on some images "
+            "by attacks that fail in different ways, at the largest of three radii at which PGD "
+            "leaves each image right."
+        ),
         "Worst loss": (
             "The largest cross-entropy (nats) an attack found in the ball, averaged over images. "
             "Attacks that stop at the first error do not measure it."
@@ -83,9 +95,10 @@ FAMILY = Family(
     },
     presets={
         "quick": ("fgsm", "pgd"),
-        "regular": ("fgsm", "pgd", "fgsm_l2", "pgd_l2"),
-        "full": ("fgsm", "pgd", "pgd_targeted", "fgsm_l2", "pgd_l2"),
+        "regular": ("fgsm", "pgd", "apgd_dlr", "square", "fgsm_l2", "pgd_l2"),
+        "full": ("fgsm", "pgd", "pgd_targeted", "apgd_dlr", "square", "fgsm_l2", "pgd_l2"),
     },
+    companions=masking_beside,
 )
 
 __all__ = [
@@ -110,6 +123,7 @@ __all__ = [
     "FreeTraining",
     "IntervalBounds",
     "Linf",
+    "MaskingProbe",
     "Norm",
     "Smoothing",
     "SmoothingProbe",

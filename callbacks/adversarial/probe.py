@@ -249,7 +249,7 @@ class AdversarialProbe(Probe):
                 target=None if target is None else target[todo],
                 objective=self.objective,
             )
-            image = _admissible(threat, result.image, part.image)
+            image = admissible(threat, result.image, part.image)
             logits[todo] = model(image)
             distance[todo] = threat.measure(image, part.image).float()
             if self.objective == "loss":
@@ -287,7 +287,7 @@ class AdversarialProbe(Probe):
         loss = F.cross_entropy(found, part.label, reduction="none")
         if result.worst is result.image:
             return loss
-        worst = model(_admissible(threat, result.worst, part.image))
+        worst = model(admissible(threat, result.worst, part.image))
         return loss.maximum(F.cross_entropy(worst, part.label, reduction="none"))
 
     def _target(self, samples: Samples) -> Tensor | None:
@@ -306,7 +306,7 @@ class AdversarialProbe(Probe):
         return (samples.label + shift) % classes
 
 
-def _admissible(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:
+def admissible(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:
     """Projects what an attack returned; what still breaks the rules is replaced by the origin."""
     image = threat.project(image, origin)
     admitted = threat.contains(image, origin)

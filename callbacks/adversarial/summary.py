@@ -9,6 +9,7 @@ import pandas as pd
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
+from callbacks.adversarial.masking import Beside, is_masking, passes
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
@@ -32,18 +33,20 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     Returns:
         Numbers `adversarial_<norm>_acc`, `_loss` and `_epsilon` of every threat model, and
         `adversarial_acc` and `worst_case_loss` over all of them; of AutoAttack what it spent and
-        its early verdict.
+        its early verdict; `masking_<norm>_overstated` and `_signs`, see `Beside`.
     """
     certified = [result for result in results if "certified" in result.rows]
-    attacks = attack_sets([r for r in results if "certified" not in r.rows], clean)
+    others = [r for r in results if "certified" not in r.rows and not is_masking(r)]
+    attacks = attack_sets(others, clean)
+    verdicts = [Beside.of(attack_set, results) for attack_set in attacks]
     numbers: dict[str, Number] = {}
     sentences: list[str] = []
-    for attack_set in attacks:
-        numbers |= _numbers(attack_set)
-        sentences += _sentences(attack_set, clean)
+    for attack_set, verdict in zip(attacks, verdicts, strict=True):
+        numbers |= _numbers(attack_set, verdict)
+        sentences += [*_sentences(attack_set, clean), *verdict.sentences(passes(others))]
     if attacks:
         rows = worst_case([attack_set.at_headline for attack_set in attacks])
-        numbers |= _over_all(rows, attacks)
+        numbers |= _over_all(rows, attacks, verdicts)
         if len(attacks) == 1:  # the same number under two names
             numbers["adversarial_acc"] = numbers["adversarial_acc"]._replace(card=False)
     for result in results:
@@ -79,7 +82,7 @@ def half_life(attacks: AttackSet, clean: ProbeResult | None) -> Interval | None:
     return half_severity(list(attacks.table["value"]), shares, _clean_accuracy(clean, attacks))
 
 
-def _numbers(attacks: AttackSet) -> dict[str, Number]:
+def _numbers(attacks: AttackSet, verdict: Beside) -> dict[str, Number]:
     rows, unit = attacks.at_headline, attacks.results[0].unit
     names = " and ".join(result.title.split(" (")[0] for result in attacks.measured(attacks.step))
     at = f"{attacks.sign} {radius(attacks.radius, unit)}"
@@ -88,25 +91,31 @@ def _numbers(attacks: AttackSet) -> dict[str, Number]:
     asked, loss = _conditions(attacks, rows), column_mean(rows, "worst_loss")
     stem = f"adversarial_{attacks.norm}"
     return {
-        f"{stem}_acc": Number(f"Robust accuracy at {at}", accuracy(rows), "%", note, asked),
+        f"{stem}_acc": Number(
+            f"Robust accuracy at {at}", accuracy(rows), "%", f"{note}; {verdict.note}", asked
+        ),
         f"{stem}_loss": Number(
             f"Worst loss at {at}", loss, "", with_mark(note, loss), asked, False
         ),
         f"{stem}_epsilon": Number(
             f"Radius ({attacks.sign})", NOTHING._replace(value=attacks.radius), "", "", asked, False
         ),
+        **verdict.numbers(asked),
     }
 
 
-def _over_all(rows: pd.DataFrame, attacks: Sequence[AttackSet]) -> dict[str, Number]:
+def _over_all(
+    rows: pd.DataFrame, attacks: Sequence[AttackSet], verdicts: Sequence[Beside]
+) -> dict[str, Number]:
     at = " and ".join(
         f"{group.sign} {radius(group.radius, group.results[0].unit)}" for group in attacks
     )
     note = f"under every attack at {at} on {len(rows):,} images"
     asked = "; ".join(_conditions(group, rows) for group in attacks)
+    told = "; ".join(dict.fromkeys(verdict.note for verdict in verdicts))
     loss = column_mean(rows, "worst_loss")
     return {
-        "adversarial_acc": Number("Robust accuracy", accuracy(rows), "%", note, asked),
+        "adversarial_acc": Number("Robust accuracy", accuracy(rows), "%", f"{note}; {told}", asked),
         "worst_case_loss": Number("Worst loss", loss, "", with_mark(note, loss), asked, False),
     }
 

@@ -32,7 +32,7 @@ def by_class(results: Sequence[ProbeResult], classes: Sequence[str], number: str
     columns = {}
     for result in results:
         rows = result.at_headline
-        if len(rows):
+        if len(rows) and not result.is_list:
             value, table = rows["value"].iloc[0], per_class(rows, classes).set_index("class")
             name = f"{result.name} {value:.4g}" if value else result.name
             columns[name] = table[number]

@@ -31,6 +31,7 @@ def evaluate(
     steps: int | None = None,
     restarts: int | None = None,
     target: str | None = None,
+    masking: bool = True,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
@@ -48,6 +49,8 @@ def evaluate(
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.
+        masking: look for gradient masking beside every attack, on about 100 images, which costs at
+            most some 1,000 passes an image at 40 steps; false: the report says that nobody looked.
         **options: see `Options`.
 
     Returns:
@@ -63,7 +66,7 @@ def evaluate(
     option = AttackOption(attack, norm, epsilon, steps, restarts, target)
     if named := option.probe(budget_of(preset, study), opened.classes):
         probes = [*(probes or []), named]
-    chosen = make_probes(probes, preset, study)
+    chosen = make_probes(probes, preset, study, masking)
     settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):
         evaluation = measure(study, classifier, opened, chosen)

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from callbacks import Budget, EvaluationProgress, Probe, preset_probes, probe_entries
+from callbacks import (
+    Budget,
+    EvaluationProgress,
+    Probe,
+    companions,
+    preset_probes,
+    probe_entries,
+)
 from callbacks.results import ProbeResult, check_settings
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
@@ -22,13 +29,16 @@ TRAINER = {
 }
 
 
-def make_probes(probes: Sequence[Probe | str] | None, preset: str, study: Study) -> list[Probe]:
+def make_probes(
+    probes: Sequence[Probe | str] | None, preset: str, study: Study, masking: bool = True
+) -> list[Probe]:
     """Makes probes of names with the preset's budget; the clean images are always measured first.
 
     Args:
         probes: names and probes; None takes the preset's.
         preset: a key of `PRESETS`.
         study: gives chunk and seed.
+        masking: look for gradient masking beside every attack.
 
     Raises:
         UserError: there is no probe of a name, or two have the same.
@@ -40,6 +50,7 @@ def make_probes(probes: Sequence[Probe | str] | None, preset: str, study: Study)
     chosen = [known[name](budget) if isinstance(name, str) else name for name in names]
     if not any(probe.name == "clean" for probe in chosen):
         chosen.insert(0, known["clean"](budget))
+    chosen += companions(chosen, budget) if masking else []
     seen: set[str] = set()
     for probe in chosen:
         if probe.name in seen:

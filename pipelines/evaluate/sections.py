@@ -73,9 +73,11 @@ def number_sheets(
     """Every number of every probe: short for the terminal, and whole for the page."""
     brief: list[list[Cell | str]] = []
     whole: list[list[Cell | str]] = []
-    groups = []
+    groups, all_groups = [], []
     for title, unit, table, result in _tables(results, summaries):
-        groups.append(len(brief))
+        all_groups.append(len(whole))
+        is_short = result is None or not result.is_list
+        groups += [len(brief)] if is_short else []
         for line in records(table):
             step, cost, passes = line["severity"], "", ""
             severity = radius(line["value"], unit) if line["value"] else ""
@@ -85,13 +87,14 @@ def number_sheets(
                 severity = result.said(line["value"])
                 cost = number(result.cost(step), 1)
                 passes = f"{cost} + {number(result.cost(step, 'backwards'), 1)}"
-            brief.append(_brief(line, title, severity, images, cost))
+            if is_short:
+                brief.append(_brief(line, title, severity, images, cost))
             whole.append([*_whole(line, title, severity, images), passes])
     caption = "in brackets: 95 % interval over images, and over draws where there are several"
-    marks = frozenset(groups)
+    shown = {"on_page": False, "in_terminal": True, "groups": frozenset(groups)}
     return (
-        Sheet(_COLUMNS, brief, title, caption, on_page=False, in_terminal=True, groups=marks),
-        Sheet(_MORE, whole, caption=_caption(results, summaries), groups=marks),
+        Sheet(_COLUMNS, brief, title, caption, **shown),
+        Sheet(_MORE, whole, caption=_caption(results, summaries), groups=frozenset(all_groups)),
     )
 
 
