@@ -19,13 +19,17 @@ from callbacks.adversarial.certified import (
 )
 from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
+from callbacks.adversarial.hop_skip_jump import HopSkipJump
 from callbacks.adversarial.mi_fgsm import MIFGSM
+from callbacks.adversarial.nes import NES
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
+from callbacks.adversarial.spsa import SPSA
 from callbacks.adversarial.square import Square
 from callbacks.adversarial.summary import summarise
 from callbacks.adversarial.threat_models import L1, L2, Linf
 from callbacks.adversarial.training import AdversarialTraining
+from callbacks.adversarial.transfer import Transfer
 from callbacks.family import Entries, Entry, Family, each
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
@@ -38,6 +42,10 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "fab": FAB,
     "fab_t": TargetedFAB,
     "square": Square,
+    "spsa": SPSA,
+    "nes": NES,
+    "hopskipjump": HopSkipJump,
+    "transfer": Transfer,
     "autoattack": AutoAttack,
     "autoattack_plus": partial(AutoAttack, version="plus"),
     "autoattack_rand": partial(AutoAttack, version="rand"),
@@ -95,8 +103,10 @@ __all__ = [
     "L1",
     "L2",
     "MIFGSM",
+    "NES",
     "PGD",
     "PROBES",
+    "SPSA",
     "AdversarialProbe",
     "AdversarialTraining",
     "Attack",
@@ -105,6 +115,7 @@ __all__ = [
     "AutoAttack",
     "CertifiedProbe",
     "Crown",
+    "HopSkipJump",
     "IntervalBounds",
     "Linf",
     "Norm",
@@ -114,5 +125,6 @@ __all__ = [
     "Target",
     "TargetedAPGD",
     "TargetedFAB",
+    "Transfer",
     "attack_sets",
 ]

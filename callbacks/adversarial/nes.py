@@ -26,7 +26,7 @@ class NES:
         steps: of the ascent.
         samples: forwards that an estimate takes: half as many directions, each with its mirror.
         width: of the differences, sigma, in pixel units.
-        step_size: length of a step; None takes 0.01 for Linf, and a tenth of the radius for L2.
+        step_size: of a step; None takes 0.01 for Linf or what crosses the ball, see `step_length`.
         loss: "margin", "ce" or "dlr".
 
     >>> NES().about.forwards

@@ -138,7 +138,7 @@ class ScoreAscent:
                 break
             estimate = self._estimate(model, active, draw, step, found)
             move, memory = self.rule(memory, estimate, step, threat)
-            point = active.point + step_length(self.step_size, threat) * move
+            point = active.point + step_length(self.step_size, threat, self.steps) * move
             active = active._replace(point=threat.project(point, active.origin))
             self._see(model, active, found)
         return found.result()
@@ -160,12 +160,16 @@ class ScoreAscent:
         found.see(active.rows, active.point, value, active.broken(logits), "forwards")
 
 
-def step_length(given: float | None, threat: ThreatModel) -> float:
-    """The length of a step: as given, else 0.01 of the range of a pixel as published, for L∞.
+def step_length(given: float | None, threat: ThreatModel, steps: int) -> float:
+    """The length of a step: as given, else 0.01 of the range of a pixel, as published for L∞.
 
     An L2 step that changed every pixel by that would leave the ball at once: there it is a tenth
-    of the radius.
+    of the radius. Where so few steps could not cross the ball, 2.5 radii over all of them.
+
+    >>> step_length(None, Linf(0.1), 100), step_length(None, Linf(0.1), 10)
+    (0.01, 0.025)
     """
     if given is not None:
         return given
-    return 0.01 if threat.norm == "linf" else threat.epsilon / 10
+    usual = 0.01 if threat.norm == "linf" else threat.epsilon / 10
+    return max(usual, 2.5 * threat.epsilon / steps)

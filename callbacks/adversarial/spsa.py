@@ -27,7 +27,7 @@ class SPSA:
         steps: of the ascent.
         samples: forwards that an estimate takes: half as many directions, each with its mirror.
         width: of the differences, delta, in pixel units.
-        step_size: of Adam; None takes 0.01 for Linf, and an L2 step of a tenth of the radius.
+        step_size: of Adam; None takes 0.01 for Linf or what crosses the ball, see `step_length`.
         loss: "margin", "ce" or "dlr".
 
     >>> SPSA(steps=10).about.forwards  # a step costs 128 for the estimate, and 1 to see
