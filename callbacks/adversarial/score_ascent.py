@@ -132,7 +132,7 @@ class ScoreAscent:
         self._see(model, active, found)
         memory: Memory = ()
         for step in range(1, self.steps + 1):
-            if active.looks(step) and not (wanted := found.wanted(active.rows)).all():
+            if not (wanted := found.wanted(active.rows)).all():  # a wait beside many forwards
                 active, memory = active.select(wanted), tuple(part[wanted] for part in memory)
             if not len(active.rows):
                 break
