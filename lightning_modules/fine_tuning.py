@@ -76,15 +76,15 @@ class FineTuning(L.LightningModule):
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.train()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of perturbed and mixed images."""
-        loss = self.loss_of(batch)
+        loss = self.batch_loss(batch)
         self._check(loss)
         self.train_loss(loss.detach(), len(batch.label))
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
-    def loss_of(self, batch: Batch) -> Tensor:
+    def batch_loss(self, batch: Batch) -> Tensor:
         """The recipe's loss `()` of a batch, perturbed and mixed."""
         image, recipe = batch.image, self.tuning
         if self.perturb is not None:

@@ -20,15 +20,19 @@ from callbacks.adversarial.certified import (
 from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
 from callbacks.adversarial.free_training import FreeTraining
+from callbacks.adversarial.hop_skip_jump import HopSkipJump
 from callbacks.adversarial.masking import MaskingProbe, masking_beside
 from callbacks.adversarial.mi_fgsm import MIFGSM
+from callbacks.adversarial.nes import NES
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
 from callbacks.adversarial.soft_label_training import SoftLabelTraining
+from callbacks.adversarial.spsa import SPSA
 from callbacks.adversarial.square import Square
 from callbacks.adversarial.summary import summarise
 from callbacks.adversarial.threat_models import L1, L2, Linf
 from callbacks.adversarial.training import AdversarialTraining
+from callbacks.adversarial.transfer import Transfer
 from callbacks.family import Entries, Entry, Family, each
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
@@ -41,6 +45,10 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "fab": FAB,
     "fab_t": TargetedFAB,
     "square": Square,
+    "spsa": SPSA,
+    "nes": NES,
+    "hopskipjump": HopSkipJump,
+    "transfer": Transfer,
     "autoattack": AutoAttack,
     "autoattack_plus": partial(AutoAttack, version="plus"),
     "autoattack_rand": partial(AutoAttack, version="rand"),
@@ -110,8 +118,10 @@ __all__ = [
     "L1",
     "L2",
     "MIFGSM",
+    "NES",
     "PGD",
     "PROBES",
+    "SPSA",
     "AdversarialProbe",
     "AdversarialTraining",
     "Attack",
@@ -121,6 +131,7 @@ __all__ = [
     "CertifiedProbe",
     "Crown",
     "FreeTraining",
+    "HopSkipJump",
     "IntervalBounds",
     "Linf",
     "MaskingProbe",
@@ -132,5 +143,6 @@ __all__ = [
     "Target",
     "TargetedAPGD",
     "TargetedFAB",
+    "Transfer",
     "attack_sets",
 ]

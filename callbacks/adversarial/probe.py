@@ -75,9 +75,7 @@ class AdversarialProbe(Probe):
                 f"{norm!r}."
             )
         if targeted is not None and not said.targeted:
-            raise UserError(
-                f"{said.title} chooses its classes itself: leave `targeted` out, or take apgd."
-            )
+            raise UserError(f"{said.title} takes no target: leave `targeted` out, or take apgd.")
         if isinstance(targeted, str) and targeted not in ("next", "least_likely", "random"):
             raise UserError(
                 "Expected `targeted` to be next, least_likely, random or the number of a class, "

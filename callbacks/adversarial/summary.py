@@ -10,6 +10,7 @@ from callbacks.adversarial.attack_set import AttackSet, attack_sets
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.masking import Beside, is_masking, passes
+from callbacks.adversarial.without_start import without_start
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
@@ -54,6 +55,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
             asked = f"{result.algorithm} {result.certificate}"
             numbers |= certificate.numbers(result.name, asked)
             sentences += certificate.sentences()
+    sentences += without_start(results)
     lower, told = certified_bounds(certified, attacks)
     numbers |= lower
     sentences += told

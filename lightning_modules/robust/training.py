@@ -53,10 +53,10 @@ class RobustFineTuning(FineTuning):
 
     # -- training --------------------------------------------------------------------------------
 
-    def loss_of(self, batch: Batch) -> Tensor:
+    def batch_loss(self, batch: Batch) -> Tensor:
         """The recipe's loss `()`: of attacked images alone, or of clean ones beside."""
         if self.recipe.loss == "plain":
-            return super().loss_of(batch)
+            return super().batch_loss(batch)
         assert self.perturb is not None
         aim = batch.label
         if self.recipe.loss == "trades":  # the attack leaves the model's own answer
@@ -65,7 +65,9 @@ class RobustFineTuning(FineTuning):
         answers = self(image).float(), self(batch.image).float()
         return _LOSSES[self.recipe.loss](*answers, batch.label, self.recipe.weight)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def training_step(  # type: ignore[override]
+        self, batch: Batch, batch_idx: int
+    ) -> Tensor | None:
         """Returns the loss, or replays the batch and takes the steps itself."""
         if not self._replays:
             return super().training_step(batch, batch_idx)

@@ -1,9 +1,11 @@
 """`--attack NAME` with its norm, radii, steps and target: a probe without YAML."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from torch import nn
 
 from callbacks.adversarial import ATTACKS, AdversarialProbe, Norm
 from callbacks.budget import Budget
@@ -21,6 +23,7 @@ class AttackOption:
         steps: of the attack.
         restarts: of the attack.
         target: next, least_likely, random, or a class by name or number.
+        surrogate: that a transfer attack is carried out on; opened before `probe`.
     """
 
     attack: str | None = None
@@ -29,6 +32,12 @@ class AttackOption:
     steps: int | None = None
     restarts: int | None = None
     target: str | int | None = None
+    surrogate: str | nn.Module | None = None
+
+    @property
+    def asks_for_surrogate(self) -> bool:
+        """Whether the attack takes one."""
+        return "surrogate" in self._parameters()
 
     def probe(self, budget: Budget, classes: Sequence[str]) -> AdversarialProbe | None:
         """Makes the probe; None where no attack is named.
@@ -42,6 +51,8 @@ class AttackOption:
         Raises:
             UserError: a combination that makes no sense.
         """
+        if self.surrogate is not None and not self.asks_for_surrogate:
+            raise UserError("`--surrogate` is of `--attack transfer`: name it, or leave it out.")
         if self.attack is None:
             self._refuse_the_rest()
             return None
@@ -66,16 +77,21 @@ class AttackOption:
             raise UserError(f"`--{given[0]}` is of an attack: name one by `--attack`, e.g. apgd.")
 
     def _effort(self) -> dict[str, Any]:
-        """Steps and restarts, as far as they are given, and the attack has them."""
-        known = inspect.signature(ATTACKS[str(self.attack)]).parameters
-        given = {"steps": self.steps, "restarts": self.restarts}
-        given = {name: count for name, count in given.items() if count is not None}
+        """Steps, restarts and surrogate, as far as they are given, and the attack has them."""
+        known = self._parameters()
+        given = {"steps": self.steps, "restarts": self.restarts, "surrogate": self.surrogate}
+        given = {name: value for name, value in given.items() if value is not None}
         for name in given:
             if name not in known:
                 raise UserError(
                     f"The attack {self.attack!r} has no `{name}`: leave `--{name}` out."
                 )
         return given
+
+    def _parameters(self) -> Mapping[str, Any]:
+        """Of the attack's constructor; none where there is no such attack."""
+        attack = ATTACKS.get(str(self.attack))
+        return inspect.signature(attack).parameters if attack else {}
 
     def _target(self, classes: Sequence[str]) -> str | int | None:
         """A class by its name is the class of that number; other words are the probe's to judge."""

@@ -1,5 +1,6 @@
 """`assay evaluate`: one pass over the test data with any probes, into MLflow and a page."""
 
+from dataclasses import replace
 from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
@@ -10,6 +11,7 @@ from pipelines.cli import COMMANDS
 from pipelines.evaluate.attack_option import AttackOption
 from pipelines.evaluate.measure import TRAINER, budget_of, make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
+from pipelines.evaluate.surrogate import architectures, open_surrogate
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 
@@ -32,6 +34,7 @@ def evaluate(
     restarts: int | None = None,
     target: str | None = None,
     masking: bool = True,
+    surrogate: ModelLike | None = None,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
@@ -51,6 +54,8 @@ def evaluate(
         target: towards which class it moves: next, least_likely, random, or a class.
         masking: look for gradient masking beside every attack, on about 100 images, which costs at
             most some 1,000 passes an image at 40 steps; false: the report says that nobody looked.
+        surrogate: of `--attack transfer`: the model that it is carried out on, as `model`; a second
+            `--arch` is its.
         **options: see `Options`.
 
     Returns:
@@ -62,8 +67,12 @@ def evaluate(
     """
     study = Study("evaluate", "robustness", options, TRAINER)
     opened = study.open_data(data)
-    classifier = study.open_model(model, opened).eval()
-    option = AttackOption(attack, norm, epsilon, steps, restarts, target)
+    archs = architectures(study, surrogate)
+    classifier = study.open_model(model, opened, arch=archs[0]).eval()
+    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate)
+    if option.asks_for_surrogate and surrogate is not None:
+        opened_surrogate = open_surrogate(study, surrogate, opened, archs[1])
+        option = replace(option, surrogate=opened_surrogate)
     if named := option.probe(budget_of(preset, study), opened.classes):
         probes = [*(probes or []), named]
     chosen = make_probes(probes, preset, study, masking)

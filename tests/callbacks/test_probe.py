@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from callbacks import (
@@ -23,9 +24,11 @@ from callbacks import (
     Setting,
     probe_entries,
 )
-from callbacks.adversarial import AutoAttack, MaskingProbe, Smoothing
+from callbacks.adversarial import SPSA, AutoAttack, HopSkipJump, MaskingProbe, Smoothing, Transfer
 from callbacks.corruption import CorruptionProbe
 from callbacks.digests import weights_digest
+from callbacks.missing import MissingProbe
+from callbacks.stability import StabilityProbe
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier
@@ -34,14 +37,22 @@ SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
 # Attacks, corruptions, damages and explainers have contracts of their own; here some do for all.
-SOME = ("fgsm", "pgd", "autoattack", "masking", "gaussian_noise", "glass_blur", "explain_gradient")
-SOME += ("explain_deeplift", "explain_lrp", "explain_rise", "zero", "noise", "bit_flip", "prune")
-SOME += ("bit_flip_attack", "bit_flip_by_layer")
-LARGE = (AdversarialProbe, MaskingProbe, CorruptionProbe, DamageProbe, ExplanationProbe)
+SOME = ("fgsm", "pgd", "autoattack", "spsa", "hopskipjump", "transfer", "masking", "zero", "noise")
+SOME += ("gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
+SOME += ("stability_translate", "stability_sensor_noise", "bit_flip", "prune", "bit_flip_attack")
+SOME += ("bit_flip_by_layer", "explain_gradient", "explain_deeplift", "explain_lrp", "explain_rise")
+LARGE = (AdversarialProbe, MaskingProbe, CorruptionProbe, MissingProbe, StabilityProbe)
+LARGE += (DamageProbe, ExplanationProbe)
 NAMES = [
     name for name, entry in probe_entries().items() if name in SOME or entry.probe not in LARGE
 ]
 EACH = pytest.mark.parametrize("name", NAMES)
+BRIEF = {  # in moments, not minutes
+    "autoattack": AutoAttack(steps=2, queries=5, targets=2),
+    "spsa": SPSA(steps=2, samples=4),
+    "hopskipjump": HopSkipJump(steps=2, samples=6, starts=5),
+    "transfer": Transfer(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), steps=2),
+}
 # One probe of each class, for what the base class does and no algorithm can change.
 FIRST = {entry.probe: name for name, entry in reversed(probe_entries().items())}
 OF_EACH_CLASS = pytest.mark.parametrize("name", list(FIRST.values()))
@@ -51,8 +62,8 @@ _TOGETHER: dict[str, pd.DataFrame] = {}
 
 def made(name: str, **changes: int) -> Probe:
     probe = probe_entries()[name](BUDGET)
-    if name == "autoattack":  # in moments, not minutes
-        probe.attack = AutoAttack(steps=2, queries=5, targets=2)  # type: ignore[attr-defined]
+    if name in BRIEF:
+        probe.attack = BRIEF[name]  # type: ignore[attr-defined]
     if name == "smoothing":
         probe.smoothing = Smoothing(samples=20, selection=5)  # type: ignore[attr-defined]
     if name == "masking":

@@ -12,9 +12,12 @@ from callbacks.adversarial import (
     L1,
     L2,
     MIFGSM,
+    NES,
     PGD,
+    SPSA,
     Attack,
     AutoAttack,
+    HopSkipJump,
     Linf,
     Square,
     TargetedAPGD,
@@ -45,6 +48,9 @@ ATTACKS: list[Attack] = [
     FAB(steps=4, restarts=2),
     TargetedFAB(steps=4),
     Square(queries=80),
+    SPSA(steps=8, samples=16),
+    NES(steps=10, samples=32),
+    HopSkipJump(steps=3, samples=12),
     AutoAttack(steps=3, queries=70),
     AutoAttack("plus", steps=2, queries=3),
     AutoAttack("rand", steps=2, eot=2),
@@ -235,5 +241,5 @@ def test_bad_arguments(arguments: dict, message: str) -> None:
 def test_every_attack_is_in_the_table() -> None:
     known = {about(made()).name for made in KNOWN.values()}
     tested = {about(type(attack)()).name for attack in ATTACKS}
-    variants = {"apgd_dlr", "autoattack_plus", "autoattack_rand"}
+    variants = {"apgd_dlr", "autoattack_plus", "autoattack_rand", "transfer"}  # see test_transfer
     assert known <= tested | variants

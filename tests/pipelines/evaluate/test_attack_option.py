@@ -38,7 +38,7 @@ BAD = [
     ({"attack": "apgd", "steps": 0}, "`steps` of at least 1"),
     ({"attack": "square", "steps": 5}, "has no `steps`: leave `--steps` out"),
     ({"attack": "pgd", "norm": "l1"}, "one of linf, l2 for PGD, but got 'l1'"),
-    ({"attack": "autoattack", "target": "dog"}, "chooses its classes itself"),
+    ({"attack": "autoattack", "target": "dog"}, "takes no target"),
     ({"attack": "pgd", "target": "nearest"}, "next, least_likely, random or the number"),
 ]
 
