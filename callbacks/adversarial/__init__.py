@@ -20,6 +20,14 @@ from callbacks.adversarial.certified import (
 from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
 from callbacks.adversarial.mi_fgsm import MIFGSM
+from callbacks.adversarial.minimum_norm import (
+    DDN,
+    FMN,
+    CarliniWagner,
+    DeepFool,
+    MinimumNormAttack,
+    MinimumNormProbe,
+)
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
 from callbacks.adversarial.square import Square
@@ -44,8 +52,21 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 }
 """Of `--attack NAME`; what each needs comes with `--norm`, `--epsilon` and so on."""
 
+MINIMUM_NORM: dict[str, Callable[..., MinimumNormAttack]] = {
+    "deepfool": DeepFool,
+    "ddn": DDN,
+    "fmn": FMN,
+    "cw": CarliniWagner,
+}
+"""Of `--attack NAME` too: they look for the least change, and `--epsilon` is where it is read."""
+
 PROBES: Entries = {
     **each(ATTACKS, AdversarialProbe, "attack"),
+    **each(MINIMUM_NORM, MinimumNormProbe, "attack"),
+    "deepfool_linf": Entry(MinimumNormProbe, attack=DeepFool, norm="linf"),
+    "fmn_linf": Entry(MinimumNormProbe, attack=FMN, norm="linf"),
+    "fmn_l1": Entry(MinimumNormProbe, attack=FMN, norm="l1"),
+    "fmn_l0": Entry(MinimumNormProbe, attack=FMN, norm="l0"),
     "fgsm_l2": Entry(AdversarialProbe, attack=FGSM, norm="l2"),
     "pgd_l2": Entry(AdversarialProbe, attack=PGD, norm="l2"),
     "pgd_targeted": Entry(AdversarialProbe, attack=PGD, targeted="least_likely"),
@@ -74,6 +95,11 @@ FAMILY = Family(
             "Counts an image only if no image in the ball can be answered otherwise, by bounds of "
             "the network itself: what is true lies between it and robust accuracy under attack."
         ),
+        "Median minimum perturbation": (
+            "Half of the images are answered wrongly after a change of this size or less, as far "
+            "as an attack found it: 0 where the model errs undisturbed. A stronger attack can only "
+            "lower it."
+        ),
         "Worst loss": (
             "The largest cross-entropy (nats) an attack found in the ball, averaged over images. "
             "Attacks that stop at the first error do not measure it."
@@ -89,12 +115,15 @@ FAMILY = Family(
 __all__ = [
     "APGD",
     "ATTACKS",
+    "DDN",
     "FAB",
     "FAMILY",
     "FGSM",
+    "FMN",
     "L1",
     "L2",
     "MIFGSM",
+    "MINIMUM_NORM",
     "PGD",
     "PROBES",
     "AdversarialProbe",
@@ -103,10 +132,14 @@ __all__ = [
     "AttackResult",
     "AttackSet",
     "AutoAttack",
+    "CarliniWagner",
     "CertifiedProbe",
     "Crown",
+    "DeepFool",
     "IntervalBounds",
     "Linf",
+    "MinimumNormAttack",
+    "MinimumNormProbe",
     "Norm",
     "Smoothing",
     "SmoothingProbe",

@@ -62,7 +62,8 @@ class DDN:
     @property
     def about(self) -> About:
         """Of Euclidean length."""
-        return About("ddn", "DDN", ("l2",), False, False, 1 + self.bisections)
+        forwards = 1 + self.bisections
+        return About("ddn", "DDN", ("l2",), targeted=False, climbs=False, forwards=forwards)
 
     @property
     def gradients(self) -> int:

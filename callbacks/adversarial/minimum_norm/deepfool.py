@@ -50,7 +50,8 @@ class DeepFool:
     def about(self) -> About:
         """It goes to whichever class is nearest."""
         forwards = 1 + self.steps + self.bisections
-        return About("deepfool", "DeepFool", ("l2", "linf"), False, False, forwards)
+        norms = ("l2", "linf")
+        return About("deepfool", "DeepFool", norms, targeted=False, climbs=False, forwards=forwards)
 
     @property
     def gradients(self) -> int:

@@ -1,4 +1,4 @@
-"""Fast minimum norm: a ball round each image that shrinks and grows until it touches the boundary."""
+"""Fast minimum norm: a ball round each image, grown and shrunk until it touches the boundary."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from callbacks.adversarial.minimum_norm.nearest import (
     measure,
 )
 from callbacks.adversarial.minimum_norm.own_balls import onto_own_ball
-from callbacks.adversarial.threat_models import L2, beside
+from callbacks.adversarial.threat_models import L2
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from datamodules.errors import UserError
@@ -28,7 +28,7 @@ _SIZE_LAST = 0.01  # of the first step size
 
 
 class _State(NamedTuple):
-    """Images still attacked: positions, originals, where they are, radii and how far they may go."""
+    """Images still attacked: positions, originals, points, radii, and the largest radii there are."""
 
     rows: Tensor
     origin: Tensor
@@ -76,7 +76,8 @@ class FMN:
     @property
     def about(self) -> About:
         """All four norms, L2 where none is said."""
-        return About("fmn", "FMN", ("l2", "linf", "l1", "l0"), False, False, 1 + self.bisections)
+        norms, forwards = ("l2", "linf", "l1", "l0"), 1 + self.bisections
+        return About("fmn", "FMN", norms, targeted=False, climbs=False, forwards=forwards)
 
     @property
     def gradients(self) -> int:
@@ -89,9 +90,7 @@ class FMN:
         """Attacks `(N, C, H, W)` images; see `MinimumNormAttack`."""
         nearest, state = Nearest(image, label, norm), _start(image, norm)
         for step in range(self.steps):
-            logits, value, gradient = model.gradient(
-                state.point, margin, nearest.label[state.rows]
-            )
+            logits, value, gradient = model.gradient(state.point, margin, nearest.label[state.rows])
             wrong = nearest.see(state.rows, state.point, logits, backwards=1)
             keep = nearest.improvable(state.rows)
             state, wrong = state.select(keep), wrong[keep]

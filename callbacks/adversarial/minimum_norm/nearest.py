@@ -1,4 +1,4 @@
-"""What every minimum-norm attack is, and of each image the nearest adversarial point it has seen."""
+"""What every minimum-norm attack is, and of each image the nearest adversarial point it saw."""
 
 from typing import Literal, NamedTuple, Protocol
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from callbacks.adversarial.projections import onto_l1_ball
-from callbacks.adversarial.threat_models import L2, beside
+from callbacks.adversarial.threat_models import beside
 
 
 def onto_own_ball(image: Tensor, origin: Tensor, radius: Tensor, norm: str) -> Tensor:
