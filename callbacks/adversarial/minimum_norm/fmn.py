@@ -28,7 +28,7 @@ _SIZE_LAST = 0.01  # of the first step size
 
 
 class _State(NamedTuple):
-    """Images still attacked: positions, originals, points, radii, and the largest radii there are."""
+    """Images still attacked: positions, originals, points, radii, the largest radii there are."""
 
     rows: Tensor
     origin: Tensor
