@@ -20,6 +20,7 @@ _BETAS, _TINY = (0.9, 0.999), 1e-8  # of Adam
 _STEPS, _RATE = 10_000, 0.01  # the authors' own
 _LOOKS = 10  # in a search, at whether the sum still falls
 _STILL = 0.9999  # of the sum at the look before: what is more than that falls no longer
+_PATIENCE = 2  # looks in a row; with the first steps of a large weight the sum may well rise
 _GROWTH = 10.0  # of the weight while nothing is found
 
 
@@ -35,6 +36,7 @@ class _State(NamedTuple):
         square: of its square.
         weight: of the margin.
         before: the sum at the last look.
+        still: looks in a row at which it had not fallen.
     """
 
     rows: Tensor
@@ -45,14 +47,16 @@ class _State(NamedTuple):
     square: Tensor
     weight: Tensor
     before: Tensor
+    still: Tensor
 
     @classmethod
     def at(cls, origin: Tensor, rows: Tensor, weight: Tensor) -> "_State":
         """At the images."""
         nothing = torch.zeros_like(origin)
-        start = ((2 * origin - 1) * _INSIDE).atanh()
+        # In double precision: torch's float atanh rounds by an element's place in memory.
+        start = ((2 * origin.double() - 1) * _INSIDE).atanh().to(origin.dtype)
         before = torch.full_like(weight, torch.inf)
-        return cls(rows, origin, start, nothing, nothing, nothing, weight, before)
+        return cls(rows, origin, start, nothing, nothing, nothing, weight, before, 0 * rows)
 
     def select(self, wanted: Tensor) -> "_State":
         return _State(*(part[wanted] for part in self))
@@ -82,7 +86,7 @@ class CarliniWagner:
     weight: float = 0.001
     kappa: float = 0.0
     abort_early: bool = True
-    bisections: int = 5
+    bisections: int = 8
 
     def __post_init__(self) -> None:
         """Refuses values that would attack nothing."""
@@ -145,11 +149,10 @@ class CarliniWagner:
             away, gap = point - state.origin, (self.kappa - value).clamp_min(0)
             if self.abort_early and step % look == 0:
                 total = away.flatten(1).square().sum(1) + state.weight * gap
-                falling = ~(total > _STILL * state.before)
-                state = state._replace(before=total).select(falling)
-                point, away, gap, gradient = (
-                    part[falling] for part in (point, away, gap, gradient)
-                )
+                still = (total > _STILL * state.before) * (state.still + 1)
+                keep = still < _PATIENCE
+                state = state._replace(before=total, still=still).select(keep)
+                point, away, gap, gradient = (part[keep] for part in (point, away, gap, gradient))
             if not len(state.rows):
                 break
             pull = -beside(state.weight * (gap > 0)) * gradient.nan_to_num(0.0)

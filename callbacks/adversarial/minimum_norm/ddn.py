@@ -42,7 +42,7 @@ class DDN:
     gamma: float = 0.05
     radius: float = 1.0
     levels: int | None = None
-    bisections: int = 5
+    bisections: int = 8
 
     def __post_init__(self) -> None:
         """Refuses values that would attack nothing."""

@@ -35,7 +35,7 @@ class DeepFool:
     steps: int = 50
     overshoot: float = 0.02
     candidates: int = 10
-    bisections: int = 5
+    bisections: int = 8
 
     def __post_init__(self) -> None:
         """Refuses values that would attack nothing."""

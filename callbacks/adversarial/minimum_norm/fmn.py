@@ -58,7 +58,7 @@ class FMN:
     steps: int = 100
     step_size: float = 1.0
     gamma: float = 0.05
-    bisections: int = 5
+    bisections: int = 8
 
     def __post_init__(self) -> None:
         """Refuses values that would attack nothing."""

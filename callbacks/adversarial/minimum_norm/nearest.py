@@ -15,9 +15,6 @@ Distance = Literal["linf", "l2", "l1", "l0"]
 """What is least; l0 counts coordinates, of which a pixel of a colour image has three."""
 
 
-_LAST = 0.1
-
-
 class NearestResult(NamedTuple):
     """What an attack found; whoever called it asks the model again.
 
@@ -122,18 +119,20 @@ def measure(image: Tensor, origin: Tensor, norm: str) -> Tensor:
 
 
 def bisect(model: Queries, nearest: Nearest, steps: int) -> None:
-    """Draws every point found back towards its image, over the last tenth of the way.
+    """Draws every point found back towards its image, on the straight way between them.
+
+    An attack of few steps may end far behind the boundary; its direction is then worth more.
 
     Args:
         model: the classifier, whose calls are counted.
         nearest: takes note of every point.
-        steps: forwards of each image; the distance is then known to 2^-steps of that tenth, as far
-            as there is one boundary in it.
+        steps: forwards of each image; the distance is then known to 2^-steps of itself, as far as
+            there is one boundary on the way.
     """
     rows = (nearest.distance.isfinite() & (nearest.distance > 0)).nonzero().squeeze(1)
     origin, change = nearest.origin[rows], nearest.image[rows] - nearest.origin[rows]
     high = torch.ones_like(nearest.distance[rows])
-    low = high - _LAST
+    low = torch.zeros_like(high)
     for _ in range(steps if len(rows) else 0):
         middle = (low + high) / 2
         point = (origin + beside(middle) * change).clamp_(0, 1)
