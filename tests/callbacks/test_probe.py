@@ -23,7 +23,7 @@ from callbacks import (
     Setting,
     probe_entries,
 )
-from callbacks.adversarial import AutoAttack, Smoothing
+from callbacks.adversarial import AutoAttack, MinimumNormProbe, Smoothing
 from callbacks.corruption import CorruptionProbe
 from callbacks.digests import weights_digest
 from datamodules import Digits
@@ -34,10 +34,19 @@ SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
 # Attacks, corruptions, damages and explainers have contracts of their own; here some do for all.
-SOME = ("fgsm", "pgd", "autoattack", "gaussian_noise", "glass_blur", "explain_gradient")
+SOME = (
+    "fgsm",
+    "pgd",
+    "autoattack",
+    "fmn",
+    "fmn_l0",
+    "gaussian_noise",
+    "glass_blur",
+    "explain_gradient",
+)
 SOME += ("explain_deeplift", "explain_lrp", "explain_rise", "zero", "noise", "bit_flip", "prune")
 SOME += ("bit_flip_attack", "bit_flip_by_layer")
-LARGE = (AdversarialProbe, CorruptionProbe, DamageProbe, ExplanationProbe)
+LARGE = (AdversarialProbe, MinimumNormProbe, CorruptionProbe, DamageProbe, ExplanationProbe)
 NAMES = [
     name for name, entry in probe_entries().items() if name in SOME or entry.probe not in LARGE
 ]

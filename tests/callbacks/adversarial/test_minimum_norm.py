@@ -187,7 +187,8 @@ def test_answers_that_are_no_numbers_are_errors(attack: MinimumNormAttack, norm:
     found = attack(Queries(half, 8), image, label, norm, draw)  # type: ignore[arg-type]
     assert found.image.isfinite().all()
     dark = image.flatten(1).mean(1) < 0.5
-    assert dark.any() and not dark.all()
+    assert dark.any()
+    assert not dark.all()
     assert (found.distance[dark] == 0).all()
     assert (found.distance[~dark] > 0).all()
 
@@ -256,4 +257,4 @@ def test_bad_arguments(made: object, message: str) -> None:
 
 
 def test_every_attack_is_tested() -> None:
-    assert {made for made in MINIMUM_NORM.values()} == {type(attack) for attack in ATTACKS}
+    assert set(MINIMUM_NORM.values()) == {type(attack) for attack in ATTACKS}
