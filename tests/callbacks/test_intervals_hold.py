@@ -49,8 +49,8 @@ def cases() -> dict[str, list[Any]]:
 
 INTERVALS = (
     "rate", "mean, bounded", "mean", "median", "crossed_mean", "paired_difference",
-    "crossed_difference", "ratio", "ece_interval", "auroc_interval", "aurc_interval", "macro recall", "macro precision",
-    "macro f1", "macro change",
+    "crossed_difference", "ratio", "ece_interval", "auroc_interval", "aurc_interval",
+    "macro recall", "macro precision", "macro f1", "macro change",
 )  # fmt: skip
 
 
