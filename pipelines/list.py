@@ -36,6 +36,9 @@ _TABLES = {
     "attacks": Table(
         "callbacks/adversarial/__init__.py", "ATTACKS", "assay evaluate --attack NAME"
     ),
+    "minimum_norm": Table(
+        "callbacks/adversarial/__init__.py", "MINIMUM_NORM", "the same: --attack NAME"
+    ),
     "damages": Table("callbacks/damage/__init__.py", "DAMAGES", _RECOVER),
     "structure": Table("callbacks/damage/__init__.py", "STRUCTURE", _RECOVER),
     "training_data": Table("pipelines/recover/damages.py", "DATA_DAMAGES", _RECOVER),

@@ -23,6 +23,14 @@ from callbacks.adversarial.free_training import FreeTraining
 from callbacks.adversarial.hop_skip_jump import HopSkipJump
 from callbacks.adversarial.masking import MaskingProbe, masking_beside
 from callbacks.adversarial.mi_fgsm import MIFGSM
+from callbacks.adversarial.minimum_norm import (
+    DDN,
+    FMN,
+    CarliniWagner,
+    DeepFool,
+    MinimumNormAttack,
+    MinimumNormProbe,
+)
 from callbacks.adversarial.nes import NES
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
@@ -55,10 +63,23 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 }
 """Of `--attack NAME`; what each needs comes with `--norm`, `--epsilon` and so on."""
 
+MINIMUM_NORM: dict[str, Callable[..., MinimumNormAttack]] = {
+    "deepfool": DeepFool,
+    "ddn": DDN,
+    "fmn": FMN,
+    "cw": CarliniWagner,
+}
+"""Of `--attack NAME` too: they look for the least change, and `--epsilon` is where it is read."""
+
 PROBES: Entries = {
     **each(ATTACKS, AdversarialProbe, "attack"),
     # Thousands of queries an image, so at the usual radius only.
     "square": Entry(AdversarialProbe, attack=Square, curve=(1.0,)),
+    **each(MINIMUM_NORM, MinimumNormProbe, "attack"),
+    "deepfool_linf": Entry(MinimumNormProbe, attack=DeepFool, norm="linf"),
+    "fmn_linf": Entry(MinimumNormProbe, attack=FMN, norm="linf"),
+    "fmn_l1": Entry(MinimumNormProbe, attack=FMN, norm="l1"),
+    "fmn_l0": Entry(MinimumNormProbe, attack=FMN, norm="l0"),
     "fgsm_l2": Entry(AdversarialProbe, attack=FGSM, norm="l2"),
     "pgd_l2": Entry(AdversarialProbe, attack=PGD, norm="l2"),
     "pgd_targeted": Entry(AdversarialProbe, attack=PGD, targeted="least_likely"),
@@ -96,6 +117,11 @@ FAMILY = Family(
             "by attacks that fail in different ways, at the largest of three radii at which PGD "
             "leaves each image right."
         ),
+        "Median minimum perturbation": (
+            "Half of the images are answered wrongly after a change of this size or less, as far "
+            "as an attack found it: 0 where the model errs undisturbed. A stronger attack can only "
+            "lower it."
+        ),
         "Worst loss": (
             "The largest cross-entropy (nats) an attack found in the ball, averaged over images. "
             "Attacks that stop at the first error do not measure it."
@@ -112,12 +138,15 @@ FAMILY = Family(
 __all__ = [
     "APGD",
     "ATTACKS",
+    "DDN",
     "FAB",
     "FAMILY",
     "FGSM",
+    "FMN",
     "L1",
     "L2",
     "MIFGSM",
+    "MINIMUM_NORM",
     "NES",
     "PGD",
     "PROBES",
@@ -128,13 +157,17 @@ __all__ = [
     "AttackResult",
     "AttackSet",
     "AutoAttack",
+    "CarliniWagner",
     "CertifiedProbe",
     "Crown",
+    "DeepFool",
     "FreeTraining",
     "HopSkipJump",
     "IntervalBounds",
     "Linf",
     "MaskingProbe",
+    "MinimumNormAttack",
+    "MinimumNormProbe",
     "Norm",
     "Smoothing",
     "SmoothingProbe",

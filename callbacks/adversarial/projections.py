@@ -7,7 +7,7 @@ _ROUNDS = 100  # at most, of searches that end after some ten
 _CLOSE = 1e-6  # of epsilon: what a float32 sum can tell
 
 
-def onto_l1_ball(image: Tensor, origin: Tensor, epsilon: float) -> Tensor:
+def onto_l1_ball(image: Tensor, origin: Tensor, epsilon: float | Tensor) -> Tensor:
     """Returns the point of the L1 ball *and* the box that is nearest (Euclidean) to each image.
 
     The change of a pixel is that of the image less a common number, kept between 0 and the edge of
@@ -17,7 +17,7 @@ def onto_l1_ball(image: Tensor, origin: Tensor, epsilon: float) -> Tensor:
     Args:
         image: `(N, C, H, W)`, anywhere.
         origin: `(N, C, H, W)` centres in [0, 1].
-        epsilon: radius, >= 0.
+        epsilon: radius, >= 0; or `(N, 1)`, one for each image.
 
     >>> image, origin = torch.tensor([[[[1.0, 0.3]]]]), torch.tensor([[[[0.8, 0.0]]]])
     >>> onto_l1_ball(image, origin, 0.3)  # both move by 0.1 less
@@ -31,7 +31,7 @@ def onto_l1_ball(image: Tensor, origin: Tensor, epsilon: float) -> Tensor:
     return (origin + moved.reshape(origin.shape)).clamp_(0, 1)
 
 
-def _common_shrinkage(length: Tensor, room: Tensor, epsilon: float) -> Tensor:
+def _common_shrinkage(length: Tensor, room: Tensor, epsilon: float | Tensor) -> Tensor:
     """The `(N, 1)` least m >= 0 with sum min(max(length - m, 0), room) <= epsilon.
 
     The sum falls in straight pieces: Newton's step is exact within one, halving finds it.

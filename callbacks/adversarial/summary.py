@@ -10,6 +10,7 @@ from callbacks.adversarial.attack_set import AttackSet, attack_sets
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.masking import Beside, is_masking, passes
+from callbacks.adversarial.minimum_norm.summary import medians
 from callbacks.adversarial.without_start import without_start
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
@@ -21,6 +22,7 @@ _BALLS = {
     "linf": "every pixel may change by up to {} of its range",
     "l2": "the whole image may move by up to {} (Euclidean distance, pixels in 0 to 1)",
     "l1": "the changes of all pixels together may be up to {} (pixels in 0 to 1)",
+    "l0": "up to {} numbers (a pixel of a colour image has three) may be set at will",
 }
 
 
@@ -34,7 +36,8 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     Returns:
         Numbers `adversarial_<norm>_acc`, `_loss` and `_epsilon` of every threat model, and
         `adversarial_acc` and `worst_case_loss` over all of them; of AutoAttack what it spent and
-        its early verdict; `masking_<norm>_overstated` and `_signs`, see `Beside`.
+        its early verdict; `masking_<norm>_overstated` and `_signs`, see `Beside`;
+        `adversarial_<norm>_median` of minimum-norm attacks.
     """
     certified = [result for result in results if "certified" in result.rows]
     others = [r for r in results if "certified" not in r.rows and not is_masking(r)]
@@ -56,9 +59,9 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
             numbers |= certificate.numbers(result.name, asked)
             sentences += certificate.sentences()
     sentences += without_start(results)
-    lower, told = certified_bounds(certified, attacks)
-    numbers |= lower
-    sentences += told
+    for more, told in (medians(results), certified_bounds(certified, attacks)):
+        numbers |= more
+        sentences += told
     several = [attack_set for attack_set in attacks if len(attack_set.results) > 1]
     return Summary(
         numbers,

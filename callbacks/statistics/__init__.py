@@ -15,6 +15,7 @@ from callbacks.statistics.interval import (
     without_ends,
 )
 from callbacks.statistics.means import UNBOUNDED, crossed_mean, mean, student
+from callbacks.statistics.medians import median
 from callbacks.statistics.paired import crossed_difference, holm, mcnemar, paired_difference
 from callbacks.statistics.ranking import auroc, auroc_interval, fpr95
 from callbacks.statistics.rates import rate, score_ends, share_ends
@@ -41,6 +42,7 @@ __all__ = [
     "marks",
     "mcnemar",
     "mean",
+    "median",
     "over_draws",
     "paired_difference",
     "rate",

@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from callbacks.adversarial import ATTACKS, AdversarialProbe, Norm
+from callbacks.adversarial import (
+    ATTACKS,
+    MINIMUM_NORM,
+    AdversarialProbe,
+    MinimumNormProbe,
+)
+from callbacks.adversarial.minimum_norm import Distance
 from callbacks.budget import Budget
 from datamodules.errors import UserError, suggestion
 
@@ -18,8 +24,8 @@ class AttackOption:
 
     Args:
         attack: name of the attack.
-        norm: of the ball.
-        epsilon: radii in pixel units.
+        norm: of the ball, or what is least.
+        epsilon: radii in pixel units; of minimum-norm attacks those of the curve.
         steps: of the attack.
         restarts: of the attack.
         target: next, least_likely, random, or a class by name or number.
@@ -27,7 +33,7 @@ class AttackOption:
     """
 
     attack: str | None = None
-    norm: Norm | None = None
+    norm: Distance | None = None
     epsilon: Sequence[float | str] | None = None
     steps: int | None = None
     restarts: int | None = None
@@ -39,7 +45,9 @@ class AttackOption:
         """Whether the attack takes one."""
         return "surrogate" in self._parameters()
 
-    def probe(self, budget: Budget, classes: Sequence[str]) -> AdversarialProbe | None:
+    def probe(
+        self, budget: Budget, classes: Sequence[str]
+    ) -> AdversarialProbe | MinimumNormProbe | None:
         """Makes the probe; None where no attack is named.
 
         Without a radius the data set's usual one is taken, without steps those of the attack.
@@ -56,19 +64,33 @@ class AttackOption:
         if self.attack is None:
             self._refuse_the_rest()
             return None
+        if self.attack in MINIMUM_NORM:
+            return self._minimum_norm(budget)
         if self.attack not in ATTACKS:
+            known = suggestion(self.attack, {**ATTACKS, **MINIMUM_NORM})
             raise UserError(
-                f"There is no attack {self.attack!r}.{suggestion(self.attack, ATTACKS)} "
-                "See: assay list attacks"
+                f"There is no attack {self.attack!r}.{known} See: assay list attacks minimum_norm"
             )
         attack = ATTACKS[self.attack](**self._effort())
         return AdversarialProbe.within(
             budget,
             attack=lambda: attack,
-            norm=self.norm or "linf",
+            norm=self.norm or "linf",  # type: ignore[arg-type]
             epsilons=self.epsilon,
             curve=(1.0,),
             targeted=self._target(classes),
+        )
+
+    def _minimum_norm(self, budget: Budget) -> MinimumNormProbe:
+        """Searches the least change; radii cost nothing, so without any the preset's are shown."""
+        if self.target is not None:
+            raise UserError(
+                f"The attack {self.attack!r} goes to whichever class is nearest: leave `--target` "
+                "out."
+            )
+        attack = MINIMUM_NORM[str(self.attack)](**self._effort())
+        return MinimumNormProbe.within(
+            budget, attack=lambda: attack, norm=self.norm, epsilons=self.epsilon
         )
 
     def _refuse_the_rest(self) -> None:
@@ -90,7 +112,7 @@ class AttackOption:
 
     def _parameters(self) -> Mapping[str, Any]:
         """Of the attack's constructor; none where there is no such attack."""
-        attack = ATTACKS.get(str(self.attack))
+        attack = {**ATTACKS, **MINIMUM_NORM}.get(str(self.attack))
         return inspect.signature(attack).parameters if attack else {}
 
     def _target(self, classes: Sequence[str]) -> str | int | None:

@@ -6,7 +6,7 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
-from callbacks.adversarial import Norm
+from callbacks.adversarial.minimum_norm import Distance
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.attack_option import AttackOption
 from pipelines.evaluate.measure import TRAINER, budget_of, make_probes, measure, prepare_probes
@@ -28,7 +28,7 @@ def evaluate(
     probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
     attack: str | None = None,
-    norm: Norm | None = None,
+    norm: Distance | None = None,
     epsilon: list[float | str] | None = None,
     steps: int | None = None,
     restarts: int | None = None,
@@ -46,9 +46,11 @@ def evaluate(
         probes: names (see `assay list probes`), or objects in YAML; default: those of the preset.
         preset: samples, budgets and default probes; see `assay list presets`.
         attack: an attack by name, without YAML, in place of the preset's probes or beside those
-            named; see `assay list attacks`.
-        norm: of the attack's ball: linf (the default), l2 or l1.
-        epsilon: its radii in pixel units, as 8/255 or 0.3; default: the data set's usual one.
+            named; see `assay list attacks minimum_norm`.
+        norm: of the attack's ball: linf (the default), l2 or l1. Of a minimum-norm attack what is
+            least: l2 (the default), linf, l1, or l0, which counts coordinates.
+        epsilon: its radii in pixel units, as 8/255 or 0.3; default: the data set's usual one. Of a
+            minimum-norm attack the points of its curve, which cost nothing.
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.

@@ -12,7 +12,15 @@ from callbacks.statistics import Interval
 
 def cases() -> Iterable[Case]:
     """All of this file."""
-    for make in (_rates, _bounded_means, _unbounded_means, _crossed_means, _paired, _ratios):
+    for make in (
+        _rates,
+        _bounded_means,
+        _unbounded_means,
+        _medians,
+        _crossed_means,
+        _paired,
+        _ratios,
+    ):
         yield from make()
 
 
@@ -81,6 +89,17 @@ def _crossed(
 ) -> Interval:
     shift = of_draws * g.normal(size=(draws, 1)) + of_images * g.normal(size=(1, n))
     return s.crossed_mean((g.random((draws, n)) < logistic(mean + shift)).astype(float))
+
+
+def _medians() -> Iterable[Case]:
+    yield Case("median", "lognormal", 1.0, lambda g, n: s.median(g.lognormal(size=n)))
+    yield Case("median", "lognormal, 40 % never found", 1.0, lambda g, n: s.median(_lost(g, n)))
+
+
+def _lost(g: np.random.Generator, n: int) -> np.ndarray:
+    """Distances, infinite beyond the 60th percentile."""
+    values = g.lognormal(size=n)
+    return np.where(values > np.exp(0.2533), np.inf, values)
 
 
 def _crossed_means() -> Iterable[Case]:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from callbacks.adversarial import PGD, Linf
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
-from datamodules import MNIST, Digits, ImageDataModule
-from lightning_modules import build
+from datamodules import CIFAR10, MNIST, Digits, ImageDataModule
+from lightning_modules import build, load_classifier
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "assay" / "benchmarks"
@@ -34,6 +34,20 @@ def images_of_mnist(n: int) -> tuple[Tensor, Tensor, str]:
     image, label = split("test")
     rows = torch.arange(n) % len(label)
     return image[rows].contiguous(), label[rows], data_module().name
+
+
+def images_of_cifar10(n: int) -> tuple[Tensor, Tensor, str]:
+    """The first `n` lossless test images that lie beside the project, with the data set's name."""
+    images = CIFAR10(root=SHARED / "cifar10").images("test")
+    batch = images.__getitems__(list(range(min(n, len(images)))))
+    return batch.image.float() / 255, batch.label, "CIFAR-10"
+
+
+def resnet20_on_cifar10() -> tuple[nn.Module, str]:
+    """The published ResNet-20 that lies beside the project, with its normalisation inside."""
+    (file,) = (SHARED / "weights").glob("resnet20-*.th")
+    model = load_classifier(f"checkpoint:{file}", arch="cifar_resnet20")
+    return model.eval().requires_grad_(False), "published weights"
 
 
 class Normalised(nn.Module):

@@ -48,9 +48,9 @@ def cases() -> dict[str, list[Any]]:
 
 
 INTERVALS = (
-    "rate", "mean, bounded", "mean", "crossed_mean", "paired_difference", "crossed_difference",
-    "ratio", "ece_interval", "auroc_interval", "aurc_interval", "macro recall", "macro precision",
-    "macro f1", "macro change",
+    "rate", "mean, bounded", "mean", "median", "crossed_mean", "paired_difference",
+    "crossed_difference", "ratio", "ece_interval", "auroc_interval", "aurc_interval",
+    "macro recall", "macro precision", "macro f1", "macro change",
 )  # fmt: skip
 
 

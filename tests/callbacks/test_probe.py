@@ -24,7 +24,15 @@ from callbacks import (
     Setting,
     probe_entries,
 )
-from callbacks.adversarial import SPSA, AutoAttack, HopSkipJump, MaskingProbe, Smoothing, Transfer
+from callbacks.adversarial import (
+    SPSA,
+    AutoAttack,
+    HopSkipJump,
+    MaskingProbe,
+    MinimumNormProbe,
+    Smoothing,
+    Transfer,
+)
 from callbacks.corruption import CorruptionProbe
 from callbacks.digests import weights_digest
 from callbacks.missing import MissingProbe
@@ -38,11 +46,11 @@ SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
 # Attacks, corruptions, damages and explainers have contracts of their own; here some do for all.
 SOME = ("fgsm", "pgd", "autoattack", "spsa", "hopskipjump", "transfer", "masking", "zero", "noise")
-SOME += ("gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
+SOME += ("fmn", "fmn_l0", "gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
 SOME += ("stability_translate", "stability_sensor_noise", "bit_flip", "prune", "bit_flip_attack")
 SOME += ("bit_flip_by_layer", "explain_gradient", "explain_deeplift", "explain_lrp", "explain_rise")
 LARGE = (AdversarialProbe, MaskingProbe, CorruptionProbe, MissingProbe, StabilityProbe)
-LARGE += (DamageProbe, ExplanationProbe)
+LARGE += (MinimumNormProbe, DamageProbe, ExplanationProbe)
 NAMES = [
     name for name, entry in probe_entries().items() if name in SOME or entry.probe not in LARGE
 ]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from callbacks import FAMILIES, preset_probes, probe_entries
+from callbacks.adversarial import ATTACKS, MINIMUM_NORM
 from callbacks.damage import DAMAGES
 from callbacks.interpretability import EXPLAINERS, METRICS
 from datamodules import DATA
@@ -18,6 +19,7 @@ from pipelines.recover.strategies import STRATEGIES
 Assay = Callable[..., tuple[int, str, str]]
 TABLES = {
     "data": DATA, "models": SOURCES, "architectures": ARCHITECTURES, "damages": DAMAGES,
+    "attacks": ATTACKS, "minimum_norm": MINIMUM_NORM,
     "explainers": EXPLAINERS, "explanation_metrics": METRICS, "strategies": STRATEGIES,
 }  # fmt: skip
 

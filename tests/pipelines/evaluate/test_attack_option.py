@@ -2,7 +2,8 @@
 
 import pytest
 
-from callbacks.adversarial import APGD, ATTACKS
+from callbacks.adversarial import APGD, ATTACKS, MINIMUM_NORM, AdversarialProbe, MinimumNormProbe
+from callbacks.adversarial.minimum_norm import FMN
 from callbacks.budget import Budget
 from datamodules.errors import UserError
 from pipelines.evaluate.attack_option import AttackOption
@@ -13,7 +14,7 @@ CLASSES = ["cat", "dog", "cow"]
 def test_an_attack_with_everything() -> None:
     option = AttackOption("apgd", "l2", ["8/255", 0.5], steps=30, restarts=2, target="dog")
     probe = option.probe(Budget(limit=7, objective="loss"), CLASSES)
-    assert probe is not None
+    assert isinstance(probe, AdversarialProbe)
     assert probe.attack == APGD(steps=30, restarts=2)
     assert probe.epsilons == (8 / 255, 0.5)
     assert (probe.norm, probe.targeted, probe.limit, probe.objective) == ("l2", 1, 7, "loss")
@@ -25,6 +26,22 @@ def test_every_attack_by_its_name_alone(name: str) -> None:
     assert probe is not None
     assert probe.attack == ATTACKS[name](), "its own steps, not the preset's"
     assert probe.curve == (1.0,)
+
+
+@pytest.mark.parametrize("name", MINIMUM_NORM)
+def test_every_minimum_norm_attack_by_its_name_alone(name: str) -> None:
+    probe = AttackOption(name).probe(Budget(steps=3, curve=(0.5, 1.0)), CLASSES)
+    assert isinstance(probe, MinimumNormProbe)
+    assert probe.attack == MINIMUM_NORM[name](), "its own steps, not the preset's"
+    assert (probe.norm, probe.curve) == ("l2", (0.5, 1.0)), "radii cost nothing"
+
+
+def test_a_minimum_norm_attack_with_everything() -> None:
+    option = AttackOption("fmn", "l1", [3, 6.5], steps=30)
+    probe = option.probe(Budget(limit=7), CLASSES)
+    assert isinstance(probe, MinimumNormProbe)
+    assert probe.attack == FMN(steps=30)
+    assert (probe.norm, probe.epsilons, probe.limit) == ("l1", (3, 6.5), 7)
 
 
 def test_nothing_said_is_nothing_made() -> None:
@@ -39,6 +56,11 @@ BAD = [
     ({"attack": "square", "steps": 5}, "has no `steps`: leave `--steps` out"),
     ({"attack": "pgd", "norm": "l1"}, "one of linf, l2 for PGD, but got 'l1'"),
     ({"attack": "autoattack", "target": "dog"}, "takes no target"),
+    ({"attack": "fmn", "target": "dog"}, "whichever class is nearest: leave `--target` out"),
+    ({"attack": "fmn", "restarts": 2}, "has no `restarts`: leave `--restarts` out"),
+    ({"attack": "ddn", "norm": "l1"}, "one of l2 for DDN, but got 'l1'"),
+    ({"attack": "fmn", "norm": "l0", "epsilon": [0.5]}, "whole numbers of coordinates"),
+    ({"attack": "pgd", "norm": "l0"}, "one of linf, l2 for PGD, but got 'l0'"),
     ({"attack": "pgd", "target": "nearest"}, "next, least_likely, random or the number"),
 ]
 
