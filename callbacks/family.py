@@ -119,6 +119,7 @@ class Summary:
         curves: besides one for each probe.
         tables: lines for the table of all numbers, by title, as `by_setting` makes them.
         figures: besides the curves, by name.
+        answers: rows whose answers are shown class by class, by title, as those of clean images.
     """
 
     numbers: Mapping[str, Number] = field(default_factory=dict)
@@ -126,6 +127,7 @@ class Summary:
     curves: Sequence[Curve] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    answers: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
 
 
 Summarise = Callable[[Sequence[ProbeResult], ProbeResult | None], Summary]

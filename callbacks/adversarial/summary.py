@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from callbacks.adversarial.attack_set import AttackSet, attack_sets
+from callbacks.adversarial.breakdown import breakdown_sentences
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.masking import Beside, is_masking, passes
@@ -47,7 +48,8 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     sentences: list[str] = []
     for attack_set, verdict in zip(attacks, verdicts, strict=True):
         numbers |= _numbers(attack_set, verdict)
-        sentences += [*_sentences(attack_set, clean), *verdict.sentences(passes(others))]
+        sentences += [*_sentences(attack_set, clean), *breakdown_sentences(attack_set)]
+        sentences += verdict.sentences(passes(others))
     if attacks:
         rows = worst_case([attack_set.at_headline for attack_set in attacks])
         numbers |= _over_all(rows, attacks, verdicts)
@@ -68,7 +70,13 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         sentences,
         [_curve(attack_set, clean) for attack_set in several],
         {f"Worst case ({attack_set.sign})": attack_set.table for attack_set in several},
+        answers={_attacked_at(attack_set): attack_set.at_headline for attack_set in attacks},
     )
+
+
+def _attacked_at(attacks: AttackSet) -> str:
+    """`Attacked, L∞ 0.3`."""
+    return f"Attacked, {attacks.sign} {radius(attacks.radius, attacks.results[0].unit)}"
 
 
 def half_life(attacks: AttackSet, clean: ProbeResult | None) -> Interval | None:

@@ -138,7 +138,7 @@ class DistillationResult:
         clean = evaluation.result("clean") if evaluation else None
         if evaluation is None or clean is None:
             return []
-        sections = answer_sections(clean, [clean], evaluation.classes)
+        sections = answer_sections(clean, [clean], evaluation.classes, {})
         return [replace(section, title="The student by class") for section in sections]
 
 

@@ -1,6 +1,6 @@
 """What the model answers, class by class, and how far its confidence can be believed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -41,20 +41,26 @@ def by_class(results: Sequence[ProbeResult], classes: Sequence[str], number: str
 
 
 def answer_sections(
-    clean: ProbeResult | None, results: Sequence[ProbeResult], classes: Sequence[str]
+    clean: ProbeResult | None,
+    results: Sequence[ProbeResult],
+    classes: Sequence[str],
+    disturbed: Mapping[str, pd.DataFrame],
 ) -> list[Section]:
-    """Accuracy by class, confusion of the undisturbed images, and reliability.
+    """Accuracy by class, confusion of undisturbed and attacked images, and reliability.
 
     Args:
         clean: the undisturbed images, if they were measured.
         results: of all probes.
         classes: names.
+        disturbed: rows whose answers are shown class by class too, by title.
     """
     figures: dict[str, Figure] = {}
     if clean is not None and len(clean.rows):
         figures["reliability"] = reliability_figure(clean.rows)
-        if len(classes) <= _MANY_CLASSES:
-            figures["confusion"] = confusion_figure(clean.rows, classes)
+        shown = {"Undisturbed": clean.rows, **disturbed} if len(classes) <= _MANY_CLASSES else {}
+        for place, (title, rows) in enumerate(shown.items()):
+            name = f"confusion_{place}" if place else "confusion"
+            figures[name] = confusion_figure(rows, classes, title)
     # What has no severity, such as an explanation, asks nothing new of the images.
     sheet = _class_sheet([one for one in results if one.is_curve or one is clean], classes)
     if not (figures or sheet.lines):
@@ -64,7 +70,9 @@ def answer_sections(
 
 
 @mpl.rc_context(LOOK)
-def confusion_figure(rows: pd.DataFrame, classes: Sequence[str]) -> Figure:
+def confusion_figure(
+    rows: pd.DataFrame, classes: Sequence[str], title: str = "Undisturbed"
+) -> Figure:
     """How often each class is taken for which, in per cent of the true class."""
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (rows["label"].to_numpy(int), rows["prediction"].to_numpy(int)), 1)
@@ -82,7 +90,7 @@ def confusion_figure(rows: pd.DataFrame, classes: Sequence[str]) -> Figure:
     slanted: Any = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 2 else {}
     axes.set_xticks(range(len(classes)), names, fontsize=9, **slanted)
     axes.set_yticks(range(len(classes)), names, fontsize=9)
-    axes.set(title="Undisturbed: taken for (%)", xlabel="answer", ylabel="true class")
+    axes.set(title=f"{title}: taken for (%)", xlabel="answer", ylabel="true class")
     return figure
 
 

@@ -185,7 +185,8 @@ class Evaluation:
             if name != "test"  # one number; the answers' section says more
         ]
         brief, whole = number_sheets(self.results, self.summaries, self.title)
-        answers = answer_sections(clean, self.results, self.classes)
+        shown = {k: rows for one in self.summaries.values() for k, rows in one.answers.items()}
+        answers = answer_sections(clean, self.results, self.classes, shown)
         numbers = Section("Every number", sheets=[whole])
         return [
             Section("", sheets=[brief]),
