@@ -54,10 +54,10 @@ def evaluate(
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.
-        masking: look for gradient masking beside every attack, on about 100 images, which costs at
-            most some 1,000 passes an image at 40 steps; false: the report says that nobody looked.
         surrogate: of `--attack transfer`: the model that it is carried out on, as `model`; a second
             `--arch` is its.
+        masking: look for gradient masking beside every attack, on about 100 images, at a cost of at
+            most 60 passes for each image and step; false: the report says that nobody looked.
         **options: see `Options`.
 
     Returns:

@@ -125,11 +125,11 @@ def by_hand(n: int = 100, broken: dict[str, int] | None = None, **looks: int) ->
 
 COUNTS = [
     ({}, {}, []),
-    # binom.sf(count - 1, 100, share) < 0.01, from tables: 12 of 5 %, 31 of 20 %, 25 of 15 %
+    # The least counts of 100 that shares of 5, 35, 15, 20 % reach in less than 1 % of cases.
     ({"fgsm": 11}, {}, []),
     ({"fgsm": 12}, {}, ["one_step_beats_iterative"]),
-    ({"scale_free": 30}, {}, []),
-    ({"scale_free": 31}, {}, ["scale_free_beats_cross_entropy"]),
+    ({"scale_free": 46}, {}, []),
+    ({"scale_free": 47}, {}, ["scale_free_beats_cross_entropy"]),
     ({"longer": 25}, {}, ["more_steps_help"]),
     ({"square": 31}, {}, ["black_box_beats_white_box"]),
     ({"box": 82}, {}, []),
@@ -214,7 +214,7 @@ def test_without_a_gradient_the_rest_is_measured_and_that_is_said(one_pass: Any)
     probe.prepare(classifier, Digits(limit=10))
     assert [check.name for check in probe.checks] == ["square"]
     rows = by_hand(30).assign(differentiable=0)
-    rows = rows[rows["severity"] == number_of("square")]
+    rows = rows.loc[rows["severity"] == number_of("square")]
     assert [reason.name for reason in masking_verdict(rows)] == ["no_gradient"]
 
 

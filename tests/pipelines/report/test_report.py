@@ -237,7 +237,8 @@ def test_half_life_by_hand(made_evaluation: MakeEvaluation) -> None:
     assert half is not None
     assert half.value == pytest.approx(0.15)
     assert half.low < 0.15 < half.high or np.isnan(half.low) or np.isnan(half.high)
-    assert evaluation.sentences()[-1].startswith("Half of its accuracy is gone near L∞ radius 0.15")
+    (said,) = [text for text in evaluation.sentences() if text.startswith("Half of")]
+    assert said.startswith("Half of its accuracy is gone near L∞ radius 0.15")
 
 
 def test_half_is_not_told_outside_of_the_radii_measured(made_evaluation: MakeEvaluation) -> None:
@@ -248,9 +249,8 @@ def test_half_is_not_told_outside_of_the_radii_measured(made_evaluation: MakeEva
     results = [replace(clean, rows=clean.rows.assign(correct=1)), broken]
     (attacks,) = attack_sets(results[1:], results[0])
     assert half_life(attacks, results[0]) is None
-    assert replace(evaluation, results=results).sentences()[-1] == (
-        "Half of its accuracy is gone at L∞ 0.1 or less, the least measured."
-    )
+    said = "Half of its accuracy is gone at L∞ 0.1 or less, the least measured."
+    assert said in replace(evaluation, results=results).sentences()
 
 
 def test_no_half_life_where_accuracy_stays(made_evaluation: MakeEvaluation) -> None:
