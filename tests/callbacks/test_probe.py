@@ -39,7 +39,6 @@ SOME = (
     "pgd",
     "autoattack",
     "fmn",
-    "fmn_l0",
     "gaussian_noise",
     "glass_blur",
     "explain_gradient",
