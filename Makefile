@@ -39,6 +39,7 @@ bench: $(STAMP)
 		-e . -r tests/benchmarks/requirements.txt
 	@.venv-bench/bin/python tests/benchmarks/peer_attacks.py
 	@.venv-bench/bin/python tests/benchmarks/peer_auto_attack.py
+	@.venv-bench/bin/python tests/benchmarks/peer_minimum_norm.py
 	@$(BIN)/python tests/benchmarks/attack_speed.py
 	@.venv-bench/bin/python tests/benchmarks/damage_speed.py
 	@.venv-bench/bin/python tests/benchmarks/corruption_speed.py

@@ -64,4 +64,9 @@ class Active(NamedTuple):
 
     def looks(self, step: int) -> bool:
         """Whether at this step it is worth asking which images may leave."""
-        return step % STEPS_BETWEEN_LOOKS.get(self.rows.device.type, 8) == 0
+        return looks(step, self.rows.device)
+
+
+def looks(step: int, device: torch.device) -> bool:
+    """Whether at this step it is worth waiting for the device to say which images may leave."""
+    return step % STEPS_BETWEEN_LOOKS.get(device.type, 8) == 0

@@ -2,11 +2,13 @@
 
 Every attack is run on the same images that the model gets right, in one process and in turn with
 its peer; what it returns is put in the box, asked again and measured here. Ours take as many
-gradients and forwards as the peer, or fewer: a gradient counts as three forwards.
+gradients and forwards as the peer, or fewer: a gradient counts as three forwards. ART is not among
+the requirements of `make bench`; where it is not installed its lines are left out.
 `python tests/benchmarks/peer_minimum_norm.py [images] [part of a row]`.
 """
 
 import importlib
+import importlib.util
 import math
 import sys
 import time
@@ -207,6 +209,8 @@ def main() -> None:
         print(f"| *{short}, {kind}, {len(x)} images of {data}* | | | | | | | | |", flush=True)
         for name, norm, attack, peers in cases():
             for whose, run in peers:
+                if whose == "ART" and importlib.util.find_spec("art") is None:
+                    continue
                 if WANTED in f"{short} {name} {norm} {whose}":
                     mine = judged(ours(attack, norm), model, x, y, norm)
                     peer = judged(run, model, x, y, norm)

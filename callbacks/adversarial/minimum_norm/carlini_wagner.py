@@ -19,7 +19,7 @@ _INSIDE = 1 - 1e-6  # pixels at an edge of the box lie at infinity behind the ta
 _BETAS, _TINY = (0.9, 0.999), 1e-8  # of Adam
 _STEPS, _RATE = 10_000, 0.01  # the authors' own
 _LOOKS = 10  # in a search, at whether the sum still falls
-_STILL = 0.9999  # of the sum at the look before: what is more than that falls no longer
+_STILL = 0.9999  # of the least sum so far: what is more than that falls no longer
 _PATIENCE = 2  # looks in a row; with the first steps of a large weight the sum may well rise
 _GROWTH = 10.0  # of the weight while nothing is found
 
@@ -35,8 +35,8 @@ class _State(NamedTuple):
         mean: Adam's running mean of the gradient.
         square: of its square.
         weight: of the margin.
-        before: the sum at the last look.
-        still: looks in a row at which it had not fallen.
+        before: the least sum at a look.
+        still: looks in a row at which there was no lesser one.
     """
 
     rows: Tensor
@@ -151,7 +151,7 @@ class CarliniWagner:
                 total = away.flatten(1).square().sum(1) + state.weight * gap
                 still = (total > _STILL * state.before) * (state.still + 1)
                 keep = still < _PATIENCE
-                state = state._replace(before=total, still=still).select(keep)
+                state = state._replace(before=total.fmin(state.before), still=still).select(keep)
                 point, away, gap, gradient = (part[keep] for part in (point, away, gap, gradient))
             if not len(state.rows):
                 break

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from callbacks.adversarial.active import looks
 from callbacks.adversarial.attack import About
 from callbacks.adversarial.losses import margin
 from callbacks.adversarial.minimum_norm.nearest import (
@@ -92,11 +93,12 @@ class FMN:
         for step in range(self.steps):
             logits, value, gradient = model.gradient(state.point, margin, nearest.label[state.rows])
             wrong = nearest.see(state.rows, state.point, logits, backwards=1)
-            keep = nearest.improvable(state.rows)
-            state, wrong = state.select(keep), wrong[keep]
-            value, gradient = value[keep].nan_to_num(0.0), gradient[keep].nan_to_num(0.0)
+            if looks(step, image.device) and not (keep := nearest.improvable(state.rows)).all():
+                state, wrong = state.select(keep), wrong[keep]
+                value, gradient = value[keep], gradient[keep]
             if not len(state.rows):
                 return nearest.result()
+            value, gradient = value.nan_to_num(0.0), gradient.nan_to_num(0.0)
             cosine = (1 + math.cos(math.pi * step / self.steps)) / 2
             gamma = _GAMMA_LAST + (self.gamma - _GAMMA_LAST) * cosine
             size = self.step_size * (_SIZE_LAST + (1 - _SIZE_LAST) * cosine)

@@ -89,13 +89,15 @@ class Nearest:
         Returns:
             `(n,)` bool: adversarial.
         """
-        self.forwards[rows] += 1
-        self.backwards[rows] += backwards
-        wrong = (logits.argmax(1) != self.label[rows]) | ~is_answer(logits)
-        distance, least = measure(point, self.origin[rows], self.norm), self.distance[rows]
+        # All of them, in order: views in place of copies.
+        of = slice(None) if len(rows) == len(self.label) else rows
+        self.forwards[of] += 1
+        self.backwards[of] += backwards
+        wrong = (logits.argmax(1) != self.label[of]) | ~is_answer(logits)
+        distance, least = measure(point, self.origin[of], self.norm), self.distance[of]
         nearer = wrong & (distance < least)
-        self.distance[rows] = torch.where(nearer, distance, least)
-        self.image[rows] = torch.where(beside(nearer), point, self.image[rows])
+        self.distance[of] = torch.where(nearer, distance, least)
+        self.image[of] = torch.where(beside(nearer), point, self.image[of])
         return wrong
 
     def improvable(self, rows: Tensor) -> Tensor:

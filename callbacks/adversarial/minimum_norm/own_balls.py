@@ -25,10 +25,8 @@ def onto_own_ball(image: Tensor, origin: Tensor, radius: Tensor, norm: str) -> T
         limit = beside(radius)
         return (origin + change.minimum(limit).maximum(-limit)).clamp_(0, 1)
     if norm == "l2":
-        length = change.flatten(1).norm(dim=1)
-        return (origin + beside((radius / length.clamp_min(1e-30)).clamp_max(1)) * change).clamp_(
-            0, 1
-        )
+        length = change.flatten(1).norm(dim=1).clamp_min(torch.finfo(change.dtype).tiny)
+        return (origin + beside((radius / length).clamp_max(1)) * change).clamp_(0, 1)
     if norm == "l1":
         return onto_l1_ball(image, origin, radius[:, None])
     return torch.where(_largest(change, radius), image, origin).clamp_(0, 1)
