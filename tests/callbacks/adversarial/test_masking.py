@@ -10,11 +10,12 @@ import torch
 from masked_networks import BROKEN, SOUND, Defended, digits, ordinary
 from torch import Tensor, nn
 
-from callbacks.adversarial import FGSM, PGD, AdversarialProbe, MaskingProbe
+from callbacks.adversarial import FGSM, PGD, AdversarialProbe, MaskingProbe, MinimumNormProbe
 from callbacks.adversarial.attack_set import attack_sets
 from callbacks.adversarial.masking import Beside, masking_beside, masking_verdict
 from callbacks.adversarial.masking.checks import LEAST_STEPS, NAMES, number_of
 from callbacks.adversarial.masking.probe import IMAGES
+from callbacks.adversarial.minimum_norm import FMN
 from callbacks.adversarial.summary import summarise
 from callbacks.budget import Budget
 from callbacks.measurement import Samples
@@ -196,6 +197,10 @@ def test_who_is_given_a_companion() -> None:
     assert (one.limit, one.chunk, one.seed) == (IMAGES, 16, 3)
     assert masking_beside([pgd, one], budget) == []
     assert masking_beside([], budget) == []
+    every = [MinimumNormProbe(norm=norm) for norm in ("linf", "l2", "l1", "l0")]
+    found = [probe for probe in masking_beside(every, budget) if isinstance(probe, MaskingProbe)]
+    assert [probe.norm for probe in found] == ["linf", "l2", "l1"], "L0 is no ball"
+    assert [probe.steps for probe in found] == [FMN().steps] * 3
 
 
 @pytest.mark.parametrize(("epsilons", "curve", "radius"), [
