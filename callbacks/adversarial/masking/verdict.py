@@ -33,6 +33,8 @@ _COMPARED = {
 }
 _ZERO, _MOST = 0.05, 0.5
 """Shares of images without a gradient: worth telling, and so many that no other proof is needed."""
+_DEAF = 0.9
+"""Share of images of other classes that get the same answer: the rest is no more than noise."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,7 @@ class _Seen:
     """The rows of the images that the model gets right, by check."""
 
     def __init__(self, rows: pd.DataFrame) -> None:
-        self.constant = rows["label"].nunique() > 1 == rows["prediction"].nunique()
-        """Whether images of several classes, attacked or not, all get one answer: then it is true
-        that none of it changes, and a gradient of zero hides nothing."""
+        self.deaf = _deafness(rows)
         self.right = rows[rows["clean_correct"] == 1].set_index("index")
         self.images = int(self.right.index.nunique())
 
@@ -113,6 +113,21 @@ class _Seen:
         """Whether a check after PGD broke each image, where PGD did not."""
         later = self.right[self.right["severity"].isin([number_of(name) for name in _COMPARED])]
         return (later["success"] == 1).groupby(level=0).any()
+
+
+def _deafness(rows: pd.DataFrame) -> float:
+    """How often the model gives the answers that are right here to images of other classes too.
+
+    Near 0 for a classifier that is any good, whatever the shares of classes, and 1 for one that
+    says the same of everything: it is true of that one that no change of an image changes it.
+    """
+    seen = rows[rows["severity"] == number_of("gradient")]
+    right = seen.loc[seen["clean_correct"] == 1, "label"]
+    shares = {}
+    for answer in right.unique():
+        others = seen.loc[seen["label"] != answer, "prediction"]
+        shares[answer] = float((others == answer).mean()) if len(others) else 0.0
+    return float(right.map(shares).mean()) if len(right) else 0.0
 
 
 def _more_than(count: int, images: int, share: float) -> bool:
@@ -144,7 +159,7 @@ def _of_gradients(seen: _Seen) -> Iterator[Reason]:
     zero = (seen["gradient"]["zero_gradient"] == 1) & seen.standing | none
     count, proven = int(zero.sum()), int((zero & seen.broken_later).sum())
     cut = _more_than(int(none.sum()), seen.images, _ZERO / 5)
-    said = not seen.constant and (cut or count >= max(_LEAST, _MOST * seen.images))
+    said = seen.deaf < _DEAF and (cut or count >= max(_LEAST, _MOST * seen.images))
     if said or _more_than(proven, seen.images, _ZERO):
         why = "also of the margin: rounding or a cut inside" if cut else "the softmax is exactly 1"
         yield Reason(
@@ -167,10 +182,10 @@ def _of_pairs(seen: _Seen) -> Iterator[Reason]:
 
 def _of_the_box(seen: _Seen) -> Iterator[Reason]:
     """What stays right where any image whatsoever may be shown."""
-    if "box" not in seen or seen.constant:
+    if "box" not in seen:
         return
     survive = seen.images - seen.count("box", "success")
-    chance = float(seen.right["chance"].iloc[0])
+    chance = max(float(seen.right["chance"].iloc[0]), seen.deaf)
     if _more_than(survive, seen.images, chance):
         yield Reason(
             "large_radius_survives",
