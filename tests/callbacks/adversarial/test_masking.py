@@ -117,7 +117,7 @@ def by_hand(n: int = 100, broken: dict[str, int] | None = None, **looks: int) ->
             "index": np.arange(n), "severity": number_of(check), "value": float(number_of(check)),
             "setting": "masking_linf", "clean_correct": 1, "asked": 1, "correct": 1,
             "success": np.arange(n) < broken.get(check, 0), "differentiable": 1, "chance": 0.1,
-            "label": np.arange(n) % 10, "prediction": np.arange(n) % 10,
+            "label": np.arange(n) % 10, "prediction": np.arange(n) % 10, "confidence": 1.0,
             "epsilon": 0.3, "headline": 0.3, "zero_gradient": 0, "zero_margin": 0, "moved": 0,
             "forwards": 10.0, "backwards": 5.0, "seconds": 0.1,
         }  # fmt: skip
@@ -156,6 +156,13 @@ def test_few_images_prove_nothing_and_wrong_ones_do_not_count() -> None:
     assert masking_verdict(wrong) == []
     (attacks,) = attack_sets([attacked(PGD(1), ordinary())])
     assert "unknown" in Beside(attacks, as_result(wrong)).note
+
+
+def test_another_loss_is_no_sign_where_no_answer_is_sure() -> None:
+    """As of a network that three steps of training have hardly moved: 5 of 5, and no masking."""
+    rows = by_hand(20, {"scale_free": 20})
+    assert [reason.name for reason in masking_verdict(rows)] == ["scale_free_beats_cross_entropy"]
+    assert masking_verdict(rows.assign(confidence=0.2)) == []
 
 
 @pytest.mark.parametrize("faint", [0.0, 1e-3])
