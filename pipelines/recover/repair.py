@@ -24,8 +24,8 @@ Knowledge = Literal[
 ]
 """Original weights; checksums or activation ranges stored beforehand; which weights are damaged;
 labelled or unlabelled images; training data before it was spoiled."""
-_CURVE = 512
-"""Test images at most on which the accuracy is measured during a training."""
+CURVE = 512
+"""Test images at most, the first ones, on which the accuracy is measured during a training."""
 KNOWLEDGE: tuple[Knowledge, ...] = get_args(Knowledge)
 
 
@@ -141,7 +141,7 @@ class Repair:
         data = copy.copy(damaged.data or original.data)
         data.batch_size = self.batch_size = max(1, data.batch_size // share)
         self._known = {what: made for what, made in _given(damaged, data).items() if what in knows}
-        self.judged = _judge(Batch(*(part[:_CURVE] for part in original.test)))
+        self.judged = _judge(Batch(*(part[:CURVE] for part in original.test)))
         """Accuracy and loss of a classifier, on images that are never trained on."""
         self.shape = _shapes(original.classifier).__getitem__
         """Of an undamaged parameter; the architecture is no secret."""
