@@ -81,7 +81,8 @@ class DamageProbe(Probe):
             raise UserError(f"Only damage of bits can be measured by bit, not {damage.name!r}.")
         self.damage, self.by, self.label = damage, by, label
         self.draws = draws if is_drawn(damage) else 1
-        self.severities = tuple(damage.severities if severities is None else severities)
+        asked = damage.severities if severities is None else severities
+        self.severities = tuple(dict.fromkeys(asked))  # named twice it is measured once
         self.layers: list[str] = []
         self.note = ""
         self._made: dict[Setting, Any] = {}

@@ -58,6 +58,8 @@ class Effort:
                 )
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise UserError(f"Expected `effort.epochs` to be positive, but got {self.epochs:g}.")
+        if self.epochs is not None and self.steps != Effort.steps:
+            raise UserError("Expected `effort.steps` or `effort.epochs`, not both.")
         if self.tuning.mode != "full":
             raise UserError(
                 "Expected no `effort.tuning.mode`: choose what is trained by --strategies, e.g. "

@@ -23,8 +23,9 @@ from callbacks import (
     Setting,
     probe_entries,
 )
-from callbacks.adversarial import AutoAttack, Smoothing
-from callbacks.corruption import CorruptionProbe
+from callbacks.adversarial import FGSM, AutoAttack, Smoothing
+from callbacks.corruption import CORRUPTIONS, CorruptionProbe
+from callbacks.damage import Zero
 from callbacks.digests import weights_digest
 from datamodules import Digits
 from datamodules.errors import UserError
@@ -285,6 +286,18 @@ REFUSED = [
 def test_bad_arguments(arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Clean(**arguments)
+
+
+TWICE = [
+    DamageProbe(Zero(), [0.3, 0.3, 0.1], draws=1),
+    CorruptionProbe(CORRUPTIONS["fog"](), [3, 1, 3]),
+    AdversarialProbe(FGSM(), epsilons=[0.1, "1/10", 0.2]),
+]
+
+
+@pytest.mark.parametrize("probe", TWICE, ids=lambda probe: type(probe).__name__)
+def test_a_severity_named_twice_is_measured_once(probe: Probe) -> None:
+    assert len(probe.settings()) == len(set(probe.settings())) == 2
 
 
 def test_refuses_precision_that_rounds_the_images(one_pass: Callable) -> None:
