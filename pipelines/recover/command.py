@@ -135,8 +135,8 @@ def _device_flags(flags: dict[str, Any]) -> dict[str, Any]:
     kept = device_flags(flags)
     if dropped := sorted(set(flags) - set(kept) - _OF_TERMINAL):
         raise UserError(
-            f"Expected no `trainer.{dropped[0]}`, which no repair would heed: how long and how they "
-            "train is told by --effort, such as --effort.steps and --effort.tuning.lr."
+            f"Expected no `trainer.{dropped[0]}`, which no repair would heed: how long and how "
+            "they train is told by --effort, such as --effort.steps and --effort.tuning.lr."
         )
     return kept
 

@@ -136,6 +136,7 @@ class Plan:
             "trainings": self.trainings, "effort": "; ".join(map(repr, self.efforts)),
             "stored_in": self.stored_in, "layers": " ".join(self.layers) or "all",
             "limit": self.limit,
+            **({"spoil": repr(self.spoil)} if {*self.damages} & {*DATA_DAMAGES} else {}),
         }  # fmt: skip
 
     def _ways(self, strategy: str) -> Iterator[tuple[Effort, int]]:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -208,6 +209,15 @@ def test_what_was_asked_otherwise_is_not_compared(
     if "steps" in changes:
         cells = glance([one, two]).cells
         assert all(cell.small == "asked otherwise" for line in cells for cell in line[1:])
+
+
+def test_other_images_are_not_compared(made_recoverability: Make) -> None:
+    one, two = made_recoverability(), made_recoverability("second")
+    manifest = {**two.about.data[0], "splits": {"test": {"samples": 200, "digest": "e" * 64}}}
+    two = replace(two, about=replace(two.about, data=[manifest]))
+    _, (section,) = restricted([one, two])
+    assert section.notes[0] == "Other test images: nothing is compared repair by repair."
+    assert not section.sheets
 
 
 def test_report_of_two_runs(made_recoverability: Make, tmp_path: Path) -> None:
