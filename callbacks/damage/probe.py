@@ -19,6 +19,7 @@ from callbacks.damage.formats import format_of
 from callbacks.damage.kind import Damage, is_drawn, steps
 from callbacks.damage.prefix import Prefix
 from callbacks.damage.pruning import Pruned
+from callbacks.damage.reach import reach_note
 from callbacks.damage.record import Record
 from callbacks.damage.selection import Selection, owner_of
 from callbacks.damage.silent_errors import SilentErrors
@@ -159,7 +160,8 @@ class DamageProbe(Probe):
         if isinstance(data, ImageDataModule):
             batch = data.taken("test", 256)
             self._example = batch.image, batch.label
-        self.note = _reached(classifier, self.damage)
+        one = None if self._example is None else self._example[0][:1].to(classifier.device)
+        self.note = reach_note(classifier, self.damage, one)
         if not isinstance(self.damage, ActivationFault | BitFlipAttack):
             for step, value in self._grid():  # mistakes are told before anything runs
                 self._record(classifier, Setting(self.name, step, value))
@@ -263,20 +265,6 @@ class DamageProbe(Probe):
             bits = format_of(self.damage.format).bits  # type: ignore[union-attr]
             return [(bit, float(bit)) for bit in range(bits)]
         return list(zip(steps(self.severities, self.damage.unit), self.severities, strict=True))
-
-
-def _reached(classifier: nn.Module, damage: object) -> str:
-    """Says how much of a model can be hit, where that is not nearly all of it."""
-    selection = getattr(damage, "selection", None)
-    if not isinstance(selection, Selection):
-        return ""
-    hit, total = selection.reached(classifier)
-    if hit >= 0.99 * total:
-        return ""
-    return (
-        f"{getattr(damage, 'name', 'damage')}: {hit:,} of {total:,} parameters can be hit "
-        f"({hit / total:.1%})."
-    )
 
 
 def _asked(model: Queries, variant: Any, classifier: nn.Module) -> AbstractContextManager:
