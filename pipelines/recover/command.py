@@ -179,7 +179,8 @@ def _measured(
         interrupted = True
     if reused := study.cells.reused:
         when = max(reused)[:16].replace("T", " ")
-        study.notes.append(f"{len(reused)} results are from an earlier run of {when}.")
+        many = "1 result is" if len(reused) == 1 else f"{len(reused)} results are"
+        study.notes.append(f"{many} from an earlier run of {when}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
     study.notes += [note for note in _notes(rows) if "did not take" in note]

@@ -84,6 +84,8 @@ def test_headline_numbers(made_recoverability: Make) -> None:
     assert flips == pytest.approx([0.05, 0.02])
     told = "After it 5.0\xa0% of the images are wrong that were right before the damage"
     assert any(told in sentence for sentence in made_recoverability().sentences())
+    told = made_recoverability(rows=other(rows_of(made_recoverability()), optimizer="sgd 0.01"))
+    assert any(" (sgd 0.01)”: " in sentence for sentence in told.sentences())
     keys = {key for key, _, _ in summary_metrics(made_recoverability())}
     assert {"summary/recovery_ratio", "summary/recovery_ratio_low"} <= keys
 
