@@ -15,6 +15,7 @@ from callbacks.budget import Budget
 from callbacks.damage.activation_fault import ActivationFault, FaultyNeurons
 from callbacks.damage.bit_flip import BitDamage
 from callbacks.damage.bit_flip_attack import BitFlipAttack
+from callbacks.damage.exchange import check_exchangeable
 from callbacks.damage.formats import format_of
 from callbacks.damage.kind import Damage, is_drawn, steps
 from callbacks.damage.prefix import Prefix
@@ -161,6 +162,8 @@ class DamageProbe(Probe):
             batch = data.taken("test", 256)
             self._example = batch.image, batch.label
         one = None if self._example is None else self._example[0][:1].to(classifier.device)
+        if one is not None and not isinstance(self.damage, ActivationFault):
+            check_exchangeable(classifier, one)
         self.note = reach_note(classifier, self.damage, one)
         for step, value in self._grid():  # mistakes are told before anything runs
             if isinstance(self.damage, BitFlipAttack):

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from callbacks.damage.activation_fault import ActivationFault
 from callbacks.damage.selection import Selection
+from callbacks.leave_no_trace import leave_no_trace
 
 
 def reach_note(model: nn.Module, damage: object, image: Tensor | None) -> str:
@@ -25,7 +26,8 @@ def reach_note(model: nn.Module, damage: object, image: Tensor | None) -> str:
 
 
 def _without_neurons(model: nn.Module, damage: ActivationFault, image: Tensor) -> str:
-    lost = damage.left_out(model, image)
+    with leave_no_trace(model, "A look for neurons"):
+        lost = damage.left_out(model, image)
     if not lost:
         return ""
     names = ", ".join(layer.removeprefix("model.") for layer in lost)

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from callbacks.damage import Record
+from callbacks.damage.exchange import check_exchangeable
 from datamodules.errors import UserError
 from pipelines.recover.damages import (
     CONTROLS,
@@ -99,6 +100,8 @@ class Plan:
         """
         if inject_until is not None and not 0 < inject_until < 0.5:
             raise UserError(f"Expected `inject_until` in (0, 0.5), but got {inject_until:g}.")
+        image = original.test.image[:8].to(original.classifier.device)
+        check_exchangeable(original.classifier, image)  # repairs train copies
         for name, severity in self.grid():
             damage, is_random = self.damage(name), False
             if isinstance(damage, TrainingDamage):  # whose constructor checks
