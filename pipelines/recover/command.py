@@ -177,10 +177,6 @@ def _measured(
         if not rows:
             raise
         interrupted = True
-    if reused := study.cells.reused:
-        when = max(reused)[:16].replace("T", " ")
-        many = "1 result is" if len(reused) == 1 else f"{len(reused)} results are"
-        study.notes.append(f"{many} from an earlier run of {when}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
     study.notes += [n for n in _notes(rows) if "did not take" in n or "can be hit" in n]
