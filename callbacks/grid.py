@@ -64,4 +64,16 @@ class Grid:
 
     def over_all(self, column: str, bounds: tuple[float, float]) -> Interval:
         """Mean of a column over disturbances and severities, not weighted."""
-        return mean(self.cells(column).mean((0, 1)), bounds=bounds)
+        return mean(finite_mean(self.cells(column), (0, 1)), bounds=bounds)
+
+
+def finite_mean(cells: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
+    """Means along axes of what is finite: an answer that is none has no loss; NaN of nothing.
+
+    >>> finite_mean(np.array([[1.0, np.inf], [3.0, np.nan]]), 0).tolist()
+    [2.0, nan]
+    """
+    finite = np.isfinite(cells)
+    count = finite.sum(axes)
+    total = np.where(finite, cells, 0.0).sum(axes)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from callbacks.grid import Grid
+from callbacks.grid import Grid, finite_mean
 from callbacks.statistics import Interval, half_severity, marks, mean, over_draws
 
 
@@ -16,7 +16,7 @@ def by_severity(grid: Grid, name: str) -> pd.DataFrame:
         grid: of a family's results.
         name: of the mean's curve in metric keys.
     """
-    cells = {name: grid.cells(name).mean(0) for name in ("correct", "loss", "brier")}
+    cells = {name: finite_mean(grid.cells(name), 0) for name in ("correct", "loss", "brier")}
     lines = []
     for place, (step, severity) in enumerate(zip(grid.steps, grid.severities, strict=True)):
         loss = mean(cells["loss"][place], bounds=(0, math.inf))

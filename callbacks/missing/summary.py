@@ -37,7 +37,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     """
     grid = Grid([result for result in results if result.rows["lost"].any()])
     if not len(grid.severities) or not len(grid.images):
-        return Summary()
+        return Summary(sentences=_nothing_common(grid))
     threshold = _threshold(clean)
     numbers = _numbers(grid) | _abstention(grid, threshold)
     count = len(grid.names)
@@ -50,6 +50,15 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         {f"Mean of {count} kinds of missing input": table} if count > 1 else {},
         _figures(grid, threshold),
     )
+
+
+def _nothing_common(grid: Grid) -> list[str]:
+    """Why there is no mean, where there is something to take it of."""
+    if len(grid.names) < 2:
+        return []
+    what = "image" if grid.severities else "rate"
+    kinds = ", ".join(result.title for result in grid.results)
+    return [f"No mean over kinds of missing input: {kinds} have no {what} in common."]
 
 
 def abstained(confidence: np.ndarray, threshold: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
+from callbacks.rows import is_answer
 from callbacks.stability import sequence as frames_of
 from callbacks.stability.sequences import Translate
 from datamodules.errors import UserError
@@ -55,6 +56,8 @@ class StabilityProbe(Probe):
         self.strengths = tuple(sorted(set(strengths)))
         if not self.strengths or not all(0 < s < float("inf") for s in self.strengths):
             raise UserError(f"Expected `strengths` above 0, but got {[*strengths]}.")
+        if not 0 < sequence.step < float("inf"):
+            raise UserError(f"Expected a finite `step` above 0, but got {sequence!r}.")
         self.sequence, self.frames, self.label = sequence, frames, label
 
     @classmethod
@@ -109,7 +112,11 @@ class StabilityProbe(Probe):
         """Asks about every frame; a sequence of which some are known is asked about whole."""
         for strength in dict.fromkeys(setting.value for setting in settings):
             logits = self._film(model, samples, strength)
-            flip = frames_of.flip_rate(logits.argmax(2), self.sequence.independent)
+            # What is no answer differs from every class, and so does not pass for the first.
+            answer = logits.argmax(2).where(
+                is_answer(logits.flatten(0, 1)).view(len(logits), -1), -1
+            )
+            flip = frames_of.flip_rate(answer, self.sequence.independent)
             for setting in settings:
                 if setting.value == strength:
                     frame = torch.full_like(samples.label, setting.draw)

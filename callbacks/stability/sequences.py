@@ -13,6 +13,7 @@ from torch import Tensor
 
 from callbacks.randomness import Draw
 from callbacks.stability.sequence import warped
+from datamodules.errors import UserError
 
 _SIDE = 224
 
@@ -76,6 +77,12 @@ class Tilt:
 
     def __call__(self, image: Tensor, amount: float, draw: Draw, frame: int) -> Tensor:
         """By `amount` steps; see `Sequence`."""
+        if not abs(amount * self.step) < 100:  # the edge would be at the camera, or behind it
+            raise UserError(
+                f"Expected {self!r} to bring the edge closer by less than 100 % in all frames, but "
+                f"got {abs(amount * self.step):g} %: take a smaller step or strength, or fewer "
+                "frames."
+            )
         matrix = torch.eye(3, dtype=torch.float64)
         matrix[2, 0] = amount * self.step / 100 / (image.shape[-1] / 2)
         return warped(image, matrix)

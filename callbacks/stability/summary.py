@@ -23,7 +23,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         Numbers `stability_flip_rate`, the mean over sequences, and `stability_constant`, the share
         of images whose answer never changes in any.
     """
-    tables = {result.title: flips(result) for result in results if len(result.rows)}
+    tables = {result.name: flips(result) for result in results if len(result.rows)}
     if not tables:
         return Summary()
     joined = pd.concat(tables, axis=1).dropna()
@@ -31,7 +31,8 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         return Summary()
     flip = mean(joined.mean(axis=1), bounds=(0, 1))
     constant = rate(int((joined == 0).all(axis=1).sum()), len(joined))
-    count = f"{len(tables)} sequences" if len(tables) > 1 else next(iter(tables))
+    titles = {result.name: _title(result) for result in results}
+    count = f"{len(tables)} sequences" if len(tables) > 1 else titles[next(iter(tables))]
     note = f"mean of {count} on {len(joined):,} images"
     asked = _conditions(results, joined)
     numbers = {
@@ -42,7 +43,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
             "Images whose answer never flips", constant, "%", note, asked, False
         ),
     }
-    return Summary(numbers, _sentences(tables, flip, constant, count))
+    return Summary(numbers, _sentences(tables, titles, flip, constant, count))
 
 
 def flips(result: ProbeResult) -> pd.Series:
@@ -51,8 +52,18 @@ def flips(result: ProbeResult) -> pd.Series:
     return pd.Series(rows["flip"].to_numpy(float), rows["index"])
 
 
+def _title(result: ProbeResult) -> str:
+    """With the strength it is told at, where that is not the sequence's own."""
+    strength = result.at_headline["value"].iloc[0] if len(result.rows) else 1.0
+    return result.title if strength == 1 else f"{result.title} x {strength:g}"
+
+
 def _sentences(
-    tables: dict[str, pd.Series], flip: Interval, constant: Interval, count: str
+    tables: dict[str, pd.Series],
+    titles: dict[str, str],
+    flip: Interval,
+    constant: Interval,
+    count: str,
 ) -> list[str]:
     worst = max(tables, key=lambda name: float(tables[name].mean()))
     said = [
@@ -62,7 +73,7 @@ def _sentences(
     ]
     if len(tables) > 1:
         share = number(100 * float(np.mean(tables[worst])), 1)
-        said.append(f"It is least stable under {worst.lower()}: {share} %.")
+        said.append(f"It is least stable under {titles[worst].lower()}: {share} %.")
     return said
 
 

@@ -12,6 +12,7 @@ from typing_extensions import Self  # Python 3.10 has none
 from callbacks.adversarial.attack import about
 from callbacks.adversarial.losses import cross_entropy, margin
 from callbacks.adversarial.masking.checks import LEAST_STEPS, RADII, Check, checks
+from callbacks.adversarial.minimum_norm.probe import USUAL
 from callbacks.adversarial.probe import SIGNS, Norm, admissible
 from callbacks.adversarial.threat_models import THREAT_MODELS, Linf, ThreatModel, radius
 from callbacks.adversarial.zero_gradient import zero_gradient
@@ -128,6 +129,8 @@ class MaskingProbe(Probe):
         if isinstance(data, ImageDataModule):
             usual = data.epsilon.get(THREAT_MODELS[self.norm].__name__)
             self.differentiable = _gives_gradient(classifier, data)
+        if usual is None and self.norm in USUAL:
+            usual = USUAL[self.norm][0]  # as the minimum-norm attacks that it may stand beside
         radii = self.epsilons or [usual * factor for factor in self.curve if usual is not None]
         if not radii:
             raise UserError(

@@ -87,6 +87,9 @@ class _Seen:
     """The rows of the images that the model gets right, by check."""
 
     def __init__(self, rows: pd.DataFrame) -> None:
+        self.constant = rows["label"].nunique() > 1 == rows["prediction"].nunique()
+        """Whether images of several classes, attacked or not, all get one answer: then it is true
+        that none of it changes, and a gradient of zero hides nothing."""
         self.right = rows[rows["clean_correct"] == 1].set_index("index")
         self.images = int(self.right.index.nunique())
 
@@ -141,7 +144,8 @@ def _of_gradients(seen: _Seen) -> Iterator[Reason]:
     zero = (seen["gradient"]["zero_gradient"] == 1) & seen.standing | none
     count, proven = int(zero.sum()), int((zero & seen.broken_later).sum())
     cut = _more_than(int(none.sum()), seen.images, _ZERO / 5)
-    if cut or count >= max(_LEAST, _MOST * seen.images) or _more_than(proven, seen.images, _ZERO):
+    said = not seen.constant and (cut or count >= max(_LEAST, _MOST * seen.images))
+    if said or _more_than(proven, seen.images, _ZERO):
         why = "also of the margin: rounding or a cut inside" if cut else "the softmax is exactly 1"
         yield Reason(
             "zero_gradient",
@@ -163,7 +167,7 @@ def _of_pairs(seen: _Seen) -> Iterator[Reason]:
 
 def _of_the_box(seen: _Seen) -> Iterator[Reason]:
     """What stays right where any image whatsoever may be shown."""
-    if "box" not in seen:
+    if "box" not in seen or seen.constant:
         return
     survive = seen.images - seen.count("box", "success")
     chance = float(seen.right["chance"].iloc[0])

@@ -23,7 +23,7 @@ from lightning_modules.black_box import require_gradients
 from lightning_modules.classifier import Classifier
 
 _SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
-_USUAL = {"l1": (12.0, "that of CIFAR-10"), "l0": (24.0, "as sparse attacks on CIFAR-10 have it")}
+USUAL = {"l1": (12.0, "that of CIFAR-10"), "l0": (24.0, "as sparse attacks on CIFAR-10 have it")}
 """Of the norms for which data sets name no radius; for L1 some do."""
 
 
@@ -155,12 +155,12 @@ class MinimumNormProbe(Probe):
 
     def _usual(self) -> tuple[float, ...]:
         """Multiples of the usual radius, of the data set or of the norm."""
-        if self.headline is None and self.norm not in _USUAL:
+        if self.headline is None and self.norm not in USUAL:
             raise UserError(
                 f"Expected `epsilons`, because the data has no usual {_SIGNS[self.norm]} radius."
             )
         if self.headline is None:
-            self.headline, why = _USUAL[self.norm]
+            self.headline, why = USUAL[self.norm]
             told = f"{self.title}: the curve is drawn about {self.headline:g}, {why}."
             self.note = f"{self.note} {told}".strip()
         radii = [self.headline * factor for factor in self.curve]

@@ -10,11 +10,12 @@ import torch
 from masked_networks import BROKEN, SOUND, Defended, digits, ordinary
 from torch import Tensor, nn
 
-from callbacks.adversarial import FGSM, PGD, AdversarialProbe, MaskingProbe
+from callbacks.adversarial import FGSM, PGD, AdversarialProbe, MaskingProbe, MinimumNormProbe
 from callbacks.adversarial.attack_set import attack_sets
 from callbacks.adversarial.masking import Beside, masking_beside, masking_verdict
 from callbacks.adversarial.masking.checks import LEAST_STEPS, NAMES, number_of
 from callbacks.adversarial.masking.probe import IMAGES
+from callbacks.adversarial.minimum_norm import FMN
 from callbacks.adversarial.summary import summarise
 from callbacks.budget import Budget
 from callbacks.measurement import Samples
@@ -116,6 +117,7 @@ def by_hand(n: int = 100, broken: dict[str, int] | None = None, **looks: int) ->
             "index": np.arange(n), "severity": number_of(check), "value": float(number_of(check)),
             "setting": "masking_linf", "clean_correct": 1, "asked": 1, "correct": 1,
             "success": np.arange(n) < broken.get(check, 0), "differentiable": 1, "chance": 0.1,
+            "label": np.arange(n) % 10, "prediction": np.arange(n) % 10,
             "epsilon": 0.3, "headline": 0.3, "zero_gradient": 0, "zero_margin": 0, "moved": 0,
             "forwards": 10.0, "backwards": 5.0, "seconds": 0.1,
         }  # fmt: skip
@@ -156,6 +158,20 @@ def test_few_images_prove_nothing_and_wrong_ones_do_not_count() -> None:
     assert "unknown" in Beside(attacks, as_result(wrong)).note
 
 
+def test_a_network_that_gives_one_answer_to_everything_hides_nothing() -> None:
+    class Collapsed(nn.Module):
+        """Dead inside: a sixth of the images happen to be of its class."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * x.flatten(1)[:, :10] + torch.eye(10)[3]
+
+    rows = looked_at(Collapsed())
+    assert rows["clean_correct"].sum() > 0
+    assert masking_verdict(rows) == []
+    of_one_class = rows[rows["label"] == 3]  # of which nobody knows whether it answers otherwise
+    assert masking_verdict(of_one_class) != []
+
+
 # -- where it stands -------------------------------------------------------------------------------
 
 
@@ -181,6 +197,10 @@ def test_who_is_given_a_companion() -> None:
     assert (one.limit, one.chunk, one.seed) == (IMAGES, 16, 3)
     assert masking_beside([pgd, one], budget) == []
     assert masking_beside([], budget) == []
+    every = [MinimumNormProbe(norm=norm) for norm in ("linf", "l2", "l1", "l0")]
+    found = [probe for probe in masking_beside(every, budget) if isinstance(probe, MaskingProbe)]
+    assert [probe.norm for probe in found] == ["linf", "l2", "l1"], "L0 is no ball"
+    assert [probe.steps for probe in found] == [FMN().steps] * 3
 
 
 @pytest.mark.parametrize(("epsilons", "curve", "radius"), [

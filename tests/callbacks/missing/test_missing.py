@@ -203,6 +203,20 @@ def test_no_answer_is_held_back() -> None:
     assert abstained(np.array([0.4, 0.6, np.nan]), 0.5).tolist() == [True, False, True]
 
 
+def test_the_mean_loss_leaves_out_what_is_no_answer() -> None:
+    """NaN pixels give NaN losses at every image, and the other kinds are told all the same."""
+    rows = pd.DataFrame(
+        {"index": range(20), "setting": "a", "severity": 500, "value": 0.5, "correct": 1.0,
+         "loss": 2.0, "brier": 0.5, "confidence": 0.5, "sure": 0.5, "lost": 0.5, "label": 0,
+         "prediction": 0}
+    )  # fmt: skip
+    none = rows.assign(correct=0.0, loss=np.nan, brier=np.nan, confidence=np.nan, sure=0.0)
+    said = summarise([result("a", rows), result("b", none)], None)
+    assert said.numbers["missing_loss"].interval.value == 2.0
+    assert said.numbers["missing_acc"].interval.value == 0.5
+    assert said.curves[0].table["loss"].tolist() == [2.0]
+
+
 def test_what_changed_nothing_is_in_no_mean() -> None:
     rows = pd.DataFrame({"index": [0], "severity": 500, "value": 0.5, "lost": 0.0})
     assert not summarise([result("channel_order", rows)], None).numbers

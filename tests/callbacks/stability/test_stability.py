@@ -4,16 +4,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision.transforms.functional as tv
-from torch import Tensor
+from torch import Tensor, nn
 
+from callbacks.measurement import Samples
+from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.results import ProbeResult
 from callbacks.stability import PROBES, SEQUENCES, StabilityProbe
 from callbacks.stability.sequence import amounts, flip_rate, warped
-from callbacks.stability.sequences import Brighten, Rotate, Scale, SensorNoise, Translate
+from callbacks.stability.sequences import Brighten, Rotate, Scale, SensorNoise, Tilt, Translate
 from callbacks.stability.summary import summarise
 from datamodules import Digits
 from datamodules.errors import UserError
@@ -152,6 +155,36 @@ def test_the_summary_is_a_mean_over_images(one_pass: Callable) -> None:
     assert "least stable under" in summary.sentences[1]
 
 
+def test_two_probes_of_one_sequence_both_count_and_say_their_strength() -> None:
+    def result(name: str, flip: float) -> ProbeResult:
+        rows = pd.DataFrame(
+            {"index": range(10), "severity": 2000, "value": 2.0, "setting": name, "flip": flip}
+        )
+        return ProbeResult(name, "stability", "Translation", "", name, 1.0, rows)
+
+    flip = summarise([result("a", 0.0), result("b", 0.5)], None).numbers["stability_flip_rate"]
+    assert flip.interval.value == 0.25
+    assert flip.note.startswith("mean of 2 sequences")
+    alone = summarise([result("a", 0.0)], None).numbers["stability_flip_rate"]
+    assert "Translation x 2 " in alone.note
+
+
+def test_no_answer_is_not_the_first_class() -> None:
+    class Silent(nn.Module):
+        """Class 0 of dark images, nothing of light ones."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            light = x.flatten(1).mean(1, keepdim=True) > 0.5
+            return torch.where(light, torch.nan, torch.tensor([[1.0, 0.0]]))
+
+    probe = StabilityProbe(Brighten(step=0.1), (1.0,), 3)
+    label = torch.zeros(4, dtype=torch.long)
+    image, model = images() * 0 + 0.45, Queries(Silent())
+    samples = Samples(image, label, torch.arange(4), model(image))
+    for found in probe.measure(model, samples, probe.settings()):
+        assert found.extras["flip"].tolist() == [0.5] * 4
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -159,6 +192,8 @@ def test_the_summary_is_a_mean_over_images(one_pass: Callable) -> None:
         (lambda: StabilityProbe(Translate(), frames=1), "odd and at least 3"),
         (lambda: StabilityProbe(Translate(), ()), "`strengths` above 0"),
         (lambda: StabilityProbe(Translate(), (0.0,)), "`strengths` above 0"),
+        (lambda: StabilityProbe(Translate(float("nan"))), "finite `step` above 0"),
+        (lambda: Tilt(20.0)(images(), 5.0, draw(), 0), "less than 100 %"),
     ],
 )
 def test_mistakes(make: Callable, said: str) -> None:
