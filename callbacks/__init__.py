@@ -13,6 +13,7 @@ from callbacks.adversarial import (
     AdversarialProbe,
     AdversarialTraining,
     FreeTraining,
+    RandomStartFGSM,
     SoftLabelTraining,
 )
 from callbacks.budget import Budget
@@ -77,6 +78,7 @@ __all__ = [
     "MissingProbe",
     "Probe",
     "Queries",
+    "RandomStartFGSM",
     "Samples",
     "Setting",
     "SoftLabelTraining",

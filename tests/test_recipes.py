@@ -68,7 +68,8 @@ def test_what_was_added_is_measured_and_shown(copied: Path, tmp_path: Path) -> N
     )  # fmt: skip
     (folder,) = (tmp_path / "mlruns" / "results").iterdir()
     rows = {file.stem for file in (folder / "rows").iterdir()}
-    assert rows == {"clean", "randomsign_linf", "halve", "explain_brightness", "negative"}
+    added = {"randomsign_linf", "halve", "explain_brightness", "negative"}
+    assert rows == {"clean", "masking_linf", *added}, "masking is looked for beside any attack"
     result = json.loads((folder / "result.json").read_text())
     assert "negative_acc" in result["headline"]
     page = (folder / "report.html").read_text()

@@ -19,6 +19,7 @@ from callbacks.adversarial.certified import (
 )
 from callbacks.adversarial.fab import FAB, TargetedFAB
 from callbacks.adversarial.fgsm import FGSM
+from callbacks.adversarial.fgsm_rs import RandomStartFGSM
 from callbacks.adversarial.free_training import FreeTraining
 from callbacks.adversarial.hop_skip_jump import HopSkipJump
 from callbacks.adversarial.masking import MaskingProbe, masking_beside
@@ -45,6 +46,7 @@ from callbacks.family import Entries, Entry, Family, each
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "fgsm": FGSM,
+    "fgsm_rs": RandomStartFGSM,
     "mifgsm": MIFGSM,
     "pgd": PGD,
     "apgd": APGD,
@@ -169,6 +171,7 @@ __all__ = [
     "MinimumNormAttack",
     "MinimumNormProbe",
     "Norm",
+    "RandomStartFGSM",
     "Smoothing",
     "SmoothingProbe",
     "SoftLabelTraining",

@@ -22,11 +22,11 @@ def broken_by(attacks: AttackSet) -> pd.DataFrame:
     columns = {}
     for result in attacks.results:
         rows = result.rows[result.rows["severity"] <= attacks.step]
-        rows = rows[rows["clean_correct"] == 1]
+        if "clean_correct" in rows:
+            rows = rows[rows["clean_correct"] == 1]
         if len(rows):
-            columns[result.title.split(" (")[0]] = (
-                (rows["correct"] == 0).groupby(rows["index"]).any()
-            )
+            name = result.title.split(" (")[0]
+            columns[name] = (rows["correct"] == 0).groupby(rows["index"]).any()
     return pd.concat(columns, axis=1).dropna().astype(bool) if columns else pd.DataFrame()
 
 

@@ -314,4 +314,4 @@ def admissible(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:
 def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:
     if not epsilons:
         raise UserError("Expected `epsilons` to be at least one radius, but got none.")
-    return tuple(sorted(radius(epsilon, norm, "epsilons") for epsilon in epsilons))
+    return tuple(sorted({radius(epsilon, norm, "epsilons") for epsilon in epsilons}))

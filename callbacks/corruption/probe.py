@@ -53,7 +53,7 @@ class CorruptionProbe(Probe):
         seed: int = 0,
     ) -> None:
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
-        self.severities = tuple(sorted(severities))
+        self.severities = tuple(sorted(set(severities)))
         if not self.severities or not all(1 <= severity <= 5 for severity in self.severities):
             raise UserError(
                 f"Expected `severities` to be numbers between 1 and 5, but got {[*severities]}: "

@@ -104,12 +104,32 @@ class ActivationFault:
                 "without calling them). Name the module around it."
             )
         if not names:
-            raise UserError("There are no neurons before the logits: the model has one layer.")
+            raise UserError(_no_neurons(layers_of(model), outputs))
         sizes = [outputs[name] for name in names]
         taken = distinct(sum(sizes), round(severity * sum(sizes)), draw)
         facts = {"kind": self.name, "severity": severity, "seed": seed, "bit": self.bit}
         kind = "zero" if self.bit is None else self.bit
         return FaultyNeurons(dict(split(names, sizes, taken)), kind, facts)
+
+    def left_out(self, model: nn.Module, image: Tensor) -> list[str]:
+        """Convolutions and linear layers that it cannot hit, unless `layers` say which it does.
+
+        Args:
+            model: asked once.
+            image: at least one.
+        """
+        names = [] if self.layers else layers_of(model)
+        return [name for name in names if name not in _sizes(model, names, image[:1])[0]]
+
+
+def _no_neurons(layers: list[str], outputs: dict[str, int]) -> str:
+    if len(layers) <= 1:
+        return "There are no neurons before the logits: the model has one layer."
+    lost = ", ".join(name for name in layers if name not in outputs)
+    return (
+        f"There are no neurons before the logits that could be told apart by image: {lost} answer "
+        "several rows for an image, or are not called. Name modules around them by `layers`."
+    )
 
 
 @torch.no_grad()

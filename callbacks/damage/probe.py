@@ -15,10 +15,12 @@ from callbacks.budget import Budget
 from callbacks.damage.activation_fault import ActivationFault, FaultyNeurons
 from callbacks.damage.bit_flip import BitDamage
 from callbacks.damage.bit_flip_attack import BitFlipAttack
+from callbacks.damage.exchange import check_exchangeable
 from callbacks.damage.formats import format_of
 from callbacks.damage.kind import Damage, is_drawn, steps
 from callbacks.damage.prefix import Prefix
 from callbacks.damage.pruning import Pruned
+from callbacks.damage.reach import reach_note
 from callbacks.damage.record import Record
 from callbacks.damage.selection import Selection, owner_of
 from callbacks.damage.silent_errors import SilentErrors
@@ -81,7 +83,8 @@ class DamageProbe(Probe):
             raise UserError(f"Only damage of bits can be measured by bit, not {damage.name!r}.")
         self.damage, self.by, self.label = damage, by, label
         self.draws = draws if is_drawn(damage) else 1
-        self.severities = tuple(damage.severities if severities is None else severities)
+        asked = damage.severities if severities is None else severities
+        self.severities = tuple(dict.fromkeys(asked))  # named twice it is measured once
         self.layers: list[str] = []
         self.note = ""
         self._made: dict[Setting, Any] = {}
@@ -158,7 +161,10 @@ class DamageProbe(Probe):
         if isinstance(data, ImageDataModule):
             batch = data.taken("test", 256)
             self._example = batch.image, batch.label
-        self.note = _reached(classifier, self.damage)
+        one = None if self._example is None else self._example[0][:1].to(classifier.device)
+        if one is not None and not isinstance(self.damage, ActivationFault):
+            check_exchangeable(classifier, one)
+        self.note = reach_note(classifier, self.damage, one)
         for step, value in self._grid():  # mistakes are told before anything runs
             if isinstance(self.damage, BitFlipAttack):
                 self.damage.check(classifier, value)
@@ -264,15 +270,6 @@ class DamageProbe(Probe):
             bits = format_of(self.damage.format).bits  # type: ignore[union-attr]
             return [(bit, float(bit)) for bit in range(bits)]
         return list(zip(steps(self.severities, self.damage.unit), self.severities, strict=True))
-
-
-def _reached(classifier: nn.Module, damage: object) -> str:
-    """Says how much of a model can be hit, where that is not nearly all of it."""
-    selection = getattr(damage, "selection", None)
-    if not isinstance(selection, Selection):
-        return ""
-    told = selection.told(classifier)
-    return f"{getattr(damage, 'name', 'damage')}: {told}" if told else ""
 
 
 def _asked(model: Queries, variant: Any, classifier: nn.Module) -> AbstractContextManager:

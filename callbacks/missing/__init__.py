@@ -30,6 +30,7 @@ FAMILY = Family(
             "gives none (NaN)."
         ),
     },
+    headings={"sure": "confidence"},
     presets={
         "full": (
             "missing_pixels", "missing_patches", "missing_salient_patches",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from callbacks.monitoring.drift_test import DriftTest, Order
 from callbacks.monitoring.layers import checked_layers, watchable
-from callbacks.monitoring.monitor_file import read_monitor, write_monitor
+from callbacks.monitoring.monitor_file import INPUT, OUTPUT, read_monitor, write_monitor
 from callbacks.monitoring.monitor_report import MonitorReport, Window
 from callbacks.monitoring.sampling import channels_last, sampled
 from callbacks.monitoring.streaming import LayerStatistics
@@ -19,7 +19,6 @@ from callbacks.monitoring.watching import Hook, answer_of, fitted_root, transfor
 from datamodules.errors import UserError
 
 _OPTIONS = ("every", "places", "window", "false_alarms")
-INPUT, OUTPUT = "input", "output"
 
 
 class Monitor:

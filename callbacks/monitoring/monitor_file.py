@@ -5,16 +5,18 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from callbacks.monitoring.drift_test import DriftTest
-from callbacks.monitoring.streaming import LayerStatistics
+from callbacks.monitoring.drift_test import DriftTest, Order
+from callbacks.monitoring.streaming import LayerStatistics, histogram_edges
 from datamodules.errors import UserError
 
+INPUT, OUTPUT = "input", "output"
+"""What stands beside the layers: the images and the logits."""
 _FORMAT = "assay-monitor-1"
 _FIELDS = ("count", "mean", "m2", "zeros", "histogram")
 _NUMBERS = ("window", "false_alarms", "threshold", "centre", "scale", "order")
@@ -121,12 +123,33 @@ def _wrong(learnt: Learnt) -> str:
         return "its threshold is no number, so that it would never raise an alarm"
     if min(test.scale.values()) <= 0 or not 0 < test.false_alarms < 1:
         return "its threshold cannot be right"
+    if test.false_alarms != facts["false_alarms"] or test.order not in get_args(Order):
+        return "it does not say what its rate of false alarms is stated for"
     if not all(bool(value.isfinite().all()) for value in test.reference.values()):
         return "its reference is not finite"
+    if not all(bool((value.isfinite() & (value >= 0)).all()) for value in test.spread.values()):
+        return "its spread is none, so that it would never raise an alarm"
     whole = all(isinstance(facts[name], int) and facts[name] > 0 for name in _COUNTS)
     same = [set(getattr(test, kind)) for kind in _BY_LAYER]
     if not whole or facts["window"] != test.window or any(one != same[0] for one in same):
         return "its parts do not belong together"
     if not all(isinstance(name, str) for name in facts["layers"]):
         return "its layers have no names"
+    known = {INPUT, OUTPUT, *facts["layers"]}
+    if not {name.partition(":")[0] for name in same[0]} <= known:
+        return "it tells of layers that it does not watch"
+    if not all(_belong_together(learnt, name) for name in test.reference):
+        return "its tensors have shapes of different layers"
     return ""
+
+
+def _belong_together(learnt: Learnt, name: str) -> bool:
+    """Whether everything about a layer is of the same channels."""
+    reference, told = learnt.test.reference[name], learnt.profile[name]
+    by_channel = (reference, learnt.test.spread[name], told.mean, told.m2, told.zeros)
+    edges = histogram_edges(told.histogram.device)
+    return (
+        all(part.shape == (len(reference),) and part.is_floating_point() for part in by_channel)
+        and told.histogram.shape == (len(edges) + 1,)
+        and float(told.count) > 0
+    )

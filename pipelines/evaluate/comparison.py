@@ -117,20 +117,19 @@ def _overlaid(one: Side, other: Side, classes: int) -> dict[str, Figure]:
 def paired_table(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> pd.DataFrame:
     """Differences of accuracy, other minus one, by probe and setting; see `compare`.
 
+    Checks of other numbers, such as those for gradient masking, are no accuracies to compare.
+
     Args:
         one: from `common`.
         other: the same probes of the other model.
     """
-    tables = [
-        compare(result.rows, match.rows).assign(
-            title=result.title, unit=result.unit, family=result.family
-        )
-        for result, match in zip(one, other, strict=True)
-    ]
-    tables = [
-        table.assign(said=[result.said(value) for value in table["value"]])
-        for table, result in zip(tables, one, strict=True)
-    ]
+    tables = []
+    for result, match in zip(one, other, strict=True):
+        if not result.is_list:
+            table = compare(result.rows, match.rows)
+            said = [result.said(value) for value in table["value"]]
+            about = {"title": result.title, "unit": result.unit, "family": result.family}
+            tables.append(table.assign(**about, said=said))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

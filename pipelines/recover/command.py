@@ -1,5 +1,7 @@
 """`assay recover`: evaluate, damage, evaluate, repair, evaluate; what came back, at what cost."""
 
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +10,7 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
 from datamodules.errors import UserError
+from lightning_modules import Tuning
 from lightning_modules.black_box import require_layers
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
@@ -26,6 +29,10 @@ from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 
 TRAINER = {"enable_model_summary": False}
+_OF_ATLAS = ("model", "data", "atlas", "atlas_root", "inject_until", "options")
+"""What an atlas lets its user choose."""
+_OF_TERMINAL = {"enable_progress_bar", *TRAINER}
+"""Flags of the Trainer that change nothing that is measured."""
 
 
 def main(words: list[str]) -> int:
@@ -86,8 +93,10 @@ def recover(
         UserError: something the user can mend.
         KeyboardInterrupt: after the rows so far are logged.
     """
+    asked = dict(locals())
     study = Study("recover", "recoverability", options, TRAINER)
-    study.flags = device_flags(study.flags)  # how long a repair trains is its effort's matter
+    study.flags = _device_flags(study.flags)
+    _check_acting(asked)
     if atlas != "none":
         planned = list(open_atlas(study, ATLASES[atlas], model, data, atlas_root))
         stages, name = None, study.name(f"atlas-{atlas}")
@@ -121,6 +130,37 @@ def recover(
     return result
 
 
+def _device_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """Where to compute; how long and how a repair trains is its effort's matter."""
+    kept = device_flags(flags)
+    if dropped := sorted(set(flags) - set(kept) - _OF_TERMINAL):
+        raise UserError(
+            f"Expected no `trainer.{dropped[0]}`, which no repair would heed: how long and how "
+            "they train is told by --effort, such as --effort.steps and --effort.tuning.lr."
+        )
+    return kept
+
+
+def _check_acting(asked: Mapping[str, Any]) -> None:
+    """Refuses options that nothing would heed: all that differ from their defaults."""
+    usual = signature(recover).parameters
+    given = [name for name in usual if asked[name] not in (usual[name].default, [])]
+    fixed = [name for name in given if name not in _OF_ATLAS]
+    if asked["atlas"] != "none" and fixed:
+        raise UserError(
+            f"Expected `atlas` without {', '.join(f'`{name}`' for name in fixed)}: an atlas says "
+            "itself what is damaged, repaired and measured. Leave out the one or the other."
+        )
+    if asked["atlas"] == "none" and "atlas_root" in given:
+        raise UserError("Expected `atlas_root` with `atlas` only: leave it out.")
+    tuning = asked["effort"].tuning
+    if asked["recipes"] and (tuning.optimizer, tuning.lr) != (Tuning.optimizer, Tuning.lr):
+        raise UserError(
+            "Expected `recipes` or `effort.tuning.optimizer` and `effort.tuning.lr`, not both: "
+            "recipes say optimizer and learning rate."
+        )
+
+
 def _measured(
     study: Study, experiments: list[Experiment], inject_until: float | None, atlas: str
 ) -> Recoverability:
@@ -137,9 +177,6 @@ def _measured(
         if not rows:
             raise
         interrupted = True
-    if reused := study.cells.reused:
-        when = max(reused)[:16].replace("T", " ")
-        study.notes.append(f"{len(reused)} results are from an earlier run of {when}.")
     if any(row["status"].startswith("out of memory") for row in rows):
         study.notes.append("Some repairs ran out of memory; the same command tries them again.")
     study.notes += [n for n in _notes(rows) if "did not take" in n or "can be hit" in n]

@@ -60,7 +60,12 @@ def severity_curves(
 
 
 def training_curves(rows: pd.DataFrame, prefix: str) -> dict[str, Figure]:
-    """Accuracy against training steps of one damage, a figure a severity: means and draws."""
+    """Accuracy against training steps of one damage, a figure a severity: means and draws.
+
+    Args:
+        rows: from `assessed`.
+        prefix: of the figures' names.
+    """
     is_trained = rows["curve"].map(lambda curve: len(json.loads(curve)) > 1)
     trained = pd.DataFrame(rows[is_trained & (rows["status"] == "ok")])
     return {
@@ -97,7 +102,7 @@ def _training_curve(rows: pd.DataFrame, severity: float) -> Figure:
                 mean["step"], 100 * mean["acc"], color=colour, linestyle=style, marker="o",
                 markersize=3.5, label=strategy_title(key),
             )  # fmt: skip
-        original = 100 * rows["acc_original"].iloc[0]
+        original = 100 * rows["curve_original"].iloc[0]  # on the images of the curves
         axes.axhline(original, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.set(title=f"The way back from {severity:g}", xlabel="optimizer step")
         axes.set(ylabel="correct (%)", xscale="symlog", ylim=(-2, 102))

@@ -12,7 +12,7 @@ from callbacks.statistics import Interval, rate, student, without_ends
 from callbacks.words import number, percent, with_interval
 from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.strategies import strategy_named
-from pipelines.recover.table import bounded, damages_of, groups
+from pipelines.recover.table import bounded, damages_of, groups, strategy_title
 
 _NEEDS = {
     "original": "a copy of the original",
@@ -41,7 +41,7 @@ def headline(
     hardest, chosen = _hardest(lines, advice)
     if not hardest:  # interrupted among the controls
         return {"original_acc": before, "original_loss": start}
-    several, best = len(hardest) > 1, strategy_named(chosen[0]["strategy"]).title
+    several, best = len(hardest) > 1, strategy_title(chosen[0])
     repair = "the repairs to take" if several else f"{best}{_worked(chosen[0])}"
     asked = f"{conditions} {[(x['damage'], x['severity'], x['draws']) for x in hardest]}"
 
@@ -88,14 +88,14 @@ def sentences(lines: pd.DataFrame, advice: Sequence[Line]) -> Iterator[str]:
         f"After {_what(hardest)} it gets {percent(damaged.value)} % right instead of "
         f"{percent(hardest[0]['acc_original'])} % ({with_interval(damaged)}, over {over})."
     )
-    strategy = strategy_named(chosen[0]["strategy"])
+    strategy, title = strategy_named(chosen[0]["strategy"]), strategy_title(chosen[0])
     if len(chosen) > 1:
         yield f"The repairs to take bring that to {percent(repaired.value)} % on average."
     elif chosen[0]["strategy"] != "nothing":
         against = f", {chosen[0]['against']}," if chosen[0]["against"] else ""
         needs = " and ".join(_NEEDS[known] for known in sorted(strategy.knows)) or "nothing"
         yield (
-            f"The repair to take is “{strategy.title}”: {percent(repaired.value)} % right "
+            f"The repair to take is “{title}”: {percent(repaired.value)} % right "
             f"({with_interval(repaired)}){against} after {number(chosen[0]['seconds'], 2)} seconds"
             f"{_worked(chosen[0])}; it needs {needs}."
         )

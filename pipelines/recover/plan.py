@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from callbacks.damage import Record
+from callbacks.damage.exchange import check_exchangeable
 from datamodules.errors import UserError
 from pipelines.recover.damages import (
     CONTROLS,
@@ -72,15 +73,20 @@ class Plan:
                 )
         for name in self.damages:
             self.damage(name)
+        if self.spoil != Spoil() and not {*self.damages} & {*DATA_DAMAGES}:
+            raise UserError(
+                f"Got `spoil`, but {', '.join(map(repr, self.damages))} damages no training data: "
+                "leave it out."
+            )
 
     def damage(self, name: str) -> Any:
         """The damage of a name."""
         return make_damage(name, self.stored_in, tuple(self.layers), self.spoil)
 
     def grid(self) -> Iterator[tuple[str, float]]:
-        """Every damage with every severity."""
+        """Every damage with every severity, each once: a copy would count its draws twice."""
         for name, severities in self.damages.items():
-            yield from product([name], severities or self.damage(name).severities)
+            yield from product([name], dict.fromkeys(severities or self.damage(name).severities))
 
     def check(self, original: Original, inject_until: float | None = None) -> None:
         """Refuses what makes no sense for a model, before anything is measured.
@@ -94,6 +100,8 @@ class Plan:
         """
         if inject_until is not None and not 0 < inject_until < 0.5:
             raise UserError(f"Expected `inject_until` in (0, 0.5), but got {inject_until:g}.")
+        image = original.test.image[:8].to(original.classifier.device)
+        check_exchangeable(original.classifier, image)  # repairs train copies
         for name, severity in self.grid():
             damage, is_random = self.damage(name), False
             if isinstance(damage, TrainingDamage):  # whose constructor checks
@@ -110,7 +118,7 @@ class Plan:
             seed: of the first draw.
         """
         seeds = range(seed, seed + self.draws)
-        for draw, effort, kind in product(seeds, self.efforts, CONTROLS):
+        for draw, effort, kind in product(seeds, self._efforts, CONTROLS):
             yield Task(kind, 0.0, draw, "retrain_all", effort, draw, False)  # as long as repairs
         for (name, severity), draw in product(self.grid(), seeds):
             given = self.for_data if name in DATA_DAMAGES and self.for_data else self.strategies
@@ -131,10 +139,16 @@ class Plan:
             "trainings": self.trainings, "effort": "; ".join(map(repr, self.efforts)),
             "stored_in": self.stored_in, "layers": " ".join(self.layers) or "all",
             "limit": self.limit,
+            **({"spoil": repr(self.spoil)} if {*self.damages} & {*DATA_DAMAGES} else {}),
         }  # fmt: skip
 
     def _ways(self, strategy: str) -> Iterator[tuple[Effort, int]]:
         """The recipes and trainings of a strategy; one that does not train has one of each."""
         if STRATEGIES[strategy].trains:
-            return product(self.efforts, range(self.trainings))
-        return product(self.efforts[:1], range(1))
+            return product(self._efforts, range(self.trainings))
+        return product(self._efforts[:1], range(1))
+
+    @property
+    def _efforts(self) -> list[Effort]:
+        """Each once, however often it is named."""
+        return list(dict.fromkeys(self.efforts))

@@ -24,8 +24,8 @@ Knowledge = Literal[
 ]
 """Original weights; checksums or activation ranges stored beforehand; which weights are damaged;
 labelled or unlabelled images; training data before it was spoiled."""
-_CURVE = 512
-"""Test images at most on which the accuracy is measured during a training."""
+CURVE = 512
+"""Test images at most, the first ones, on which the accuracy is measured during a training."""
 KNOWLEDGE: tuple[Knowledge, ...] = get_args(Knowledge)
 
 
@@ -58,6 +58,8 @@ class Effort:
                 )
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise UserError(f"Expected `effort.epochs` to be positive, but got {self.epochs:g}.")
+        if self.epochs is not None and self.steps != Effort.steps:
+            raise UserError("Expected `effort.steps` or `effort.epochs`, not both.")
         if self.tuning.mode != "full":
             raise UserError(
                 "Expected no `effort.tuning.mode`: choose what is trained by --strategies, e.g. "
@@ -141,7 +143,7 @@ class Repair:
         data = copy.copy(damaged.data or original.data)
         data.batch_size = self.batch_size = max(1, data.batch_size // share)
         self._known = {what: made for what, made in _given(damaged, data).items() if what in knows}
-        self.judged = _judge(Batch(*(part[:_CURVE] for part in original.test)))
+        self.judged = _judge(Batch(*(part[:CURVE] for part in original.test)))
         """Accuracy and loss of a classifier, on images that are never trained on."""
         self.shape = _shapes(original.classifier).__getitem__
         """Of an undamaged parameter; the architecture is no secret."""

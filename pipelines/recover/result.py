@@ -13,6 +13,7 @@ from callbacks.damage.kind import steps
 from callbacks.family import Number
 from callbacks.results import records
 from callbacks.words import NBSP
+from pipelines.evaluate.comparison import same_images
 from pipelines.recover.advice import recommended
 from pipelines.recover.damages import title_of, unit_of
 from pipelines.recover.headline import headline, sentences, silent_error_headline
@@ -43,7 +44,7 @@ from pipelines.report.result import Metric, Parts, figures_of
 from pipelines.report.sections import Section
 from pipelines.study import slug
 
-_CONDITIONS = ("effort", "stored_in", "layers", "limit")
+_CONDITIONS = ("effort", "stored_in", "layers", "limit", "spoil")
 """Settings that two models must share for their repairs to be comparable."""
 _ADVICE = [
     "subject", "damage", "severity", "acc", "loss", "loss_low", "loss_high",
@@ -184,6 +185,8 @@ class Recoverability:
         mine, its, notes = shared_rows(self.rows, other.rows)
         pairs = list(zip(self.settings.values(), other.settings.values(), strict=False))
         unlike = [x for x in _CONDITIONS if any(a.get(x) != b.get(x) for a, b in pairs)]
+        data = zip(self.about.data, other.about.data, strict=False)
+        unlike += [] if all(same_images(a, b) for a, b in data) else ["test images"]
         if unlike or damages_of(mine).empty:
             reason = f"Other {' and '.join(unlike)}" if unlike else "No draw of a damage in common"
             notes = [f"{reason}: nothing is compared repair by repair."]

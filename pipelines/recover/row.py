@@ -15,7 +15,7 @@ from lightning_modules import Classifier, DivergedError
 from lightning_modules.recovery.batch_norm import NotApplicableError
 from pipelines.recover.damages import Damaged
 from pipelines.recover.original import Answers, Original, answers
-from pipelines.recover.repair import Effort, Repair
+from pipelines.recover.repair import CURVE, Effort, Repair
 from pipelines.recover.strategies import STRATEGIES
 
 
@@ -135,8 +135,11 @@ def _row(
             for number, column in (("acc", "correct"), ("loss", "loss"))
             for when, told in (("original", before), ("damaged", harmed), ("repaired", after))
         },
-        # Paired; of one image there is none.
-        "drop_error": float(drop.std() / len(drop) ** 0.5) if len(drop) > 1 else math.nan,
+        "drop_error": _error(drop),
+        # What the curve starts from and goes back to, on its own images.
+        "curve_original": float(before.correct[:CURVE].double().mean()),
+        "curve_damaged": float(harmed.correct[:CURVE].double().mean()),
+        "curve_drop_error": _error(drop[:CURVE]),
         "negative_flips": float((before.correct & ~after.correct).double().mean()),
         "positive_flips": float((~before.correct & after.correct).double().mean()),
         "agreement": float((before.prediction == after.prediction).double().mean()),
@@ -144,6 +147,11 @@ def _row(
         "asr_damaged": _attack_success(damaged.classifier, damaged),
         "asr_repaired": _attack_success(repair.classifier, damaged),
     }  # fmt: skip
+
+
+def _error(drop: Tensor) -> float:
+    """Standard error of a drop, paired over images; of one image there is none."""
+    return float(drop.std() / len(drop) ** 0.5) if len(drop) > 1 else math.nan
 
 
 def _finite(values: Tensor) -> float:

@@ -24,6 +24,12 @@ KEYS = ["subject", "damage", "severity", "strategy", "optimizer"]
 DRAW = [*KEYS, "seed", "training_seed"]
 """What one repair is known by."""
 _LEVELS = (0.90, 0.95, 0.99)
+_OF_CURVE = {
+    "curve_original": "acc_original",
+    "curve_damaged": "acc_damaged",
+    "curve_drop_error": "drop_error",
+}
+"""The same on the images that a curve is measured on; results of earlier versions lack them."""
 _NEW = ("loss_original", "loss_damaged", "loss_repaired", "positive_flips", "note")
 """Columns that results of earlier versions lack."""
 _MEANS = (
@@ -47,6 +53,7 @@ def assessed(rows: pd.DataFrame) -> pd.DataFrame:
         damaged model, whose numbers count.
     """
     rows = rows.assign(**{name: math.nan for name in _NEW if name not in rows})
+    rows = rows.assign(**{name: rows[of] for name, of in _OF_CURVE.items() if name not in rows})
     has_failed = rows["status"] != "ok"
     left = {f"{number}_repaired": f"{number}_damaged" for number in ("acc", "loss", "asr")}
     rows = rows.assign(**{to: rows[to].mask(has_failed, rows[of]) for to, of in left.items()})
@@ -91,22 +98,32 @@ def strategy_title(line: Mapping[str, Any]) -> str:
 def _of_row(row: dict[str, Any]) -> dict[str, Any]:
     original, damaged, after = row["acc_original"], row["acc_damaged"], row["acc_repaired"]
     ratio = recovery_ratio(original, damaged, after, row["drop_error"])
-    curve = json.loads(row["curve"]) or [{"step": 0.0, "acc": after}]
+    curve = json.loads(row["curve"])
+    level = row["curve_original"] if curve else original  # on the same images
+    curve = curve or [{"step": 0.0, "acc": after}]
     steps, acc = [point["step"] for point in curve], [point["acc"] for point in curve]
     is_ok = row["status"] == "ok"
     area = math.nan if ratio is None or is_ok else 1.0  # inside the noise nothing is divided
     if is_ok and ratio is not None and len(steps) > 1:
-        area = resilience_loss(steps, acc, original, damaged)
+        area = _area(row, steps, acc)
     return {
         "ratio": math.nan if ratio is None else ratio,
         "in_noise": ratio is None,
         "retained": after / original if original else math.nan,
         "area": area,
         **{
-            f"steps_{100 * q:.0f}": _sustained(steps, acc, q * original) if is_ok else math.inf
+            f"steps_{100 * q:.0f}": _sustained(steps, acc, q * level) if is_ok else math.inf
             for q in _LEVELS
         },
     }
+
+
+def _area(row: dict[str, Any], steps: list[float], acc: list[float]) -> float:
+    """Of a curve, by what was lost on its own images; NaN where they do not show the damage."""
+    original, damaged, error = (row[name] for name in _OF_CURVE)
+    if recovery_ratio(original, damaged, damaged, error) is None:
+        return math.nan
+    return resilience_loss(steps, acc, original, damaged)
 
 
 def _sustained(steps: list[float], acc: list[float], level: float) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 
-from datamodules import ImageDataModule
+from datamodules import Batch, ImageDataModule
 from lightning_modules import Classifier
 from lightning_modules.recovery import Recovery, Trainable
 from pipelines.recover.cost import training_flops
@@ -31,7 +31,7 @@ class AccuracyCurve(L.Callback):
     ) -> None:
         self.judged, self.wanted = judged, set(grid(steps, points))
         self.points: list[dict[str, float]] = []
-        self.steps = 0
+        self.steps = self.samples = 0
         self.measuring = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -40,10 +40,16 @@ class AccuracyCurve(L.Callback):
         self._measure(pl_module, 0)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
     ) -> None:
-        """Measures where it has come to."""
+        """Counts what was shown, of which the last batch of a pass is a part, and measures."""
         self.steps = trainer.global_step
+        self.samples += len(batch.image) * trainer.world_size
         if trainer.global_step in self.wanted:
             self._measure(pl_module, trainer.global_step)
 
@@ -89,7 +95,7 @@ def train(
         repair.curve = curve.points
         repair.measuring += curve.measuring
         available = len(served.images("train"))
-        samples = curve.steps * min(served.batch_size, available)
+        samples = curve.samples
         distinct = min(samples, available)
         repair.reads(distinct, distinct if teacher is None else 0)
         repair.spent.steps += curve.steps

@@ -51,6 +51,7 @@ class Study(Subjects):
             f"{data.title}: {note}" if named else note for data in self.data for note in data.notes
         ]
         notes += [_left_out(data) for data in self.data if data.skipped]
+        notes += _reused(self.cells.reused)
         return About(
             command=self.command,
             seed=self.seed,
@@ -194,6 +195,14 @@ class Study(Subjects):
         """Remembers a run until the whole study is finished, so that it can be reopened."""
         name = f"{self._key}.{slug(stage)}" if stage else self._key
         return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
+
+
+def _reused(measured: Sequence[str]) -> list[str]:
+    """How many results came from an earlier run, whose latest is named."""
+    if not measured:
+        return []
+    many = "1 result is" if len(measured) == 1 else f"{len(measured)} results are"
+    return [f"{many} from an earlier run of {max(measured)[:16].replace('T', ' ')}."]
 
 
 def _left_out(data: ImageDataModule) -> str:

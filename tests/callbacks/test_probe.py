@@ -25,6 +25,7 @@ from callbacks import (
     probe_entries,
 )
 from callbacks.adversarial import (
+    FGSM,
     SPSA,
     AutoAttack,
     HopSkipJump,
@@ -33,7 +34,8 @@ from callbacks.adversarial import (
     Smoothing,
     Transfer,
 )
-from callbacks.corruption import CorruptionProbe
+from callbacks.corruption import CORRUPTIONS, CorruptionProbe
+from callbacks.damage import Zero
 from callbacks.digests import weights_digest
 from callbacks.missing import MissingProbe
 from callbacks.stability import StabilityProbe
@@ -46,7 +48,7 @@ SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
 # Attacks, corruptions, damages and explainers have contracts of their own; here some do for all.
 SOME = ("fgsm", "pgd", "autoattack", "spsa", "hopskipjump", "transfer", "masking", "zero", "noise")
-SOME += ("fmn", "fmn_l0", "gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
+SOME += ("fmn", "gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
 SOME += ("stability_translate", "stability_sensor_noise", "bit_flip", "prune", "bit_flip_attack")
 SOME += ("bit_flip_by_layer", "explain_gradient", "explain_deeplift", "explain_lrp", "explain_rise")
 LARGE = (AdversarialProbe, MaskingProbe, CorruptionProbe, MissingProbe, StabilityProbe)
@@ -306,6 +308,18 @@ REFUSED = [
 def test_bad_arguments(arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Clean(**arguments)
+
+
+TWICE = [
+    DamageProbe(Zero(), [0.3, 0.3, 0.1], draws=1),
+    CorruptionProbe(CORRUPTIONS["fog"](), [3, 1, 3]),
+    AdversarialProbe(FGSM(), epsilons=[0.1, "1/10", 0.2]),
+]
+
+
+@pytest.mark.parametrize("probe", TWICE, ids=lambda probe: type(probe).__name__)
+def test_a_severity_named_twice_is_measured_once(probe: Probe) -> None:
+    assert len(probe.settings()) == len(set(probe.settings())) == 2
 
 
 def test_refuses_precision_that_rounds_the_images(one_pass: Callable) -> None:

@@ -45,8 +45,16 @@ class Beside:
 
     @cached_property
     def reasons(self) -> list[Reason]:
-        """See `masking_verdict`."""
-        return masking_verdict(self.rows)
+        """See `masking_verdict`; signs in gradients mean nothing to attacks that follow none."""
+        found = masking_verdict(self.rows)
+        if self.follows_gradients:
+            return found
+        return [reason for reason in found if reason.name == "random_answers"]
+
+    @cached_property
+    def follows_gradients(self) -> bool:
+        """Whether any of the attacks asked the model for a gradient."""
+        return any(bool((one.rows["backwards"] > 0).any()) for one in self.attacks.results)
 
     @property
     def images(self) -> int:
@@ -80,6 +88,8 @@ class Beside:
         if self.reasons:
             return f"gradient masking ({self._names()}){f', {high}' if high else ''}"
         none = f"no sign of gradient masking on {self.images:,} images"
+        if not self.follows_gradients:
+            none = "no attack followed a gradient, so none could be masked"
         return f"{none}{f', yet {high}' if high else ''}"
 
     def _names(self) -> str:
@@ -130,7 +140,9 @@ class Beside:
         own = passes([self.result])
         share = percent(own / spent if spent else math.nan, 0)
         cost = f"{own:,.0f} passes, {share} % of those of the attacks"
-        if not self.reasons:
+        if not self.reasons and not self.follows_gradients:
+            yield f"No attack at {at} followed a gradient, so none could be masked ({cost})."
+        elif not self.reasons:
             yield (
                 f"No sign of gradient masking at {at} on {self.images:,} images, by PGD at three "
                 f"radii, a scale-free loss, more steps, Square and the whole box ({cost})."

@@ -19,6 +19,7 @@ from callbacks.adversarial import (
     AutoAttack,
     HopSkipJump,
     Linf,
+    RandomStartFGSM,
     Square,
     TargetedAPGD,
     TargetedFAB,
@@ -35,6 +36,7 @@ BALLS: dict[str, ThreatModel] = {"linf": Linf(0.1), "l2": L2(0.25), "l1": L1(0.5
 ATTACKS: list[Attack] = [
     FGSM(),
     FGSM(loss="margin"),
+    RandomStartFGSM(),
     PGD(steps=20),
     PGD(steps=20, loss="dlr"),
     PGD(steps=20, restarts=2),

@@ -1,6 +1,7 @@
 """Broken defences are called masked, with the right reason; sound networks are not."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -251,6 +252,18 @@ def test_turned_off_it_is_said_that_nobody_looked() -> None:
     assert "gradient masking was not looked for" in summary.numbers["adversarial_acc"].note
     assert any("was not looked for" in said for said in summary.sentences)
     assert not any(name.startswith("masking") for name in summary.numbers)
+
+
+def test_attacks_without_gradients_cannot_be_masked() -> None:
+    """What blocks a gradient does not mislead an attack that asks for decisions or scores alone."""
+    free = attacked(PGD(2), ordinary())
+    free = replace(free, rows=free.rows.assign(backwards=0))
+    blocked = as_result(by_hand(30).assign(differentiable=0))
+    (attacks,) = attack_sets([free])
+    beside = Beside(attacks, blocked)
+    assert beside.reasons == []
+    assert "no attack followed a gradient" in beside.note
+    assert "so none could be masked" in next(beside.sentences(100.0))
 
 
 def test_a_weak_attack_is_told_without_calling_it_masking() -> None:

@@ -11,12 +11,22 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from callbacks.damage import DAMAGES, ActivationFault, BitFlipAttack, Noise, Record, Selection, Zero
+from callbacks.damage import (
+    DAMAGES,
+    ActivationFault,
+    BitFlipAttack,
+    DamageProbe,
+    Noise,
+    Record,
+    Selection,
+    Zero,
+)
 from callbacks.damage.bit_flip import BitError, BitFlip, StuckAt, binomial
 from callbacks.damage.kind import is_drawn
 from callbacks.damage.selection import distinct
 from callbacks.digests import weights_digest
 from datamodules.errors import UserError
+from lightning_modules import load_classifier
 
 EACH = pytest.mark.parametrize("name", list(DAMAGES))
 IMAGE = torch.rand(32, 1, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -252,12 +262,40 @@ def test_faulty_neurons_are_hooks_that_go_away(bit: int | None) -> None:
 
 def test_dead_neurons_against_a_masked_output() -> None:
     model = network()
+    assert ActivationFault().left_out(model, IMAGE) == []
     faults = ActivationFault()(model, 0.1, 3, IMAGE)
     hidden = model[0](IMAGE).flatten(1).clone()
     hidden[:, faults.position["0"]] = 0
     expected = model[1:](hidden.view(32, 8, 10, 10))
     with faults.installed(model):
         assert torch.equal(model(IMAGE), expected)
+
+
+class RowsFirst(nn.Module):
+    """Rows of an image first, images second; `patch` alone answers one row an image."""
+
+    def __init__(self, patch: bool = True) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 3, 1) if patch else nn.Identity()
+        self.hidden, self.head = nn.Linear(30, 6), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = self.patch(x).permute(2, 0, 1, 3).flatten(2)  # (height, N, channels * width)
+        return self.head(self.hidden(rows).relu()).mean(0)
+
+
+def test_layers_without_neurons_of_one_image_are_told() -> None:
+    model, fault = RowsFirst(), ActivationFault()
+    image = torch.rand(4, 3, 10, 10)
+    assert fault.left_out(model, image) == ["hidden", "head"]
+    assert ActivationFault(layers=("patch",)).left_out(model, image) == []
+    assert set(fault(model, 0.5, 0, image).position) == {"patch"}
+    with pytest.raises(UserError, match="hidden, head answer several rows for an image"):
+        fault(RowsFirst(patch=False), 0.5, 0, image)
+    probe, classifier = DamageProbe(fault), load_classifier(model, data_classes="abcd")
+    probe._example = image, torch.arange(4)
+    probe.prepare(classifier, None)
+    assert probe.note.endswith("or are not called: hidden, head.")
 
 
 class OtherDevice(TorchFunctionMode):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from odd_networks import Base
 from torch import Tensor, nn
 
 from callbacks.damage import (
@@ -21,6 +23,7 @@ from callbacks.damage import (
     Selection,
     Zero,
 )
+from callbacks.damage.exchange import check_exchangeable
 from callbacks.digests import weights_digest
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.measurement import Samples
@@ -149,6 +152,65 @@ def test_faulty_neurons_are_hooks_by_hand(odd: Any) -> None:
     for handle in handles:
         handle.remove()
     assert same(logits + 0, expected + 0) or not odd.repeats, "but for the sign of zero"
+
+
+def test_what_is_exchanged_is_what_answers(odd: Any) -> None:
+    classifier, samples = met(odd)
+    before = weights_digest(classifier)
+    check_exchangeable(classifier, samples.image)
+    assert weights_digest(classifier) == before
+
+
+class Listed(Base):
+    """Reads its weights from a list that was made once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = [self.head.weight, self.head.bias]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.features(x), *self.kept)
+
+
+class Closed(Base):
+    """Its head is a function that knows the layer it was made with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        head = self.head
+        self.answer = lambda z: head(z)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(self.features(x))
+
+
+class ListedInAClosure(nn.Module):
+    """Neither exchanging nor copying reaches what answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(192, 4)
+        weights = (self.head.weight, self.head.bias)
+        self.answer = lambda z: F.linear(z, *weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(x.flatten(1))
+
+
+@pytest.mark.parametrize("network", [Listed, Closed, ListedInAClosure])
+def test_weights_that_are_kept_elsewhere_are_refused(network: type[nn.Module]) -> None:
+    image = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    classifier = load_classifier(network(), data_classes="abcd")
+    probe = DamageProbe(Zero())
+    probe._example = image, torch.arange(8) % 4
+    with pytest.raises(UserError, match="keeps weights or layers in a list, a closure or a global"):
+        probe.prepare(classifier, None)
+
+
+def test_a_network_of_zeros_is_not_refused() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    nn.init.zeros_(network[1].weight)  # type: ignore[arg-type]
+    check_exchangeable(network.eval(), torch.rand(2, 3, 8, 8))
 
 
 @torch.no_grad()

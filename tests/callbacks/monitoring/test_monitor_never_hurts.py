@@ -221,30 +221,29 @@ def test_a_saved_monitor_fits_the_bare_network_and_the_wrapped_one(tmp_path: Pat
         assert (INPUT in two) == (file == bare)  # images as the bare network sees them
 
 
-def broken_header(facts: dict[str, Any], tensors: dict[str, Tensor], kind: str) -> None:
-    if kind == "NaN threshold":
-        facts["test"]["threshold"] = float("nan")
-    elif kind == "no number":
-        facts["test"]["threshold"] = "high"
-    elif kind == "NaN reference":
-        tensors["reference/conv"].fill_(torch.nan)
-    elif kind == "no scale":
-        facts["test"]["scale"]["conv"] = 0.0
-    elif kind == "missing tensor":
-        del tensors["mean/conv"]
-    elif kind == "missing layer":
-        del facts["test"]["centre"]["conv"]
-    elif kind == "no window":
-        facts["monitor"]["window"] = 0
-    elif kind == "no facts":
-        facts.clear()
+Break = Callable[[dict[str, Any], dict[str, Tensor]], Any]
+BROKEN: dict[str, Break] = {
+    "NaN threshold": lambda facts, _: facts["test"].update(threshold=float("nan")),
+    "no number": lambda facts, _: facts["test"].update(threshold="high"),
+    "NaN reference": lambda _, tensors: tensors["reference/conv"].fill_(torch.nan),
+    "no scale": lambda facts, _: facts["test"]["scale"].update(conv=0.0),
+    "missing tensor": lambda _, tensors: tensors.pop("mean/conv"),
+    "missing layer": lambda facts, _: facts["test"]["centre"].pop("conv"),
+    "no window": lambda facts, _: facts["monitor"].update(window=0),
+    "other rate": lambda facts, _: facts["monitor"].update(false_alarms=0.5),
+    "other order": lambda facts, _: facts["test"].update(order="up"),
+    "no layers": lambda facts, _: facts["monitor"].update(layers=[]),
+    "NaN spread": lambda _, tensors: tensors["spread/conv"].fill_(torch.nan),
+    "negative spread": lambda _, tensors: tensors["spread/conv"].fill_(-1.0),
+    "other channels": lambda _, of: of.update({"reference/conv": torch.zeros(1)}),
+    "another axis": lambda _, of: of.update({"reference/conv": of["reference/conv"][None]}),
+    "whole numbers": lambda _, of: of.update({"reference/conv": of["reference/conv"].int()}),
+    "other bins": lambda _, of: of.update({"histogram/conv": torch.ones(3)}),
+    "no facts": lambda facts, _: facts.clear(),
+}
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["NaN threshold", "no number", "NaN reference", "no scale", "missing tensor", "missing layer",
-     "no window", "no facts", "no JSON", "half a file"],
-)  # fmt: skip
+@pytest.mark.parametrize("kind", [*BROKEN, "no JSON", "half a file"])
 def test_broken_files_are_one_sentence(kind: str, tmp_path: Path) -> None:
     file = learnt(Net()).save(tmp_path / "m")
     if kind == "half a file":
@@ -254,7 +253,7 @@ def test_broken_files_are_one_sentence(kind: str, tmp_path: Path) -> None:
             header = dict(opened.metadata())
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
         facts = json.loads(header["facts"])
-        broken_header(facts, tensors, kind)
+        BROKEN.get(kind, lambda *_: None)(facts, tensors)
         header["facts"] = "{" if kind == "no JSON" else json.dumps(facts)
         save_file(tensors, str(file), header)
     with pytest.raises(UserError, match="Expected a monitor in"):

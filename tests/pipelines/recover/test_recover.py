@@ -33,7 +33,8 @@ from pipelines.study import study as study_module
 from pipelines.tracking import Tracking
 
 Assay = Callable[..., tuple[int, str, str]]
-DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--data.limit", "300", "--limit", "100"]
+FEW_DIGITS = ["--data", "Digits", "--data.batch_size", "64", "--data.limit", "300"]
+DIGITS = [*FEW_DIGITS, "--limit", "100"]
 FEW = ["--effort.steps", "3", "--effort.points", "2", "--effort.images", "32", "--draws", "1"]
 UNTRACKED = ["--tracking.enabled", "false"]
 
@@ -130,9 +131,10 @@ def test_two_settings_do_not_replace_each_other(home: Path, lenet: Path) -> None
     }  # fmt: skip
     model = f"checkpoint:{elsewhere / 'net.pt'}"
     made = [
-        recover(model, Digits(limit=100, resize=8, crop=8), "zero", [severity], **common)
+        recover(model, Digits(limit=100, resize=8, crop=8), "zero", [severity] * 2, **common)
         for severity in (0.3, 0.6)
     ]
+    assert [len(one.rows) for one in made] == [4, 4], "a severity named twice counts once"
     assert [set(one.rows["severity"]) for one in made] == [{0.0, 0.3}, {0.0, 0.6}]
     kept = results(home)
     assert {float(one.rows["severity"].max()) for one in kept} == {0.3, 0.6}
@@ -169,6 +171,30 @@ MISTAKES = {
         "recover --model lenet --data Digits --draws 0",
         "Expected `draws` to be at least 1, but got 0.",
     ),
+    "steps and epochs": (
+        "recover --model lenet --data Digits --effort.steps 5 --effort.epochs 1",
+        "Expected `effort.steps` or `effort.epochs`, not both.",
+    ),
+    "a flag that no repair heeds": (
+        "recover --model lenet --data Digits --trainer.gradient_clip_val 1",
+        "Expected no `trainer.gradient_clip_val`, which no repair would heed",
+    ),
+    "an atlas chooses itself": (
+        "recover --atlas quick --damage noise --draws 7 --effort.steps 5",
+        "Expected `atlas` without `damage`, `draws`, `effort`",
+    ),
+    "a root of no atlas": (
+        "recover --model lenet --data Digits --atlas_root .",
+        "Expected `atlas_root` with `atlas` only",
+    ),
+    "spoilt weights": (
+        "recover --model lenet --data Digits --spoil.steps 7",
+        "Got `spoil`, but 'zero' damages no training data: leave it out.",
+    ),
+    "two learning rates": (
+        "recover --model lenet --data Digits --recipes [sgd] --effort.tuning.lr 1",
+        "Expected `recipes` or `effort.tuning.optimizer` and `effort.tuning.lr`, not both",
+    ),
     "injected without chance": (
         "recover --model lenet --data Digits --damage prune --inject_until 0.1",
         "Only random damage of weights can be injected, not 'prune'.",
@@ -201,8 +227,8 @@ def test_an_atlas_goes_on_where_it_stopped(
     short = replace(DATA_DAMAGES["label_noise"], spoil=Spoil(2, 2))
     monkeypatch.setitem(DATA_DAMAGES, "label_noise", short)
     words = [
-        "recover", "--atlas", "quick", "--model", f"checkpoint:{lenet}", "--arch", "lenet", *DIGITS,
-        *UNTRACKED,
+        "recover", "--atlas", "quick", "--model", f"checkpoint:{lenet}", "--arch", "lenet",
+        *FEW_DIGITS, *UNTRACKED,
     ]  # fmt: skip
     done: list[str] = []
     repaired = cell.repaired

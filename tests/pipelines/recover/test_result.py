@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -83,6 +84,8 @@ def test_headline_numbers(made_recoverability: Make) -> None:
     assert flips == pytest.approx([0.05, 0.02])
     told = "After it 5.0\xa0% of the images are wrong that were right before the damage"
     assert any(told in sentence for sentence in made_recoverability().sentences())
+    told = made_recoverability(rows=other(rows_of(made_recoverability()), optimizer="sgd 0.01"))
+    assert any(" (sgd 0.01)”: " in sentence for sentence in told.sentences())
     keys = {key for key, _, _ in summary_metrics(made_recoverability())}
     assert {"summary/recovery_ratio", "summary/recovery_ratio_low"} <= keys
 
@@ -208,6 +211,15 @@ def test_what_was_asked_otherwise_is_not_compared(
     if "steps" in changes:
         cells = glance([one, two]).cells
         assert all(cell.small == "asked otherwise" for line in cells for cell in line[1:])
+
+
+def test_other_images_are_not_compared(made_recoverability: Make) -> None:
+    one, two = made_recoverability(), made_recoverability("second")
+    manifest = {**two.about.data[0], "splits": {"test": {"samples": 200, "digest": "e" * 64}}}
+    two = replace(two, about=replace(two.about, data=[manifest]))
+    _, (section,) = restricted([one, two])
+    assert section.notes[0] == "Other test images: nothing is compared repair by repair."
+    assert not section.sheets
 
 
 def test_report_of_two_runs(made_recoverability: Make, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from callbacks.damage import DAMAGES, STRUCTURE, BitFlip, Selection, Zero
 from callbacks.damage.selection import owner_of
 from callbacks.digests import weights_digest
-from datamodules import Digits, ImageDataModule
+from datamodules import Batch, Digits, ImageDataModule
 from datamodules.errors import UserError
 from datamodules.spoiled import spoiled
 from datamodules.torch_data import TorchData
@@ -41,7 +41,7 @@ from pipelines.recover.plan import Plan
 from pipelines.recover.repair import KNOWLEDGE, Effort, Repair, _Hidden
 from pipelines.recover.row import repaired
 from pipelines.recover.strategies import STRATEGIES, Strategy, checked_strategies
-from pipelines.recover.table import summarised
+from pipelines.recover.table import assessed, summarised
 from pipelines.recover.training import grid
 from pipelines.study.training import shuffled, train_steps
 
@@ -422,6 +422,41 @@ def test_costs_are_those_of_what_was_done(original: Original) -> None:
     curve = json.loads(rows["drop_suspects"]["curve"])
     assert rows["drop_suspects"]["seconds"] > curve[-1]["seconds"], "looking through them, too"
     assert (rows["nothing"]["flops"], rows["nothing"]["images"]) == (0, 0)
+
+
+def test_a_short_last_batch_is_not_counted_as_a_whole_one(original: Original) -> None:
+    """70 images in batches of 64: six steps are three passes of 64 and 6."""
+    few = original.data.with_images(train=original.data.images("train").subset(torch.arange(70)))
+    hit = damaged(replace(original, data=few), Zero(), 0.3)
+    rows = {name: repaired(hit, name, EFFORT, 0, CPU)[1] for name in ("retrain_all", "distil")}
+    assert (rows["retrain_all"]["samples"], rows["retrain_all"]["images"]) == (210, 70)
+    assert rows["retrain_all"]["flops"] == pytest.approx(210 * original.cost.training)
+    both = original.cost.training + original.cost.forward
+    assert rows["distil"]["flops"] == pytest.approx(210 * both)
+
+
+def test_a_curve_is_held_against_its_own_images(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The undamaged model is itself from the first step on; who learns nothing stays away."""
+    right = original.answers.correct
+    place = torch.argsort(right.int(), stable=True)  # the first ones are hard
+    test = Batch(*(part[place] for part in original.test))
+    monkeypatch.setattr(repair_module, "CURVE", 100)
+    monkeypatch.setattr(row_module, "CURVE", 100)
+    hard = replace(original, test=test)
+    assert right[place][:100].float().mean() < 0.99 * right.float().mean()
+    idle = replace(EFFORT, tuning=Tuning(lr=1e-12, weight_decay=0))
+    hit = damaged(hard, Zero(), 0.6)
+    for one in (control(hard, "none", 0), hit):
+        row = repaired(one, "retrain_all", idle, 0, CPU)[1]
+        (line,) = assessed(pd.DataFrame([row])).to_dict("records")
+        if one is hit:
+            assert line["area"] == pytest.approx(1)
+        else:
+            assert (line["steps_99"], line["ratio"]) == (0, pytest.approx(math.nan, nan_ok=True))
+    row |= {"curve_damaged": row["curve_original"], "curve_drop_error": 0.01}
+    assert math.isnan(assessed(pd.DataFrame([row]))["area"].iloc[0]), "not shown by these images"
 
 
 ACTING = [
