@@ -30,6 +30,8 @@ _BOUNDS = {
     "confidence": (0.0, 1.0),
     "ece": (0.0, 1.0),
     "error_auroc": (0.0, 1.0),
+    "flip": (0.0, 1.0),
+    "sure": (0.0, 1.0),
 }
 _OF_ANSWERS = ("ece", "brier", "error_auroc")
 _RESAMPLES = 500
@@ -74,7 +76,7 @@ def column_mean(rows: pd.DataFrame, column: str) -> Interval:
 
     Args:
         rows: of one setting; the same images under every draw where there are several.
-        column: any; bounds are known of `loss`, `worst_loss`, `brier` and `confidence`.
+        column: any; bounds are known of losses, scores and shares.
     """
     if _draws(rows) > 1:
         return crossed_mean(rows.pivot_table(column, "draw", "index").to_numpy())
@@ -139,12 +141,19 @@ def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | 
         "worst_loss": column_mean(rows, "worst_loss") if "worst_loss" in rows else loss,
         **(dict.fromkeys(_OF_ANSWERS, NOTHING) if "certified" in rows else _of_answers(rows)),
     }
-    numbers |= {name: column_mean(rows, name) for name in also if name in rows}
+    numbers |= {name: column_mean(_of_images(rows, name), name) for name in also if name in rows}
     numbers = {name: _possible(name, number) for name, number in numbers.items()}
     line: dict[str, float | str] = {"n": len(rows)}
     for name, number in numbers.items():
         line |= number.columns(name)
     return {**line, "marks": marks(numbers)}
+
+
+def _of_images(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One row an image, where all of its draws have the same number: it is no draw's own."""
+    if _draws(rows) < 2 or (rows.groupby("index")[column].nunique(dropna=False) > 1).any():
+        return rows
+    return rows.drop_duplicates("index").drop(columns="draw")
 
 
 def _of_answers(rows: pd.DataFrame) -> dict[str, Interval]:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from callbacks.family import Number, Summary
+from callbacks.reductions import column_mean
 from callbacks.results import ProbeResult
-from callbacks.statistics import Interval, mean, rate
+from callbacks.statistics import Interval, rate
 from callbacks.words import number, percent, with_interval, with_mark
 
 
@@ -29,7 +30,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     joined = pd.concat(tables, axis=1).dropna()
     if not len(joined):
         return Summary()
-    flip = mean(joined.mean(axis=1), bounds=(0, 1))
+    flip = column_mean(pd.DataFrame({"flip": joined.mean(axis=1)}), "flip")
     constant = rate(int((joined == 0).all(axis=1).sum()), len(joined))
     titles = {result.name: _title(result) for result in results}
     count = f"{len(tables)} sequences" if len(tables) > 1 else titles[next(iter(tables))]

@@ -5,6 +5,7 @@ A new source is a line in `SOURCES`: `name:rest` on the command line calls it wi
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from torch import nn
 
@@ -97,6 +98,11 @@ def _from_source(source: str, request: Request) -> Classifier:
     if kind not in SOURCES:
         raise UserError(f"There is no model source {kind!r}.{suggestion(kind, SOURCES)}")
     if kind == "builtin" and rest not in ARCHITECTURES:
+        if Path(rest).exists():
+            raise UserError(
+                f"There is no built-in model {rest!r}, but a file or folder of that name: say "
+                f"checkpoint:{rest}."
+            )
         raise UserError(
             f"There is no built-in model {rest!r}.{suggestion(rest, ARCHITECTURES)} "
             "Other models are named like torchvision:resnet18 or checkpoint:file.pt."

@@ -70,6 +70,10 @@ CASES = {
         "evaluate --model lennet --data Digits",
         "There is no built-in model 'lennet'. Did you mean 'lenet'?",
     ),
+    "a file without its source": (
+        "evaluate --model three.pt --data Digits",
+        "There is no built-in model 'three.pt', but a file or folder of that name: say checkpoint:",
+    ),
     "unknown source": (
         "evaluate --model torchvisio:resnet18 --data Digits",
         "There is no model source 'torchvisio'. Did you mean 'torchvision'?",

@@ -141,7 +141,14 @@ def test_the_summary_is_a_mean_over_images(one_pass: Callable) -> None:
     probes = [StabilityProbe(Translate(step=56.0), frames=5), StabilityProbe(Brighten(step=0.2))]
     results = [
         ProbeResult(
-            probe.name, "stability", probe.title, probe.unit, probe.algorithm, probe.headline, rows
+            probe.name,
+            "stability",
+            probe.title,
+            probe.unit,
+            probe.algorithm,
+            probe.headline,
+            rows,
+            probe.reported,
         )
         for probe, rows in zip(probes, one_pass(*probes).values(), strict=True)
     ]
@@ -150,6 +157,10 @@ def test_the_summary_is_a_mean_over_images(one_pass: Callable) -> None:
     each = [rows.groupby("index")["flip"].mean() for rows in own]
     flip = summary.numbers["stability_flip_rate"].interval
     assert flip.value == pytest.approx(float((each[0] + each[1]).mean() / 2))
+    alone = summarise(results[:1], None).numbers["stability_flip_rate"].interval
+    line = results[0].line_at(1000)
+    told = (line["flip"], line["flip_low"], line["flip_high"])
+    assert told == pytest.approx(tuple(alone)[:3]), "one number has one interval"
     constant = summary.numbers["stability_constant"].interval
     assert constant.value == pytest.approx(float(((each[0] == 0) & (each[1] == 0)).mean()))
     assert "least stable under" in summary.sentences[1]
