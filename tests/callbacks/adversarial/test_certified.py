@@ -32,7 +32,7 @@ from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.results import ProbeResult
 from datamodules.errors import UserError
-from lightning_modules import load_classifier
+from lightning_modules import examine, load_classifier
 
 CERTIFICATES = [IntervalBounds(), Crown()]
 
@@ -97,7 +97,8 @@ def test_odd_networks_are_bounded_or_refused(odd: Any) -> None:
     image, threat = odd.images(2), Linf(0.02)
     try:
         classifier = load_classifier(odd.network(), classes=[str(i) for i in range(odd.classes)])
-        model = Queries(classifier.eval(), chunk=2)
+        examine(classifier.eval(), image)  # as at the door, where some are refused
+        model = Queries(classifier, chunk=2)
         samples = Samples(image, model(image).argmax(1), torch.arange(2), model(image))
         probe = CertifiedProbe(epsilons=[threat.epsilon])
         probe.prepare(classifier, None)
