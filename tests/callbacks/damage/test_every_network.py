@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from odd_networks import Base
 from torch import Tensor, nn
 
@@ -211,6 +212,24 @@ def test_a_network_of_zeros_is_not_refused() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     nn.init.zeros_(network[1].weight)  # type: ignore[arg-type]
     check_exchangeable(network.eval(), torch.rand(2, 3, 8, 8))
+
+
+def test_a_deep_network_is_not_refused() -> None:
+    """Whose answers would be infinite if every layer answered a quarter more."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(192, 16)]
+    for _ in range(450):
+        layers += [nn.Linear(16, 16), nn.ReLU()]
+        nn.init.kaiming_normal_(layers[-2].weight, nonlinearity="relu")  # type: ignore[arg-type]
+    check_exchangeable(nn.Sequential(*layers).eval(), torch.rand(2, 3, 8, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["densenet121", "swin_t", "efficientnet_b0", "inception_v3"])
+def test_torchvision_networks_are_not_refused(name: str) -> None:
+    free = {"init_weights": False} if name == "inception_v3" else {}
+    network = torchvision.models.get_model(name, weights=None, **free).eval()
+    check_exchangeable(network, torch.rand(2, 3, 96, 96))
 
 
 @torch.no_grad()
