@@ -72,8 +72,9 @@ class RemoveChannels:
         if chosen and not sound:
             raise UserError(
                 f"Cannot remove channels of {', '.join(layers) or 'the model'}: they are tied to a "
-                "sum that the dependency graph cannot follow, to the classes, or parametrised, or "
-                "answers are NaN. Use the damage prune or zero instead."
+                "sum that the dependency graph cannot follow, to the classes, to a head that "
+                "answers in training only, or parametrised, or answers are NaN. Use the damage "
+                "prune or zero instead."
             )
         facts = {
             "kind": self.name, "criterion": self.criterion, "severity": severity, "seed": seed,
@@ -218,8 +219,19 @@ def _is_exact(model: nn.Module, image: Tensor, kept: dict[str, Tensor]) -> bool:
         one, other = ignoring(exact), shrunk(exact)
     except (RuntimeError, AssertionError):  # shapes that no longer fit
         return False
+    if _runs_in_training(model, image) and not _runs_in_training(shrunk.float(), image):
+        return False  # an auxiliary head, which answers in training only, was not cut along
     # Rounding of doubles is near 1e-15 a step; channels that are out of step differ by far more.
     return one.shape == other.shape and bool((one - other).abs().max() <= 1e-9 * one.abs().max())
+
+
+def _runs_in_training(model: nn.Module, image: Tensor) -> bool:
+    """Whether a copy answers at all in training mode."""
+    try:
+        copy.deepcopy(model).float().train()(image)
+    except (RuntimeError, ValueError, AssertionError):  # shapes; one value a channel in batch norm
+        return False
+    return True
 
 
 def _positions(model: nn.Module, image: Tensor, chosen: dict[str, list[int]]) -> dict[str, Tensor]:

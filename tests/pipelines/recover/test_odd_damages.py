@@ -30,6 +30,7 @@ ODDLY = [
     pytest.param("shufflenet", marks=pytest.mark.slow),
 ]  # fmt: skip
 WHOLE = {"aliases", "tied", "weight_norm", "old weight_norm", "attention", "shufflenet"}
+WHOLE |= {"auxiliary"}  # whose second head answers in training only
 """Networks whose channels cannot be removed, which is one sentence."""
 
 
