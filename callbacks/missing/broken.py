@@ -1,5 +1,6 @@
 """Input that came, but broken: a dead or saturated sensor, NaN, swapped, inverted, mis-scaled."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,7 +43,7 @@ class NotANumber(DeadSensor):
 
 
 @dataclass(frozen=True)
-class Mistaken:
+class Mistaken(ABC):
     """Whole images that come as a mistake in software makes them."""
 
     salient: ClassVar[bool] = False
@@ -53,9 +54,9 @@ class Mistaken:
         order = given.draw.uniform(self.name, 0, (1, 1, 1))
         return Loss(order, self.mistaken(given))
 
+    @abstractmethod
     def mistaken(self, given: Given) -> torch.Tensor:
         """Every image as the mistake makes it, `(N, C, H, W)`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
