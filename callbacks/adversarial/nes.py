@@ -4,19 +4,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from callbacks.adversarial.attack import About, AttackResult, Objective
+from callbacks.adversarial.attack import About
 from callbacks.adversarial.directions import normal
 from callbacks.adversarial.losses import LossName
-from callbacks.adversarial.score_ascent import Memory, ScoreAscent
+from callbacks.adversarial.score_ascent import EstimatedAscent, Memory, ScoreAscent
 from callbacks.adversarial.threat_models import ThreatModel
-from callbacks.queries import Queries
-from callbacks.randomness import Draw
 
 _KEPT = 0.9  # of earlier estimates, as Ilyas et al.
 
 
 @dataclass(frozen=True)
-class NES:
+class NES(EstimatedAscent):
     """Natural evolution strategies (Ilyas et al. 2018, 1804.08598).
 
     Steps along the sign (L2: along the direction) of a running mean of estimates, from the image.
@@ -39,10 +37,6 @@ class NES:
     step_size: float | None = None
     loss: LossName = "margin"
 
-    def __post_init__(self) -> None:
-        """Refuses values that would attack nothing."""
-        self._ascent  # noqa: B018  # refuses them
-
     @property
     def about(self) -> About:
         """Score-based, for L∞ and L2."""
@@ -50,29 +44,10 @@ class NES:
         return About("nes", "NES", ("linf", "l2"), climbs=False, forwards=forwards)
 
     @property
-    def gradients(self) -> int:
-        """None."""
-        return 0
-
-    @property
     def _ascent(self) -> ScoreAscent:
         return ScoreAscent(
             self.steps, self.samples, self.width, self.loss, normal, momentum, self.step_size, False
         )
-
-    def __call__(
-        self,
-        model: Queries,
-        image: Tensor,
-        label: Tensor,
-        threat: ThreatModel,
-        draw: Draw,
-        *,
-        target: Tensor | None = None,
-        objective: Objective = "verdict",
-    ) -> AttackResult:
-        """Searches the ball round every image; see `Attack`."""
-        return self._ascent(model, image, label, threat, draw, target, objective)
 
 
 def momentum(

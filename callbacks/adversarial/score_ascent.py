@@ -1,6 +1,7 @@
 """Ascent along gradients that are estimated from scores, for models that only answer."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -173,3 +174,35 @@ def step_length(given: float | None, threat: ThreatModel, steps: int) -> float:
         return given
     usual = 0.01 if threat.norm == "linf" else threat.epsilon / 10
     return max(usual, 2.5 * threat.epsilon / steps)
+
+
+class EstimatedAscent(ABC):
+    """An attack that is a `ScoreAscent` with settings of its own."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that would attack nothing."""
+        self._ascent  # noqa: B018  # refuses them
+
+    @property
+    @abstractmethod
+    def _ascent(self) -> ScoreAscent:
+        """The search with the attack's settings."""
+
+    @property
+    def gradients(self) -> int:
+        """None."""
+        return 0
+
+    def __call__(
+        self,
+        model: Queries,
+        image: Tensor,
+        label: Tensor,
+        threat: ThreatModel,
+        draw: Draw,
+        *,
+        target: Tensor | None = None,
+        objective: Objective = "verdict",
+    ) -> AttackResult:
+        """Searches the ball round every image; see `Attack`."""
+        return self._ascent(model, image, label, threat, draw, target, objective)

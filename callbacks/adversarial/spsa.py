@@ -5,19 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from callbacks.adversarial.attack import About, AttackResult, Objective
+from callbacks.adversarial.attack import About
 from callbacks.adversarial.directions import rademacher
 from callbacks.adversarial.losses import LossName
-from callbacks.adversarial.score_ascent import Memory, ScoreAscent
+from callbacks.adversarial.score_ascent import EstimatedAscent, Memory, ScoreAscent
 from callbacks.adversarial.threat_models import ThreatModel
-from callbacks.queries import Queries
-from callbacks.randomness import Draw
 
 _KEPT, _KEPT_SQUARED, _TINY = 0.9, 0.999, 1e-8  # of Adam (Kingma & Ba 2015, 1412.6980)
 
 
 @dataclass(frozen=True)
-class SPSA:
+class SPSA(EstimatedAscent):
     """Simultaneous perturbation with Adam (Uesato et al. 2018, 1802.05666).
 
     Only logits are asked for, and differences are taken over 0.01 of a pixel's range, so that it
@@ -40,10 +38,6 @@ class SPSA:
     step_size: float | None = None
     loss: LossName = "margin"
 
-    def __post_init__(self) -> None:
-        """Refuses values that would attack nothing."""
-        self._ascent  # noqa: B018  # refuses them
-
     @property
     def about(self) -> About:
         """Score-based, for L∞ and L2."""
@@ -51,29 +45,10 @@ class SPSA:
         return About("spsa", "SPSA", ("linf", "l2"), climbs=False, forwards=forwards)
 
     @property
-    def gradients(self) -> int:
-        """None."""
-        return 0
-
-    @property
     def _ascent(self) -> ScoreAscent:
         return ScoreAscent(
             self.steps, self.samples, self.width, self.loss, rademacher, adam, self.step_size, True
         )
-
-    def __call__(
-        self,
-        model: Queries,
-        image: Tensor,
-        label: Tensor,
-        threat: ThreatModel,
-        draw: Draw,
-        *,
-        target: Tensor | None = None,
-        objective: Objective = "verdict",
-    ) -> AttackResult:
-        """Searches the ball round every image; see `Attack`."""
-        return self._ascent(model, image, label, threat, draw, target, objective)
 
 
 def adam(memory: Memory, estimate: Tensor, step: int, threat: ThreatModel) -> tuple[Tensor, Memory]:
