@@ -18,6 +18,9 @@ class RobustRecipe:
     Args:
         loss: "plain" takes `tuning.loss` of attacked images; trades or mart.
         beta: weight of trades' and mart's second term; None takes the published one, 6 and 5.
+        ramp: share of the training over which the radius rises evenly from 0 to its full length.
+            At the full radius from the first step a small network may never leave chance: it
+            finds no weights that answer anything but one class under attack.
         every: epochs between two measurements of robust accuracy; 0 measures none.
         images: validation images that it is measured on, the same ones every time.
         steps: of the PGD that it is measured with.
@@ -28,6 +31,7 @@ class RobustRecipe:
 
     loss: Literal["plain", "trades", "mart"] = "plain"
     beta: float | None = None
+    ramp: float = 0.0
     every: int = 1
     images: int = 500
     steps: int = 10
@@ -45,6 +49,10 @@ class RobustRecipe:
             raise UserError("Got `robust.beta`, which belongs to --robust.loss trades or mart.")
         if self.beta is not None and not 0 <= self.beta < float("inf"):
             raise UserError(f"Expected `robust.beta` of at least 0, but got {self.beta}.")
+        if not 0 <= self.ramp < 1:
+            raise UserError(
+                f"Expected `robust.ramp`, a share of the training, in [0, 1), but got {self.ramp}."
+            )
         if not 0 < self.drop <= 1:
             raise UserError(f"Expected `robust.drop` in (0, 1], but got {self.drop}.")
         if self.select == "robust_acc" and not self.every:

@@ -49,9 +49,24 @@ class RobustFineTuning(FineTuning):
         self.val_robust, self._best, self._seen = MeanMetric(), 0.0, 0
         self._replays = int(getattr(perturb, "replays", 0))
         self.automatic_optimization = not self._replays
+        self._radius = getattr(perturb, "epsilon", 0.0)
         self._check_terms()
 
     # -- training --------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Lets the radius of the attack rise, so that there is something to learn at first."""
+        self.perturb.epsilon = self._radius * self.share_of_radius  # type: ignore[union-attr]
+
+    def on_train_end(self) -> None:
+        """Hands the attack back as it came."""
+        self.perturb.epsilon = self._radius  # type: ignore[union-attr]
+
+    @property
+    def share_of_radius(self) -> float:
+        """In (0, 1], by the optimizer steps taken: a resumed training goes on where it was."""
+        rising = self.recipe.ramp * self.planned_steps
+        return min(1.0, (self.trainer.global_step + 1) / max(rising, 1.0))
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """The recipe's loss `()`: of attacked images alone, or of clean ones beside."""

@@ -183,3 +183,26 @@ def test_mistakes_are_sentences(case: str, classifier: Classifier) -> None:
     make, said = MISTAKES[case]
     with pytest.raises(UserError, match=said):
         make(classifier)
+
+
+class Recorded:
+    """An attack that does nothing but write down its radius."""
+
+    norm = "linf"
+
+    def __init__(self) -> None:
+        self.epsilon, self.radii = 0.4, []
+
+    def __call__(self, classifier: nn.Module, image: Tensor, label: Tensor) -> Tensor:
+        self.radii.append(self.epsilon)
+        return image
+
+
+def test_the_radius_rises_over_a_share_of_the_training(
+    classifier: Classifier, fit: Callable
+) -> None:
+    """Two epochs of four batches, half of them rising: a quarter more at every step."""
+    attack = Recorded()
+    fit(module(plain(classifier), attack, ramp=0.5), max_epochs=2)
+    assert attack.radii == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4])
+    assert attack.epsilon == 0.4
