@@ -6,7 +6,17 @@ found there by `assay list`, `--probes`, presets, tables, plots, metric keys and
 
 from collections.abc import Sequence
 
-from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
+from callbacks import (
+    adaptation,
+    adversarial,
+    clean,
+    corruption,
+    damage,
+    interpretability,
+    missing,
+    stability,
+)
+from callbacks.adaptation import AdaptationProbe
 from callbacks.adversarial import (
     FGSM,
     PGD,
@@ -34,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
+    "adaptation": adaptation.FAMILY,
     "missing": missing.FAMILY,
     "stability": stability.FAMILY,
     "damage": damage.FAMILY,
@@ -61,6 +72,7 @@ __all__ = [
     "FAMILIES",
     "FGSM",
     "PGD",
+    "AdaptationProbe",
     "AdversarialProbe",
     "AdversarialTraining",
     "Budget",
