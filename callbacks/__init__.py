@@ -28,7 +28,7 @@ from callbacks.adversarial import (
 )
 from callbacks.budget import Budget
 from callbacks.clean import Clean
-from callbacks.corruption import CorruptionProbe, CorruptionTraining
+from callbacks.corruption import AugMix, CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
 from callbacks.interpretability import ExplanationProbe
@@ -75,6 +75,7 @@ __all__ = [
     "AdaptationProbe",
     "AdversarialProbe",
     "AdversarialTraining",
+    "AugMix",
     "Budget",
     "Clean",
     "CorruptionProbe",

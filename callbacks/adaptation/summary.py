@@ -100,11 +100,23 @@ def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
     if not gain.low > 0:
         verb = "costs more than it brings" if gain.high < 0 else "brings nothing that can be told"
         return f"Verdict: {title} {verb} on these corruptions."
-    hurt = [_CONTROLS[name] for name, one in controls.items() if one.corrupted.high < 0]
-    costs = ["on clean images"] if gains.of_cell(0).high < 0 else []
-    but = f", but it hurts {' and '.join([*hurt, *costs])}" if hurt or costs else ""
-    untold = "" if controls else "; no control was measured"
-    return f"Verdict: {title} helps on these corruptions in mixed batches{but}{untold}."
+    spoilt = [_CONTROLS[name] for name in ("sorted", "small") if _no_gain(controls.get(name))]
+    costs = gains.of_cell(0).high < 0
+    parts = [f"Verdict: {title} helps on these corruptions in mixed batches"]
+    parts += [f"not {' nor '.join(spoilt)}"] if spoilt else []
+    parts += ["and costs accuracy on clean images"] if costs else []
+    if foreign := controls.get("foreign"):
+        theirs = foreign.corrupted.high < gain.low
+        parts.append(
+            "what helps are the images' own statistics"
+            if theirs
+            else "but the statistics of other images help as much"
+        )
+    return f"{'; '.join(parts)}{'' if controls else '; no control was measured'}."
+
+
+def _no_gain(gains: Gains | None) -> bool:
+    return gains is not None and not gains.corrupted.low > 0
 
 
 def _points(gain: Interval) -> str:
