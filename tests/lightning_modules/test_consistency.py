@@ -39,7 +39,7 @@ def test_its_ends_and_its_gradient_are_finite() -> None:
     for one in sure:
         one.requires_grad_()
     found = jensen_shannon(*sure)
-    assert float(found) == pytest.approx(math.log(3), rel=1e-6)
+    assert found.item() == pytest.approx(math.log(3), rel=1e-6)
     found.backward()
     assert all(one.grad is not None and one.grad.isfinite().all() for one in sure)
     with_infinity = torch.tensor([[0.0, -torch.inf]])
@@ -76,5 +76,5 @@ def test_the_loss_of_a_batch() -> None:
 
 
 def test_mixed_images_have_no_copies() -> None:
-    with pytest.raises(UserError, match="set `perturb.init_args.consistency` to 0"):
+    with pytest.raises(UserError, match=r"set `perturb.init_args.consistency` to 0"):
         ConsistentFineTuning(classifier(), Tuning(mixup=0.2), Shift())

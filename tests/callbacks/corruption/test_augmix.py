@@ -127,7 +127,9 @@ def test_it_disturbs_about_as_much_as_torchvisions() -> None:
     ours = AugMix()(nn.Identity(), image, torch.zeros(200)) - image
     eight_bit = (image * 255).round().to(torch.uint8)
     theirs = torch.stack([v2.AugMix(severity=3, all_ops=False)(one) for one in eight_bit])
-    change = [(part.float()).square().mean((1, 2, 3)).sqrt() for part in (ours, theirs / 255 - image)]
+    change = [
+        (part.float()).square().mean((1, 2, 3)).sqrt() for part in (ours, theirs / 255 - image)
+    ]
     assert 0.5 < float(change[0].mean() / change[1].mean()) < 2
 
 
