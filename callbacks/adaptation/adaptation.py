@@ -67,8 +67,16 @@ class Unadapted:
 
     name: ClassVar[str] = "none"
     title: ClassVar[str] = "Not adapted"
-    forwards: ClassVar[int] = 1
-    backwards: ClassVar[int] = 0
+
+    @property
+    def forwards(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def backwards(self) -> int:
+        """None."""
+        return 0
 
     def check(self, model: nn.Module) -> str:
         """Nothing; see `Adaptation`."""
@@ -78,6 +86,11 @@ class Unadapted:
         """See `Adaptation`."""
         for batch in batches:
             yield asked(model, batch.image)
+
+
+def is_foreign(adaptation: Adaptation) -> bool:
+    """Whether it takes statistics from other images than those it answers."""
+    return bool(getattr(adaptation, "foreign", False))
 
 
 @torch.no_grad()

@@ -37,7 +37,6 @@ class BatchNorm:
     foreign: bool = False
     name: ClassVar[str] = "batch_norm"
     title: ClassVar[str] = "Batch norm re-estimated"
-    backwards: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         """Refuses less than no images."""
@@ -48,6 +47,11 @@ class BatchNorm:
     def forwards(self) -> int:
         """One, and one of the images that foreign statistics come from."""
         return 2 if self.foreign else 1
+
+    @property
+    def backwards(self) -> int:
+        """None."""
+        return 0
 
     def check(self, model: nn.Module) -> str:
         """How many layers; see `Adaptation`."""

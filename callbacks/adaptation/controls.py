@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from callbacks.adaptation.adaptation import Adaptation, Unadapted
+from callbacks.adaptation.adaptation import Adaptation, Unadapted, is_foreign
 from callbacks.adaptation.batch_norm import BatchNorm
 from callbacks.adaptation.probe import AdaptationProbe
 from callbacks.adaptation.stream import Order
@@ -37,7 +37,7 @@ def controls_beside(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
 def is_plain(probe: AdaptationProbe) -> bool:
     """Whether it is an adaptation, and not itself a control."""
     adaptation = probe.adaptation
-    adapts = not isinstance(adaptation, Unadapted) and not getattr(adaptation, "foreign", False)
+    adapts = not isinstance(adaptation, Unadapted) and not is_foreign(adaptation)
     return adapts and probe.order == "mixed" and probe.batch > SMALL
 
 

@@ -33,8 +33,8 @@ def gain_map(gains: Sequence[Gains]) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    axes.set(title="Points of accuracy against the network as it is (* McNemar, Holm over cells)")
-    axes.title.set_size(9)
+    title = "Points of accuracy against the network as it is (* McNemar, Holm over cells)"
+    axes.set_title(title, fontsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure

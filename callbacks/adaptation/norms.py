@@ -10,7 +10,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 _FROZEN = "FrozenBatchNorm"
 """How torchvision, Detectron and timm name batch norm whose statistics and weights are buffers."""
 _OTHERS = (nn.LayerNorm, nn.GroupNorm, _InstanceNorm)
-_STATISTICS = ("running_mean", "running_var")
+_MEAN, _VARIANCE = "running_mean", "running_var"
 
 
 def is_frozen(part: nn.Module) -> bool:
@@ -46,7 +46,7 @@ def affine_places(model: nn.Module) -> dict[str, Tensor]:
 @contextmanager
 def statistics_given_back(norms: list[nn.Module]) -> Iterator[dict[nn.Module, tuple]]:
     """Lends the source's means and variances by layer, and puts them back in the end."""
-    source = {norm: tuple(norm._buffers[name] for name in _STATISTICS) for norm in norms}
+    source = {norm: (norm._buffers[_MEAN], norm._buffers[_VARIANCE]) for norm in norms}
     try:
         yield source
     finally:
@@ -56,7 +56,7 @@ def statistics_given_back(norms: list[nn.Module]) -> Iterator[dict[nn.Module, tu
 
 def set_statistics(norm: nn.Module, statistics: tuple[Tensor | None, Tensor | None]) -> None:
     """Exchanges mean and variance of a layer; the tensors that stood there are not touched."""
-    norm._buffers.update(zip(_STATISTICS, statistics, strict=True))
+    norm._buffers[_MEAN], norm._buffers[_VARIANCE] = statistics
 
 
 def moments(value: Tensor) -> tuple[Tensor, Tensor]:

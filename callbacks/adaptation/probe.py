@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
-from callbacks.adaptation.adaptation import Adaptation, StreamBatch, Unadapted
+from callbacks.adaptation.adaptation import Adaptation, StreamBatch, Unadapted, is_foreign
 from callbacks.adaptation.stream import ORDERS, Order, Stream, stream_of
 from callbacks.budget import Budget
 from callbacks.corruption.constants import checked_side, side_for
@@ -84,7 +84,8 @@ class AdaptationProbe(Probe):
             raise UserError(f"Expected `batch` of at least 2 images, but got {batch}.")
         if order not in ORDERS:
             raise UserError(f"Expected `order` to be mixed or sorted, but got {order!r}.")
-        self.adaptation, self.batch, self.order, self.label = adaptation, batch, order, label
+        self.adaptation, self.batch, self.label = adaptation, batch, label
+        self.order: Order = order
         self.corruptions = tuple(dict.fromkeys(corruptions))
         self.severities = tuple(sorted({float(severity) for severity in severities}))
         self.side: int | None = None
@@ -92,7 +93,7 @@ class AdaptationProbe(Probe):
         self._images: Images | None = None
         self._stream: Stream | None = None
         self._answers: dict[Setting, Tensor] = {}
-        if getattr(adaptation, "foreign", False) and len(self.corruptions) < 2:
+        if is_foreign(adaptation) and len(self.corruptions) < 2:
             raise UserError(
                 "Expected at least two of `corruptions` for foreign statistics, but got "
                 f"{[*self.corruptions]}: they come from the next one."
@@ -120,13 +121,11 @@ class AdaptationProbe(Probe):
     @property
     def title(self) -> str:  # type: ignore[override]
         """For tables and plots."""
-        parts = [self.adaptation.title]
-        parts += ["statistics of another corruption"] * getattr(self.adaptation, "foreign", False)
-        parts += ["class after class"] * (self.order == "sorted")
-        told = ", ".join(parts)
-        return (
-            told if isinstance(self.adaptation, Unadapted) else f"{told} (batches of {self.batch})"
-        )
+        if isinstance(self.adaptation, Unadapted):
+            return self.adaptation.title
+        foreign = ", statistics of another corruption" if is_foreign(self.adaptation) else ""
+        order = ", class after class" if self.order == "sorted" else ""
+        return f"{self.adaptation.title}{foreign}{order} (batches of {self.batch})"
 
     @property
     def algorithm(self) -> str:
@@ -171,12 +170,11 @@ class AdaptationProbe(Probe):
         self._images = data.images("test")
         index = self._images.index
         taken = chosen(index, self.limit, self.seed)
-        taken = index if taken is None else taken
-        if len(taken) < 2:
+        rows = torch.isin(index, index if taken is None else taken)
+        if rows.sum() < 2:
             raise UserError("Expected at least two test images to adapt to, but got one.")
-        label = self._images.label[torch.isin(index, taken)]
-        index = index[torch.isin(index, taken)]
-        self._stream = stream_of(index, label, self.order, self.batch, self.seed)
+        label = self._images.label[rows]
+        self._stream = stream_of(index[rows], label, self.order, self.batch, self.seed)
         height, width = data.taken("test", 1).image.shape[-2:]
         self.side = checked_side(side_for(height, width))
 
@@ -221,7 +219,7 @@ class AdaptationProbe(Probe):
 
     @property
     def _foreign(self) -> bool:
-        return getattr(self.adaptation, "foreign", False)
+        return is_foreign(self.adaptation)
 
     def _other(self, cell: int) -> int:
         """The cell whose images give foreign statistics: the next corruption's, as severe.
@@ -235,8 +233,8 @@ class AdaptationProbe(Probe):
         """All images of the stream `(N, C, H, W)`, by ascending index, on the device."""
         assert self._stream is not None
         assert self._images is not None
-        place = {int(index): row for row, index in enumerate(self._images.index.tolist())}
-        rows = [place[int(index)] for index in self._stream.index.tolist()]
+        order = self._images.index.argsort()
+        rows = order[torch.isin(self._images.index[order], self._stream.index)].tolist()
         parts = [
             in_unit_range(self._images.__getitems__(rows[start : start + self.chunk]).image)
             for start in range(0, len(rows), self.chunk)
