@@ -162,6 +162,7 @@ class AdaptationProbe(Probe):
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Refuses what cannot adapt, and cuts the set into batches."""
+        self._answers = {}  # of another model, where an earlier pass was interrupted
         if not isinstance(self.adaptation, Unadapted):
             require_layers(classifier, f"The probe {self.name!r}")
             self.adapted = self.adaptation.check(classifier)
@@ -206,7 +207,9 @@ class AdaptationProbe(Probe):
         """Logits `(N, K)` of all images in one cell, by ascending index."""
         assert self._stream is not None
         corrupted = self._corrupted(image, cell)
-        reference = self._corrupted(image, self._other(cell)) if self._foreign else corrupted
+        reference = corrupted
+        if is_foreign(self.adaptation):
+            reference = self._corrupted(image, self._other(cell))
         order = torch.cat(self._stream.batches).to(image.device)
         batches = (
             StreamBatch(corrupted[rows], reference[rows])
@@ -216,10 +219,6 @@ class AdaptationProbe(Probe):
         result = torch.empty_like(logits)
         result[order] = logits
         return result
-
-    @property
-    def _foreign(self) -> bool:
-        return is_foreign(self.adaptation)
 
     def _other(self, cell: int) -> int:
         """The cell whose images give foreign statistics: the next corruption's, as severe.

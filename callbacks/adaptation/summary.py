@@ -108,9 +108,9 @@ def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
     if foreign := controls.get("foreign"):
         theirs = foreign.corrupted.high < gain.low
         parts.append(
-            "what helps are the images' own statistics"
+            "their own statistics help more than another corruption's"
             if theirs
-            else "but the statistics of other images help as much"
+            else "but another corruption's statistics help as much"
         )
     return f"{'; '.join(parts)}{'' if controls else '; no control was measured'}."
 
@@ -120,7 +120,7 @@ def _no_gain(gains: Gains | None) -> bool:
 
 
 def _points(gain: Interval) -> str:
-    """`+9.2 points [8.4, 10.1]`."""
+    """`+9.2 points (8.4-10.1)`."""
     both = ends(gain.low, gain.high, 100, 1)
     return f"{100 * gain.value:+.1f} points ({both or DASH})"
 

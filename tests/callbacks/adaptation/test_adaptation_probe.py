@@ -103,6 +103,17 @@ def test_another_set_is_measured_anew_and_said(one_pass: Callable) -> None:
     assert not np.allclose(few["loss"], same["loss"])
 
 
+def test_no_answer_of_another_model_is_told(one_pass: Callable, classifier: Classifier) -> None:
+    """A probe that was interrupted and is used again."""
+    again = probe()
+    one_pass(again)
+    again._answers = {setting: torch.zeros(23, 10) for setting in again.settings()}
+    with torch.no_grad():
+        classifier.model[-1].weight *= 2
+    (rows,), (fresh,) = (one_pass(one).values() for one in (again, probe()))
+    assert rows["loss"].tolist() == fresh["loss"].tolist()
+
+
 def test_foreign_statistics_come_from_the_next_corruption() -> None:
     foreign = probe(BatchNorm(foreign=True))
     cells = foreign.cells
@@ -220,9 +231,9 @@ def test_it_helps_but_not_in_a_sorted_stream() -> None:
 def test_whose_statistics_help() -> None:
     base = {"none": [0.9, 0.5, 0.3], "batch_norm": [0.9, 0.7, 0.6]}
     _, own = told(**base, batch_norm_foreign=[0.5, 0.4, 0.2])
-    assert "what helps are the images' own statistics" in own
+    assert "their own statistics help more than another corruption's" in own
     _, any_ = told(**base, batch_norm_foreign=[0.9, 0.7, 0.6])
-    assert "the statistics of other images help as much" in any_
+    assert "but another corruption's statistics help as much" in any_
 
 
 def test_nothing_is_told_that_was_not_measured() -> None:
