@@ -6,7 +6,17 @@ found there by `assay list`, `--probes`, presets, tables, plots, metric keys and
 
 from collections.abc import Sequence
 
-from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
+from callbacks import (
+    adaptation,
+    adversarial,
+    clean,
+    corruption,
+    damage,
+    interpretability,
+    missing,
+    stability,
+)
+from callbacks.adaptation import AdaptationProbe
 from callbacks.adversarial import (
     FGSM,
     PGD,
@@ -18,7 +28,7 @@ from callbacks.adversarial import (
 )
 from callbacks.budget import Budget
 from callbacks.clean import Clean
-from callbacks.corruption import CorruptionProbe, CorruptionTraining
+from callbacks.corruption import AugMix, CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
 from callbacks.interpretability import ExplanationProbe
@@ -34,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
+    "adaptation": adaptation.FAMILY,
     "missing": missing.FAMILY,
     "stability": stability.FAMILY,
     "damage": damage.FAMILY,
@@ -61,8 +72,10 @@ __all__ = [
     "FAMILIES",
     "FGSM",
     "PGD",
+    "AdaptationProbe",
     "AdversarialProbe",
     "AdversarialTraining",
+    "AugMix",
     "Budget",
     "Clean",
     "CorruptionProbe",

@@ -3,6 +3,7 @@
 A new corruption is a file and a line in `CORRUPTIONS` (`registry.py`).
 """
 
+from callbacks.corruption.augmix import AugMix
 from callbacks.corruption.corruption import Corruption
 from callbacks.corruption.probe import CorruptionProbe
 from callbacks.corruption.registry import CORRUPTIONS
@@ -47,4 +48,12 @@ FAMILY = Family(
     },
 )  # fmt: skip
 
-__all__ = ["CORRUPTIONS", "FAMILY", "PROBES", "Corruption", "CorruptionProbe", "CorruptionTraining"]
+__all__ = [
+    "CORRUPTIONS",
+    "FAMILY",
+    "PROBES",
+    "AugMix",
+    "Corruption",
+    "CorruptionProbe",
+    "CorruptionTraining",
+]

@@ -38,7 +38,7 @@ def fine_tune(
         data: what it is trained, validated and tested on.
         tuning: the recipe.
         perturb: disturbs training images: noise, or an attack for adversarial training; a recipe by
-            name is --config pgd_at, fast_at, free_at, trades, mart or noise.
+            name is --config pgd_at, fast_at, free_at, trades, mart, noise, corrupted or augmix.
         robust: of training images that are attacked: the loss, and which epoch is kept.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.

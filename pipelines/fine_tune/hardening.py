@@ -1,4 +1,4 @@
-"""Which training a disturbance of images asks for: an ordinary one, or one against an attack."""
+"""Which training a disturbance of images asks for: ordinary, consistent, or against an attack."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from callbacks.adversarial.training import StillRight
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, FineTuning, Perturb, Tuning
+from lightning_modules.consistency import ConsistentFineTuning
 from lightning_modules.robust import RobustFineTuning, RobustRecipe
 from pipelines.study.radius import fill_radius
 
@@ -23,6 +24,8 @@ def made_module(
     flags: Mapping[str, Any],
 ) -> FineTuning:
     """Makes what trains: robustly where the training images are attacked.
+
+    Consistently where the disturbance has a `consistency`, as AugMix has.
 
     Args:
         classifier: trained in place.
@@ -44,6 +47,8 @@ def made_module(
                 f"{type(perturb).__name__ if perturb is not None else 'none'}: give "
                 "callbacks.AdversarialTraining, or --config pgd_at."
             )
+        if perturb is not None and getattr(perturb, "consistency", 0):
+            return ConsistentFineTuning(classifier, tuning, perturb)
         return FineTuning(classifier, tuning, perturb)
     fill_radius(perturb, data)
     ignored = flags.get("gradient_clip_val") or flags.get("accumulate_grad_batches", 1) > 1
