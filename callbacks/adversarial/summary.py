@@ -11,7 +11,7 @@ from callbacks.adversarial.breakdown import breakdown_sentences
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.masking import Beside, is_masking, passes
-from callbacks.adversarial.minimum_norm.summary import medians
+from callbacks.adversarial.minimum_norm.summary import medians, whole_curves
 from callbacks.adversarial.without_start import without_start
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
@@ -68,7 +68,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     return Summary(
         numbers,
         sentences,
-        [_curve(attack_set, clean) for attack_set in several],
+        [*(_curve(attack_set, clean) for attack_set in several), *whole_curves(results)],
         {f"Worst case ({attack_set.sign})": attack_set.table for attack_set in several},
         answers={_attacked_at(attack_set): attack_set.at_headline for attack_set in attacks},
     )

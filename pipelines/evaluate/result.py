@@ -167,14 +167,16 @@ class Evaluation:
     @cached_property
     def curves(self) -> dict[str, list[Curve]]:
         """Curves over severity by family."""
+        return {name: self._curves(name, results) for name, results in self.families.items()}
+
+    def _curves(self, family: str, results: Sequence[ProbeResult]) -> list[Curve]:
+        """One a probe, in the family's own form where it has one, and what is made of them."""
+        own = {curve.label: curve for curve in self.summaries[family].curves}
         clean = self.result("clean")
-        return {
-            name: [
-                *self.summaries[name].curves,
-                *(curve_of(one, clean) for one in results if one.is_curve),
-            ]
-            for name, results in self.families.items()
-        }
+        of_probes = [
+            own.pop(one.title, None) or curve_of(one, clean) for one in results if one.is_curve
+        ]
+        return [*own.values(), *of_probes]
 
     @cached_property
     def _sections(self) -> list[Section]:
