@@ -37,12 +37,16 @@ class _Found(NamedTuple):
         logits: `(N, K)` answers there; where there is none, the undisturbed ones.
         forwards: `(N,)` spent.
         backwards: `(N,)` spent.
+        rows: `(n,)` of the samples that were attacked.
+        image: `(n, C, H, W)`, the nearest adversarial points of these.
     """
 
     distance: Tensor
     logits: Tensor
     forwards: Tensor
     backwards: Tensor
+    rows: Tensor
+    image: Tensor
 
 
 class MinimumNormProbe(Probe):
@@ -191,6 +195,9 @@ class MinimumNormProbe(Probe):
         for setting in settings:
             near = found.distance <= setting.value
             logits = torch.where(near[:, None], found.logits, samples.logits)
+            if self._listener and len(here := near[found.rows].nonzero().squeeze(1)):
+                part = samples.select(found.rows[here])
+                self._listener(setting, part, found.image[here], logits[found.rows[here]])
             spent = 1 if setting is settings[0] else 0
             columns = {
                 "clean_correct": samples.correct,
@@ -208,8 +215,9 @@ class MinimumNormProbe(Probe):
     def _judged(self, model: Queries, samples: Samples) -> _Found:
         """Runs the attack where the model is right, and asks again at what it returns."""
         nothing = torch.zeros_like(samples.label)
-        found = _Found(nothing.float(), samples.logits.clone(), nothing, nothing.clone())
         todo = samples.correct.nonzero().squeeze(1)
+        columns = (nothing.float(), samples.logits.clone(), nothing, nothing.clone())
+        found = _Found(*columns, todo, samples.image[todo])
         if not len(todo):
             return found
         part = samples.select(todo)
@@ -222,7 +230,7 @@ class MinimumNormProbe(Probe):
         found.logits[todo] = torch.where(wrong[:, None], logits, part.logits)
         found.forwards[todo] = result.forwards + 1
         found.backwards[todo] = result.backwards
-        return found
+        return found._replace(image=image)
 
 
 def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:
