@@ -118,7 +118,7 @@ def found_points(rows: pd.DataFrame) -> pd.DataFrame:
         rows = rows.assign(**answers, distance=rows["minimum_distance"], correct=0)
     broken = (rows["correct"] == 0) & (rows["clean_correct"] == 1)
     moved = np.isfinite(rows["distance"]) & (rows["distance"] > 0)  # not by chance, where it is
-    return rows[broken & moved]
+    return rows.loc[broken & moved]
 
 
 FOUND_COLUMNS = tuple(name for name in OUTCOME_COLUMNS if name not in ("label", "correct"))
@@ -129,20 +129,20 @@ def within(points: pd.DataFrame, radius: float) -> pd.DataFrame:
     """Those of `found_points` that lie in the ball of a radius."""
     if "distance" not in points:
         return points
-    return points[points["distance"] <= radius * (1 + _ROUNDING) + _ROUNDING]
+    return points.loc[points["distance"] <= radius * (1 + _ROUNDING) + _ROUNDING]
 
 
 def _with_points(worst: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Takes a point in the ball for the worst of each image that is right so far."""
     right = worst.loc[worst["correct"] == 1, "index"]
-    broken = points[points["index"].isin(right)].sort_values("margin", kind="stable")
+    broken = points.loc[points["index"].isin(right)].sort_values("margin", kind="stable")
     broken = broken.drop_duplicates("index")
     if broken.empty:
         return worst
     if "worst_loss" in worst:  # that of another ball is not the worst of this one
         losses = worst.set_index("index")["worst_loss"]
         broken = broken.assign(worst_loss=broken["index"].map(losses))
-    kept = worst[~worst["index"].isin(broken["index"])]
+    kept = worst.loc[~worst["index"].isin(broken["index"])]
     return pd.concat([kept, broken]).sort_values("index").reset_index(drop=True)
 
 

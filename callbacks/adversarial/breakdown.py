@@ -26,12 +26,12 @@ def broken_by(attacks: AttackSet) -> pd.DataFrame:
     for result in attacks.results:
         rows = result.rows
         if "clean_correct" in rows:
-            rows = rows[rows["clean_correct"] == 1]
+            rows = rows.loc[rows["clean_correct"] == 1]
         near = set(within(found_points(rows), attacks.radius)["index"])
         inside = rows["severity"] <= attacks.step
         if inside.any() or near:
             name = result.title.split(" (")[0]
-            broken = inside & (rows["correct"] == 0) | rows["index"].isin(near)
+            broken = (inside & (rows["correct"] == 0)) | pd.Series(rows["index"]).isin(near)
             columns[name] = broken.groupby(rows["index"]).any()
     return pd.concat(columns, axis=1).dropna().astype(bool) if columns else pd.DataFrame()
 

@@ -82,7 +82,7 @@ def _by_turns(results: Sequence[ProbeResult]) -> list[tuple[str, Mapping[str, An
     """Title, line, and original beside changed picture; each attack shows another image."""
     offered = []
     for result in results:
-        lines = records(result.pictures[result.pictures["shown"] == 1])
+        lines = records(result.pictures.loc[result.pictures["shown"] == 1])
         pairs = np.stack([result.shown["clean"], result.shown["adversarial"]], 1)
         titles = [
             f"{result.title.split(' (')[0]} {radius(r['epsilon'], result.unit)}" for r in lines

@@ -237,7 +237,7 @@ def _loaded(facts: Mapping[str, Any], parts: Parts) -> ProbeResult:
     return ProbeResult(
         **{**facts, "reported": tuple(facts["reported"])},
         rows=parts.rows[name],
-        pictures=saved[saved["probe"] == name].reset_index(drop=True),
+        pictures=saved.loc[saved["probe"] == name].reset_index(drop=True),
         shown={
             key.removeprefix(f"{name}/"): array
             for key, array in parts.arrays.items()

@@ -22,6 +22,7 @@ from callbacks.adversarial.probe import AdversarialProbe
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.measurement import Samples, Setting
 from callbacks.probe import Probe
+from callbacks.results import records
 from callbacks.rows import outcome_columns
 from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
@@ -117,15 +118,14 @@ class AdversarialPictures(L.Callback):
             if missing := [index for index in wanted["index"] if index not in store.found]:
                 probe.measure_again(trainer, module, missing, setting)
                 store.save(str(trainer.global_rank))
-            there = wanted[wanted["index"].isin(list(store.found))]
+            there = wanted.loc[wanted["index"].isin(list(store.found))]
             if lost := len(wanted) - len(there):
                 self.notes.append(
                     f"{probe.title}, {setting}: {lost} of {len(wanted)} adversarial images could "
                     "not be saved (pictures have 1 or 3 channels, and a model that answers at "
                     "random may not err again)."
                 )
-            rows = there.to_dict("records")
-            lines += [self._written(probe, setting, row, store) for row in rows]
+            lines += [self._written(probe, setting, row, store) for row in records(there)]
         if not lines:
             return
         table = pd.DataFrame(lines)
@@ -189,8 +189,8 @@ class AdversarialPictures(L.Callback):
         """Marks the pictures that are shown: the first that fool, at the usual radius or below."""
         usual = probe.headline if probe.headline is not None else np.inf
         inside = table["epsilon"] <= usual * (1 + 1e-6)
-        fools = table[(table["fools"] == 1) & (inside if inside.any() else True)]
-        largest = fools[fools["epsilon"] == fools["epsilon"].max()].head(_SHOWN)
+        fools = table.loc[(table["fools"] == 1) & (inside if inside.any() else True)]
+        largest = fools.loc[fools["epsilon"] == fools["epsilon"].max()].head(_SHOWN)
         table = table.assign(shown=table.index.isin(largest.index).astype(int))
         pictures = list(self._read(largest))
         if not pictures:
@@ -209,4 +209,4 @@ def _first_broken(rows: pd.DataFrame, setting: Setting, count: int) -> pd.DataFr
     """The rows of the first images that are right undisturbed and wrong under a setting."""
     here = (rows["severity"] == setting.severity) & (rows["value"] == setting.value)
     broken = here & (rows["clean_correct"] == 1) & (rows["correct"] == 0)
-    return rows[broken].sort_values("index").head(count)
+    return rows.loc[broken].sort_values("index").head(count)

@@ -1,7 +1,7 @@
 """The first pictures of one attack and radius, by sample index, also on disk."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -54,7 +54,7 @@ class PictureStore:
         if self.folder is None or not self.found or not self.folder.is_dir():
             return
         columns = [np.stack(column) for column in zip(*self.found.values(), strict=True)]
-        named = dict(zip(Picture._fields, columns, strict=True))
+        named: dict[str, Any] = dict(zip(Picture._fields, columns, strict=True))
         unfinished = self.folder / f"{who}.part.npz"
         np.savez_compressed(unfinished, index=list(self.found), **named)
         unfinished.replace(self.folder / f"pictures-{who}.npz")

@@ -25,7 +25,8 @@ def saved_as_png(results: Sequence[ProbeResult]) -> tuple[dict[str, Number], lis
         return {}, []
     table = pd.concat(tables)
     n, k = len(table), int(table["fools"].sum())
-    of_images = table.groupby("index")["fools"].mean()  # the pictures of one image go together
+    # The pictures of one image go together.
+    of_images = pd.Series(table.groupby("index")["fools"].mean())
     share = mean(of_images, bounds=(0, 1))
     alone = int((table["png_clean_correct"] == 0).sum())
     told = (
