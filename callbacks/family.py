@@ -98,6 +98,7 @@ class Curve:
         aggregate: drawn behind the others, because it is made of them.
         draws: tables `value acc ...` of the single random draws that the curve is the mean of.
         places: names of severities that are places, see `ProbeResult`.
+        stairs: the number is known everywhere and changes at the severities of the table alone.
     """
 
     label: str
@@ -107,6 +108,7 @@ class Curve:
     aggregate: bool = False
     draws: Sequence[pd.DataFrame] = field(default=(), repr=False)
     places: Mapping[str, str] = field(default_factory=dict)
+    stairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Summary:
     Args:
         numbers: by the name of their `summary/` metric.
         sentences: that need no background.
-        curves: besides one for each probe.
+        curves: besides one for each probe; one with a probe's title as its label replaces that.
         tables: lines for the table of all numbers, by title, as `by_setting` makes them.
         figures: besides the curves, by name.
         answers: rows whose answers are shown class by class, by title, as those of clean images.

@@ -34,6 +34,7 @@ from callbacks.adversarial.minimum_norm import (
 )
 from callbacks.adversarial.nes import NES
 from callbacks.adversarial.pgd import PGD
+from callbacks.adversarial.pictures import AdversarialPictures
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
 from callbacks.adversarial.soft_label_training import SoftLabelTraining
 from callbacks.adversarial.spsa import SPSA
@@ -153,6 +154,7 @@ __all__ = [
     "PGD",
     "PROBES",
     "SPSA",
+    "AdversarialPictures",
     "AdversarialProbe",
     "AdversarialTraining",
     "Attack",

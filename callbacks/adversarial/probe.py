@@ -218,8 +218,7 @@ class AdversarialProbe(Probe):
             todo = todo & (target != samples.label)
         todo = todo.nonzero().squeeze(1)
         for setting in settings:
-            threat = THREAT_MODELS[self.norm](setting.value)
-            yield Measurement(setting, *self._attacked(model, samples, target, todo, threat))
+            yield Measurement(setting, *self._attacked(model, samples, target, todo, setting))
 
     def _attacked(
         self,
@@ -227,10 +226,11 @@ class AdversarialProbe(Probe):
         samples: Samples,
         target: Tensor | None,
         todo: Tensor,
-        threat: ThreatModel,
+        setting: Setting,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Runs the attack on the samples `todo` and judges what it returns."""
-        logits, n = samples.logits.clone(), len(samples)
+        threat, n = THREAT_MODELS[self.norm](setting.value), len(samples)
+        logits = samples.logits.clone()
         forwards, backwards = samples.label.new_zeros(n), samples.label.new_zeros(n)
         own = {
             name: samples.label.new_full((n,), -1).float() for name in about(self.attack).columns
@@ -249,6 +249,8 @@ class AdversarialProbe(Probe):
             )
             image = admissible(threat, result.image, part.image)
             logits[todo] = model(image)
+            if self._listener:
+                self._listener(setting, part, image, logits[todo])
             distance[todo] = threat.measure(image, part.image).float()
             if self.objective == "loss":
                 worst[todo] = self._worst_loss(model, threat, result, part, logits[todo])

@@ -11,7 +11,8 @@ from callbacks.adversarial.breakdown import breakdown_sentences
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.masking import Beside, is_masking, passes
-from callbacks.adversarial.minimum_norm.summary import medians
+from callbacks.adversarial.minimum_norm.summary import medians, whole_curves
+from callbacks.adversarial.pictures.summary import saved_as_png
 from callbacks.adversarial.without_start import without_start
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
@@ -61,14 +62,15 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
             numbers |= certificate.numbers(result.name, asked)
             sentences += certificate.sentences()
     sentences += without_start(results)
-    for more, told in (medians(results), certified_bounds(certified, attacks)):
+    found = (medians(results), certified_bounds(certified, attacks), saved_as_png(results))
+    for more, told in found:
         numbers |= more
         sentences += told
     several = [attack_set for attack_set in attacks if len(attack_set.results) > 1]
     return Summary(
         numbers,
         sentences,
-        [_curve(attack_set, clean) for attack_set in several],
+        [*(_curve(attack_set, clean) for attack_set in several), *whole_curves(results)],
         {f"Worst case ({attack_set.sign})": attack_set.table for attack_set in several},
         answers={_attacked_at(attack_set): attack_set.at_headline for attack_set in attacks},
     )

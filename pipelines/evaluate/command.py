@@ -7,6 +7,7 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
 from callbacks.adversarial.minimum_norm import Distance
+from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.attack_option import AttackOption
 from pipelines.evaluate.measure import TRAINER, budget_of, make_probes, measure, prepare_probes
@@ -35,6 +36,7 @@ def evaluate(
     target: str | None = None,
     masking: bool = True,
     surrogate: ModelLike | None = None,
+    adversarials: int = 4,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
@@ -58,6 +60,8 @@ def evaluate(
             `--arch` is its.
         masking: look for gradient masking beside every attack, on about 100 images, at a cost of at
             most 60 passes for each image and step; false: the report says that nobody looked.
+        adversarials: images of every attack and radius that are saved as 8-bit PNG, read back and
+            judged again: the first that it broke, by index; 0 saves none.
         **options: see `Options`.
 
     Returns:
@@ -67,6 +71,8 @@ def evaluate(
         UserError: something the user can mend.
         KeyboardInterrupt: after the rows so far are logged.
     """
+    if adversarials < 0:
+        raise UserError(f"Expected `adversarials` to be at least 0, but got {adversarials}.")
     study = Study("evaluate", "robustness", options, TRAINER)
     opened = study.open_data(data)
     archs = architectures(study, surrogate)
@@ -80,7 +86,7 @@ def evaluate(
     chosen = make_probes(probes, preset, study, masking)
     settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):
-        evaluation = measure(study, classifier, opened, chosen)
+        evaluation = measure(study, classifier, opened, chosen, adversarials)
         study.finish(evaluation, classifier)
         if evaluation.about.interrupted:
             raise KeyboardInterrupt

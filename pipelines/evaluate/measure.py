@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from callbacks import (
     Budget,
@@ -12,6 +13,7 @@ from callbacks import (
     preset_probes,
     probe_entries,
 )
+from callbacks.adversarial import AdversarialPictures
 from callbacks.results import ProbeResult, check_settings
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
@@ -84,7 +86,11 @@ def prepare_probes(
 
 
 def measure(
-    study: Study, classifier: Classifier, data: ImageDataModule, probes: Sequence[Probe]
+    study: Study,
+    classifier: Classifier,
+    data: ImageDataModule,
+    probes: Sequence[Probe],
+    adversarials: int = 0,
 ) -> Evaluation:
     """Runs the pass; rows that are on disk already are not measured again.
 
@@ -93,20 +99,22 @@ def measure(
         classifier: in evaluation mode.
         data: whose test split is served.
         probes: from `make_probes`, prepared.
+        adversarials: images of every attack and radius that are saved as PNG in the study's folder.
 
     Returns:
         The evaluation; interrupted, it holds the rows so far and says so.
     """
     progress = EvaluationProgress(enabled=bool(study.config))
-    trainer = study.trainer([progress, *probes], **TRAINER)
+    pictures = AdversarialPictures(probes, adversarials, study.folder / "adversarials")
+    trainer = study.trainer([progress, *probes, pictures], **TRAINER)
     done = uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False))
-    results = [_result(probe, partial=not done) for probe in probes]
+    results = [_result(probe, pictures, partial=not done) for probe in probes]
     about = study.about(classifier, interrupted=not done)
-    notes = [*about.notes, *_notes(data, probes, results)]
+    notes = [*about.notes, *_notes(data, probes, results), *pictures.notes]
     return Evaluation(about.with_notes(notes), results)
 
 
-def _result(probe: Probe, partial: bool) -> ProbeResult:
+def _result(probe: Probe, pictures: AdversarialPictures, partial: bool) -> ProbeResult:
     return ProbeResult(
         name=probe.name,
         family=probe.family,
@@ -118,6 +126,8 @@ def _result(probe: Probe, partial: bool) -> ProbeResult:
         places=probe.places,
         certificate=getattr(probe, "certificate", ""),
         rows=probe.rows_so_far() if partial else probe.rows,
+        pictures=pictures.tables.get(probe.name, pd.DataFrame()),
+        shown=pictures.shown.get(probe.name, {}),
     )
 
 

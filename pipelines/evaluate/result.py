@@ -1,7 +1,7 @@
 """What an evaluation is: the rows of any probes on one model and one data set."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -144,17 +144,20 @@ class Evaluation:
         """Facts of every probe, and their rows."""
         facts = [{name: getattr(result, name) for name in _RESULT_FACTS} for result in self.results]
         rows = {result.name: result.rows for result in self.results}
-        return Parts({"results": facts}, rows)
+        saved = [result.pictures for result in self.results if len(result.pictures)]
+        arrays = {
+            f"{result.name}/{name}": array
+            for result in self.results
+            for name, array in result.shown.items()
+        }
+        if saved:
+            rows[_PICTURES] = pd.concat(saved, ignore_index=True)
+        return Parts({"results": facts}, rows, arrays)
 
     @classmethod
     def from_parts(cls, about: About, parts: Parts) -> "Evaluation":
         """The inverse of `parts`."""
-        results = [
-            ProbeResult(**{**facts, "reported": tuple(facts["reported"])}, rows=parts.rows[name])
-            for facts in parts.facts["results"]
-            for name in [facts["name"]]
-        ]
-        return cls(about, results)
+        return cls(about, [_loaded(facts, parts) for facts in parts.facts["results"]])
 
     def to_frame(self) -> pd.DataFrame:
         """One line a setting of every probe, with intervals."""
@@ -167,14 +170,18 @@ class Evaluation:
     @cached_property
     def curves(self) -> dict[str, list[Curve]]:
         """Curves over severity by family."""
+        return {name: self._curves(name, results) for name, results in self.families.items()}
+
+    def _curves(self, family: str, results: Sequence[ProbeResult]) -> list[Curve]:
+        """One a probe, in the family's own form where it has one, and what is made of them."""
+        own = {(curve.label, curve.unit): curve for curve in self.summaries[family].curves}
         clean = self.result("clean")
-        return {
-            name: [
-                *self.summaries[name].curves,
-                *(curve_of(one, clean) for one in results if one.is_curve),
-            ]
-            for name, results in self.families.items()
-        }
+        of_probes = [
+            own.pop((one.title, one.unit), None) or curve_of(one, clean)
+            for one in results
+            if one.is_curve
+        ]
+        return [*own.values(), *of_probes]
 
     @cached_property
     def _sections(self) -> list[Section]:
@@ -208,6 +215,8 @@ class Evaluation:
 
 
 RESULT = Evaluation
+_PICTURES = "adversarials.saved"
+"""Of the table of saved pictures, which no probe is called."""
 _RESULT_FACTS = (
     "name",
     "family",
@@ -219,6 +228,22 @@ _RESULT_FACTS = (
     "places",
     "certificate",
 )
+
+
+def _loaded(facts: Mapping[str, Any], parts: Parts) -> ProbeResult:
+    """One result of what was written, with the pictures of its own."""
+    name = facts["name"]
+    saved = parts.rows.get(_PICTURES, pd.DataFrame({"probe": []}))
+    return ProbeResult(
+        **{**facts, "reported": tuple(facts["reported"])},
+        rows=parts.rows[name],
+        pictures=saved.loc[saved["probe"] == name].reset_index(drop=True),
+        shown={
+            key.removeprefix(f"{name}/"): array
+            for key, array in parts.arrays.items()
+            if key.startswith(f"{name}/")
+        },
+    )
 
 
 def family_of(name: str) -> Family:

@@ -16,7 +16,8 @@ from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
-from callbacks.rows import is_answer
+from callbacks.rows import is_answer, outcome_columns
+from callbacks.worst_case import FOUND_COLUMNS
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.black_box import require_gradients
@@ -36,12 +37,16 @@ class _Found(NamedTuple):
         logits: `(N, K)` answers there; where there is none, the undisturbed ones.
         forwards: `(N,)` spent.
         backwards: `(N,)` spent.
+        rows: `(n,)` of the samples that were attacked.
+        image: `(n, C, H, W)`, the nearest adversarial points of these.
     """
 
     distance: Tensor
     logits: Tensor
     forwards: Tensor
     backwards: Tensor
+    rows: Tensor
+    image: Tensor
 
 
 class MinimumNormProbe(Probe):
@@ -51,8 +56,9 @@ class MinimumNormProbe(Probe):
     is as near, else those to the image as it is: so the curve of one run stands beside those of
     attacks within a ball, and the worst case of a norm counts it. Columns of its own:
     `minimum_distance` (infinite where nothing was found, 0 where the model errs undisturbed) and
-    `distance` (of the point whose answers the row holds; 0 for the image itself). A row of the
-    first radius carries the cost of all.
+    `distance` (of the point whose answers the row holds; 0 for the image itself). `found_...` are
+    the answers at the point, so that it counts at radii of other attacks too. A row of the first
+    radius carries the cost of all.
 
     Args:
         attack: how the nearest point is looked for.
@@ -69,6 +75,7 @@ class MinimumNormProbe(Probe):
     family: ClassVar[str] = "adversarial"
     extras: ClassVar[tuple[str, ...]] = (
         "clean_correct", "success", "distance", "minimum_distance", "worst_loss", "target",
+        *(f"found_{name}" for name in FOUND_COLUMNS),
     )  # fmt: skip
 
     def __init__(
@@ -183,9 +190,14 @@ class MinimumNormProbe(Probe):
     ) -> Iterator[Measurement]:
         """Looks for the nearest point of each image once, and replays it at each radius."""
         found = self._judged(model, samples)
+        answers = outcome_columns(found.logits, samples.label)
+        answers = {f"found_{name}": answers[name] for name in FOUND_COLUMNS}
         for setting in settings:
             near = found.distance <= setting.value
             logits = torch.where(near[:, None], found.logits, samples.logits)
+            if self._listener and len(here := near[found.rows].nonzero().squeeze(1)):
+                part = samples.select(found.rows[here])
+                self._listener(setting, part, found.image[here], logits[found.rows[here]])
             spent = 1 if setting is settings[0] else 0
             columns = {
                 "clean_correct": samples.correct,
@@ -196,14 +208,16 @@ class MinimumNormProbe(Probe):
                 "target": torch.full_like(samples.label, -1),
                 "forwards": spent * found.forwards,
                 "backwards": spent * found.backwards,
+                **answers,
             }
             yield Measurement(setting, logits, columns)
 
     def _judged(self, model: Queries, samples: Samples) -> _Found:
         """Runs the attack where the model is right, and asks again at what it returns."""
         nothing = torch.zeros_like(samples.label)
-        found = _Found(nothing.float(), samples.logits.clone(), nothing, nothing.clone())
         todo = samples.correct.nonzero().squeeze(1)
+        columns = (nothing.float(), samples.logits.clone(), nothing, nothing.clone())
+        found = _Found(*columns, todo, samples.image[todo])
         if not len(todo):
             return found
         part = samples.select(todo)
@@ -216,7 +230,7 @@ class MinimumNormProbe(Probe):
         found.logits[todo] = torch.where(wrong[:, None], logits, part.logits)
         found.forwards[todo] = result.forwards + 1
         found.backwards[todo] = result.backwards
-        return found
+        return found._replace(image=image)
 
 
 def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:
