@@ -29,6 +29,7 @@ from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.stability import StabilityProbe
+from datamodules.image_datamodule import ImageDataModule
 
 FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
@@ -57,6 +58,11 @@ def companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     return [one for family in FAMILIES.values() for one in family.companions(probes, budget)]
 
 
+def brought(data: ImageDataModule, budget: Budget) -> list[Probe]:
+    """The probes of the disturbed images that a data set brings with it."""
+    return [one for family in FAMILIES.values() for one in family.brought(data, budget)]
+
+
 __all__ = [
     "FAMILIES",
     "FGSM",
@@ -83,6 +89,7 @@ __all__ = [
     "Setting",
     "SoftLabelTraining",
     "StabilityProbe",
+    "brought",
     "companions",
     "preset_probes",
     "probe_entries",

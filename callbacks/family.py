@@ -15,6 +15,7 @@ from callbacks.budget import Budget
 from callbacks.probe import Probe
 from callbacks.results import ProbeResult
 from callbacks.statistics import Interval
+from datamodules.image_datamodule import ImageDataModule
 
 
 class Entry:
@@ -146,6 +147,14 @@ def _no_companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     return []
 
 
+Brought = Callable[[ImageDataModule, Budget], list[Probe]]
+"""From the data set of a run and its budget, what measures the disturbed images it brings."""
+
+
+def _nothing_brought(data: ImageDataModule, budget: Budget) -> list[Probe]:
+    return []
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of probes.
@@ -160,6 +169,7 @@ class Family:
         headings: of columns of its own, where the column's name says too little.
         presets: names of its probes that belong to `quick`, `regular` and `full`.
         companions: probes that are measured beside others without being named.
+        brought: probes of the disturbed images that a data set brings with it.
     """
 
     name: str
@@ -171,6 +181,7 @@ class Family:
     headings: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     companions: Companions = _no_companions
+    brought: Brought = _nothing_brought
 
     def heading(self, column: str) -> str:
         """What stands over a column: of `srg_random` the heading of `srg`, then `random`."""
