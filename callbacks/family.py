@@ -121,6 +121,7 @@ class Summary:
         tables: lines for the table of all numbers, by title, as `by_setting` makes them.
         figures: besides the curves, by name.
         answers: rows whose answers are shown class by class, by title, as those of clean images.
+        front: names of the numbers that stand for the family against another, point by point.
     """
 
     numbers: Mapping[str, Number] = field(default_factory=dict)
@@ -129,6 +130,7 @@ class Summary:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     answers: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    front: Sequence[str] = ()
 
 
 Summarise = Callable[[Sequence[ProbeResult], ProbeResult | None], Summary]

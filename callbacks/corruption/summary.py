@@ -54,6 +54,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         [curve] if count > 1 else [],
         {f"Mean of {count} corruptions": table} if count > 1 else {},
         _figures(grid),
+        front=["corruption_acc"],
     )
 
 

@@ -33,7 +33,7 @@ def picture(file: Path, size: tuple[int, int] = (6, 8)) -> None:
 
 
 def folders(
-    root: Path, *cells: str, names: tuple[str, ...] = ("a", "b", "c"), suffix="png"
+    root: Path, *cells: str, names: tuple[str, ...] = ("a", "b", "c"), suffix: str = "png"
 ) -> Path:
     """Writes `<cell>/<class>/<name>`."""
     for cell in cells:

@@ -41,8 +41,10 @@ def stored(root: Path, clean: ImageDataModule, names: tuple[str, ...]) -> Path:
     return root
 
 
-def rows_of(data: Prepared, classifier: Classifier, **budget: int) -> dict[str, pd.DataFrame]:
-    probes = [Clean(), *brought(data, Budget(**{"chunk": 16, **budget}))]
+def rows_of(
+    data: Prepared, classifier: Classifier, limit: int | None = None
+) -> dict[str, pd.DataFrame]:
+    probes = [Clean(), *brought(data, Budget(limit, chunk=16))]
     data.adopt(classifier.preprocessing)
     trainer = L.Trainer(
         accelerator="cpu", devices=1, logger=False, callbacks=[*probes],
