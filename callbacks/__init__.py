@@ -39,6 +39,7 @@ from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.stability import StabilityProbe
+from datamodules.image_datamodule import ImageDataModule
 
 FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
@@ -66,6 +67,11 @@ def preset_probes(preset: str) -> list[str]:
 def companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     """What the families measure beside these probes, so that their numbers can be believed."""
     return [one for family in FAMILIES.values() for one in family.companions(probes, budget)]
+
+
+def brought(data: ImageDataModule, budget: Budget) -> list[Probe]:
+    """The probes of the disturbed images that a data set brings with it."""
+    return [one for family in FAMILIES.values() for one in family.brought(data, budget)]
 
 
 __all__ = [
@@ -96,6 +102,7 @@ __all__ = [
     "Setting",
     "SoftLabelTraining",
     "StabilityProbe",
+    "brought",
     "companions",
     "preset_probes",
     "probe_entries",

@@ -15,6 +15,7 @@ from callbacks.budget import Budget
 from callbacks.probe import Probe
 from callbacks.results import ProbeResult
 from callbacks.statistics import Interval
+from datamodules.image_datamodule import ImageDataModule
 
 
 class Entry:
@@ -122,6 +123,7 @@ class Summary:
         tables: lines for the table of all numbers, by title, as `by_setting` makes them.
         figures: besides the curves, by name.
         answers: rows whose answers are shown class by class, by title, as those of clean images.
+        front: names of the numbers that stand for the family against another, point by point.
     """
 
     numbers: Mapping[str, Number] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Summary:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     answers: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    front: Sequence[str] = ()
 
 
 Summarise = Callable[[Sequence[ProbeResult], ProbeResult | None], Summary]
@@ -148,6 +151,14 @@ def _no_companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     return []
 
 
+Brought = Callable[[ImageDataModule, Budget], list[Probe]]
+"""From the data set of a run and its budget, what measures the disturbed images it brings."""
+
+
+def _nothing_brought(data: ImageDataModule, budget: Budget) -> list[Probe]:
+    return []
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of probes.
@@ -162,6 +173,7 @@ class Family:
         headings: of columns of its own, where the column's name says too little.
         presets: names of its probes that belong to `quick`, `regular` and `full`.
         companions: probes that are measured beside others without being named.
+        brought: probes of the disturbed images that a data set brings with it.
     """
 
     name: str
@@ -173,6 +185,7 @@ class Family:
     headings: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     companions: Companions = _no_companions
+    brought: Brought = _nothing_brought
 
     def heading(self, column: str) -> str:
         """What stands over a column: of `srg_random` the heading of `srg`, then `random`."""

@@ -73,6 +73,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         [*(_curve(attack_set, clean) for attack_set in several), *whole_curves(results)],
         {f"Worst case ({attack_set.sign})": attack_set.table for attack_set in several},
         answers={_attacked_at(attack_set): attack_set.at_headline for attack_set in attacks},
+        front=[f"adversarial_{attack_set.norm}_acc" for attack_set in attacks],
     )
 
 

@@ -45,6 +45,7 @@ def answer_sections(
     results: Sequence[ProbeResult],
     classes: Sequence[str],
     disturbed: Mapping[str, pd.DataFrame],
+    sheets: Sequence[Sheet] = (),
 ) -> list[Section]:
     """Accuracy by class, confusion of undisturbed and attacked images, and reliability.
 
@@ -53,6 +54,7 @@ def answer_sections(
         results: of all probes.
         classes: names.
         disturbed: rows whose answers are shown class by class too, by title.
+        sheets: further tables about classes; those without lines are left out.
     """
     figures: dict[str, Figure] = {}
     if clean is not None and len(clean.rows):
@@ -68,7 +70,8 @@ def answer_sections(
     if not (figures or sheet.lines):
         return []
     text = "Accuracy in per cent by true class, of curves at their headline severity."
-    return [Section("By class", text, figures, sheets=[sheet])]
+    more = [one for one in sheets if one.lines]
+    return [Section("By class", text, figures, sheets=[sheet, *more])]
 
 
 @mpl.rc_context(LOOK)

@@ -9,6 +9,7 @@ from callbacks import (
     Budget,
     EvaluationProgress,
     Probe,
+    brought,
     companions,
     preset_probes,
     probe_entries,
@@ -36,21 +37,32 @@ def make_probes(
 ) -> list[Probe]:
     """Makes probes of names with the preset's budget; the clean images are always measured first.
 
+    A data set that brings disturbed images is measured on them, in place of the preset's probes or
+    beside those named.
+
     Args:
         probes: names and probes; None takes the preset's.
         preset: a key of `PRESETS`.
-        study: gives chunk and seed.
+        study: gives chunk and seed, and the data sets that were opened.
         masking: look for gradient masking beside every attack.
 
     Raises:
-        UserError: there is no probe of a name, or two have the same.
+        UserError: there is no probe of a name, two have the same, or undisturbed images are needed
+            that are not there.
     """
     known, budget = probe_entries(), budget_of(preset, study)
-    names: list[Probe | str] = [*preset_probes(preset)] if probes is None else [*probes]
+    own: list[Probe | str] = [one for data in study.data for one in brought(data, budget)]
+    names = [*own, *(probes or ())] if own or probes is not None else [*preset_probes(preset)]
     if unknown := [name for name in names if isinstance(name, str) and name not in known]:
         raise UserError(f"There is no probe {unknown[0]!r}.{suggestion(unknown[0], known)}")
     chosen = [known[name](budget) if isinstance(name, str) else name for name in names]
-    if not any(probe.name == "clean" for probe in chosen):
+    undisturbed = all(data.undisturbed for data in study.data)
+    if not undisturbed and len(names) > len(own):
+        raise UserError(
+            f"Expected no probes besides the corruptions of {study.data[0].title}, but got "
+            f"{chosen[len(own)].name!r}: there are no undisturbed images; give `--data.clean`."
+        )
+    if undisturbed and not any(probe.name == "clean" for probe in chosen):
         chosen.insert(0, known["clean"](budget))
     chosen += companions(chosen, budget) if masking else []
     seen: set[str] = set()

@@ -15,16 +15,18 @@ from callbacks.results import ProbeResult, check_settings, records
 from callbacks.words import NBSP
 from pipelines.evaluate.answers import answer_sections, by_class
 from pipelines.evaluate.comparison import common, comparison, same_images
+from pipelines.evaluate.front import front_points, front_sections
 from pipelines.evaluate.sections import (
     curve_of,
     family_section,
     number_sheets,
 )
+from pipelines.evaluate.worst_classes import worst_classes
 from pipelines.report.about import About
 from pipelines.report.images import image_sections
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of
-from pipelines.report.sections import Section
+from pipelines.report.sections import Section, Sheet
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,17 @@ class Evaluation:
         )
         return mine, its, sections
 
+    @classmethod
+    def together(cls, results: Sequence["Evaluation"], names: Sequence[str]) -> list[Section]:
+        """All of several in one figure.
+
+        Args:
+            results: restricted to what all were asked.
+            names: of the models.
+        """
+        pairs = zip(results, names, strict=True)
+        return front_sections([p for one, name in pairs for p in front_points(one.summaries, name)])
+
     def parts(self) -> Parts:
         """Facts of every probe, and their rows."""
         facts = [{name: getattr(result, name) for name in _RESULT_FACTS} for result in self.results]
@@ -193,15 +206,20 @@ class Evaluation:
         ]
         brief, whole = number_sheets(self.results, self.summaries, self.title)
         shown = {k: rows for one in self.summaries.values() for k, rows in one.answers.items()}
-        answers = answer_sections(clean, self.results, self.classes, shown)
+        answers = answer_sections(clean, self.results, self.classes, shown, [self._worst_classes()])
         numbers = Section("Every number", sheets=[whole])
         return [
             Section("", sheets=[brief]),
             *families,
+            *front_sections(front_points(self.summaries)),
             numbers,
             *answers,
             *image_sections(self.about),
         ]
+
+    def _worst_classes(self) -> Sheet:
+        titles = {name: family_of(name).title for name in self.families}
+        return worst_classes(self.families, self.summaries, titles, self.classes)
 
     def _start(self, result: ProbeResult) -> list[Metric]:
         """A curve begins at step 0 with the undisturbed images that it has, at severity 0."""
