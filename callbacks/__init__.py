@@ -6,7 +6,17 @@ found there by `assay list`, `--probes`, presets, tables, plots, metric keys and
 
 from collections.abc import Sequence
 
-from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
+from callbacks import (
+    adversarial,
+    camera,
+    clean,
+    corruption,
+    damage,
+    foreign,
+    interpretability,
+    missing,
+    stability,
+)
 from callbacks.adversarial import (
     FGSM,
     PGD,
@@ -17,10 +27,12 @@ from callbacks.adversarial import (
     SoftLabelTraining,
 )
 from callbacks.budget import Budget
+from callbacks.camera import CameraProbe
 from callbacks.clean import Clean
 from callbacks.corruption import CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
+from callbacks.foreign import ForeignProbe
 from callbacks.interpretability import ExplanationProbe
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.missing import MissingProbe
@@ -34,6 +46,8 @@ FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
+    "camera": camera.FAMILY,
+    "foreign": foreign.FAMILY,
     "missing": missing.FAMILY,
     "stability": stability.FAMILY,
     "damage": damage.FAMILY,
@@ -64,6 +78,7 @@ __all__ = [
     "AdversarialProbe",
     "AdversarialTraining",
     "Budget",
+    "CameraProbe",
     "Clean",
     "CorruptionProbe",
     "CorruptionTraining",
@@ -73,6 +88,7 @@ __all__ = [
     "EvaluationProgress",
     "ExplanationProbe",
     "Family",
+    "ForeignProbe",
     "FreeTraining",
     "Measurement",
     "MissingProbe",

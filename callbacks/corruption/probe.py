@@ -21,6 +21,8 @@ from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.chunks import padded
 from lightning_modules.classifier import Classifier
 
+_OF_COLOUR = ("saturate", "white_balance")
+
 
 class CorruptionProbe(Probe):
     """Accuracy, loss and calibration against severity under one corruption.
@@ -107,8 +109,8 @@ class CorruptionProbe(Probe):
             return
         channels, height, width = data.taken("test", 1).image.shape[1:]
         self.side = self.side or side_for(height, width)
-        if channels == 1 and self.corruption.name == "saturate":
-            self.note = "Saturation: grey images have no colour and stay as they are, in 8 bits."
+        if channels == 1 and self.corruption.name in _OF_COLOUR:
+            self.note = f"{self.title}: grey images have no colour and stay as they are, in 8 bits."
 
     def settings(self) -> tuple[Setting, ...]:
         """One for each severity; its step is the severity, or its place if some are not whole."""
