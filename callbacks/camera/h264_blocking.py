@@ -44,7 +44,7 @@ class H264Blocking:
     """
 
     name: ClassVar[str] = "h264_blocking"
-    title: ClassVar[str] = "H.264-like blocking"
+    title: ClassVar[str] = "H.264 blocking"
     constants: ClassVar[Constants] = of_any_size(levels(30, 34, 38, 42, 46))
 
     @graded

@@ -1,8 +1,10 @@
 """Measures a model on what cameras do besides the nineteen corruptions, in the one pass."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from callbacks.corruption import CorruptionProbe
+from callbacks.camera.registry import CAMERAS
+from callbacks.corruption import Corruption, CorruptionProbe
 
 
 class CameraProbe(CorruptionProbe):
@@ -13,6 +15,7 @@ class CameraProbe(CorruptionProbe):
     """
 
     family: ClassVar[str] = "camera"
+    kinds: ClassVar[Mapping[str, type[Corruption]]] = CAMERAS
 
     @property
     def name(self) -> str:
