@@ -27,9 +27,10 @@ class AlbumentationsTransforms:
             if isinstance(kind, type) and issubclass(kind, base) and kind is not base
         ]
 
-    def find(self, name: str) -> Kind:
+    def find(self, name: str) -> Kind | None:
         """See `Library`."""
-        return getattr(importlib.import_module(self.package), name)
+        known = name in self.names()
+        return getattr(importlib.import_module(self.package), name) if known else None
 
     def apply(self, kind: Kind, arguments: dict[str, Any], image: Tensor, seed: int) -> Tensor:
         """See `Library`; a transform has generators of its own, which can be seeded."""

@@ -33,8 +33,8 @@ class Library(Protocol):
         """Of its transforms; the package is installed."""
         ...
 
-    def find(self, name: str) -> Kind:
-        """The class of one of its names."""
+    def find(self, name: str) -> Kind | None:
+        """The class of a name; None where there is none."""
         ...
 
     def apply(self, kind: Kind, arguments: dict[str, Any], image: Tensor, seed: int) -> Tensor:
@@ -72,13 +72,14 @@ def completed(wanted: Specification, library: Library) -> Specification:
             f"`{wanted}` needs {library.package}, which is not installed: pip install "
             f"'assay[{library.extra}]'"
         )
-    names = library.names()
-    if wanted.name not in names:
+    kind = library.find(wanted.name)
+    if kind is None:
+        names = library.names()
         raise UserError(
             f"{library.package} has no transform {wanted.name!r}."
             + (_near(wanted.name, names) or f" It has: {', '.join(sorted(names))}")
         )
-    known = inspect.signature(library.find(wanted.name)).parameters
+    known = inspect.signature(kind).parameters
     open_ended = any(one.kind is one.VAR_KEYWORD for one in known.values())
     for name in () if open_ended else wanted.levels[0]:
         if name not in known:

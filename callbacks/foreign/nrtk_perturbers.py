@@ -26,19 +26,20 @@ class NRTKPerturbers:
     bytes_only: ClassVar[bool] = True
 
     def names(self) -> list[str]:
-        """See `Library`: with and without the ending `Perturber`."""
+        """See `Library`: those that can be used, with and without the ending `Perturber`."""
         full = {name for module in _modules() for name in dir(module) if name.endswith(_END)}
         return [*full, *(name.removesuffix(_END) for name in full)]
 
-    def find(self, name: str) -> Kind:
+    def find(self, name: str) -> Kind | None:
         """See `Library`.
 
         Raises:
-            UserError: it needs an extra of nrtk's.
+            UserError: it needs an extra of nrtk's, which its own sentence names.
         """
         full = name.removesuffix(_END) + _END
-        try:
-            return next(getattr(module, full) for module in _modules() if full in dir(module))
+        try:  # modules answer for what they lack by an ImportError
+            found = (getattr(module, full, None) for module in _modules())
+            return next((kind for kind in found if kind is not None), None)
         except ImportError as error:
             raise UserError(f"nrtk:{name}: {str(error).splitlines()[0]}") from None
 

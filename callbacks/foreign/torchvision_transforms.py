@@ -25,9 +25,9 @@ class TorchvisionTransforms:
             if isinstance(kind, type) and issubclass(kind, v2.Transform) and kind != v2.Transform
         ]
 
-    def find(self, name: str) -> Kind:
+    def find(self, name: str) -> Kind | None:
         """See `Library`."""
-        return getattr(v2, name)
+        return getattr(v2, name) if name in self.names() else None
 
     def apply(self, kind: Kind, arguments: dict[str, Any], image: Tensor, seed: int) -> Tensor:
         """See `Library`; its randomness is that of torch's global generator."""

@@ -113,9 +113,10 @@ class ForeignTransform:
         return self
 
     def _one(self, image: Tensor, seed: int, arguments: dict[str, Any]) -> Tensor:
-        """Transforms one image `(C, H, W)`."""
+        """Transforms one image `(C, H, W)` with the arguments of a severity."""
         given = (255 * image).round().byte() if self.as_bytes else image.clone()
         kind = self.library.find(self.specification.name)
+        assert kind is not None, "`completed` has found it"
         try:
             with seeded(seed), torch.no_grad():
                 answer = self.library.apply(kind, arguments, given.clone(), seed)

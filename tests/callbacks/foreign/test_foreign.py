@@ -1,5 +1,6 @@
 """Transforms of other libraries: what is read, what is refused, whose random numbers they take."""
 
+import importlib.util
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -251,3 +252,13 @@ def test_a_seed_of_the_users_is_the_users(image: Tensor) -> None:
     assert torch.equal(alike, alike[:1].expand_as(alike))
     with pytest.raises(UserError, match="on an image"):
         replace(fixed, as_bytes=False)(image, 1, draw(6))
+
+
+def test_nrtk_says_which_of_its_own_extras_is_missing() -> None:
+    pytest.importorskip("nrtk")
+    if importlib.util.find_spec("pybsm"):
+        pytest.skip("nothing is missing")
+    with pytest.raises(UserError, match=r"nrtk\[pybsm\]"):
+        ForeignTransform.of("nrtk:Jitter")
+    with pytest.raises(UserError, match="has no transform 'Nonsense'"):
+        ForeignTransform.of("nrtk:Nonsense")
