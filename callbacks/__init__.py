@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from callbacks import (
     adaptation,
     adversarial,
+    camera,
     clean,
     corruption,
     damage,
+    foreign,
     interpretability,
     missing,
     stability,
@@ -27,10 +29,12 @@ from callbacks.adversarial import (
     SoftLabelTraining,
 )
 from callbacks.budget import Budget
+from callbacks.camera import CameraProbe
 from callbacks.clean import Clean
 from callbacks.corruption import AugMix, CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
+from callbacks.foreign import ForeignProbe
 from callbacks.interpretability import ExplanationProbe
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.missing import MissingProbe
@@ -46,6 +50,8 @@ FAMILIES: dict[str, Family] = {
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
     "adaptation": adaptation.FAMILY,
+    "camera": camera.FAMILY,
+    "foreign": foreign.FAMILY,
     "missing": missing.FAMILY,
     "stability": stability.FAMILY,
     "damage": damage.FAMILY,
@@ -83,6 +89,7 @@ __all__ = [
     "AdversarialTraining",
     "AugMix",
     "Budget",
+    "CameraProbe",
     "Clean",
     "CorruptionProbe",
     "CorruptionTraining",
@@ -92,6 +99,7 @@ __all__ = [
     "EvaluationProgress",
     "ExplanationProbe",
     "Family",
+    "ForeignProbe",
     "FreeTraining",
     "Measurement",
     "MissingProbe",

@@ -10,6 +10,7 @@ from callbacks.adversarial.minimum_norm import Distance
 from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.attack_option import AttackOption
+from pipelines.evaluate.corruption_option import corruption_probes
 from pipelines.evaluate.measure import TRAINER, budget_of, make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
 from pipelines.evaluate.surrogate import architectures, open_surrogate
@@ -28,6 +29,7 @@ def evaluate(
     data: DataLike,
     probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
+    corruption: list[str] | None = None,
     attack: str | None = None,
     norm: Distance | None = None,
     epsilon: list[float | str] | None = None,
@@ -47,6 +49,10 @@ def evaluate(
         data: what it is tested on; see `assay list data`. In Python also a loader or a data set.
         probes: names (see `assay list probes`), or objects in YAML; default: those of the preset.
         preset: samples, budgets and default probes; see `assay list presets`.
+        corruption: corruptions by name, in place of the preset's probes or beside those named, and
+            transforms of other libraries whose swept parameter is the severity, as
+            "torchvision:GaussianBlur(kernel_size=9, sigma=0.5|1|2|3|4)", albumentations:Name(...),
+            nrtk:Name(...); see `assay list corruptions`.
         attack: an attack by name, without YAML, in place of the preset's probes or beside those
             named; see `assay list attacks minimum_norm`.
         norm: of the attack's ball: linf (the default), l2 or l1. Of a minimum-norm attack what is
@@ -83,6 +89,8 @@ def evaluate(
         option = replace(option, surrogate=opened_surrogate)
     if named := option.probe(budget_of(preset, study), opened.classes):
         probes = [*(probes or []), named]
+    if corruption:
+        probes = [*(probes or []), *corruption_probes(corruption, budget_of(preset, study))]
     chosen = make_probes(probes, preset, study, masking)
     settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):

@@ -15,6 +15,7 @@ from callbacks import (
     AdaptationProbe,
     AdversarialProbe,
     Budget,
+    CameraProbe,
     Clean,
     DamageProbe,
     ExplanationProbe,
@@ -51,16 +52,11 @@ BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
 SOME = ("fgsm", "pgd", "autoattack", "spsa", "hopskipjump", "transfer", "masking", "zero", "noise")
 SOME += ("fmn", "gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
 SOME += ("stability_translate", "stability_sensor_noise", "bit_flip", "prune", "bit_flip_attack")
+SOME += ("camera_rotation", "camera_rain")
 SOME += ("bit_flip_by_layer", "explain_gradient", "explain_deeplift", "explain_lrp", "explain_rise")
 SOME += ("adaptation_batch_norm", "adaptation_tent")
-LARGE = (
-    AdaptationProbe,
-    AdversarialProbe,
-    MaskingProbe,
-    CorruptionProbe,
-    MissingProbe,
-    StabilityProbe,
-)
+LARGE = (AdversarialProbe, MaskingProbe, CorruptionProbe, MissingProbe, StabilityProbe, CameraProbe)
+LARGE += (AdaptationProbe,)
 LARGE += (MinimumNormProbe, DamageProbe, ExplanationProbe)
 NAMES = [
     name for name, entry in probe_entries().items() if name in SOME or entry.probe not in LARGE
