@@ -39,6 +39,14 @@ _TABLES = {
     "minimum_norm": Table(
         "callbacks/adversarial/__init__.py", "MINIMUM_NORM", "the same: --attack NAME"
     ),
+    "spatial": Table(
+        "callbacks/adversarial/__init__.py", "SPATIAL",
+        "the same: --attack NAME, --epsilon DEGREES",
+    ),
+    "universal": Table(
+        "callbacks/adversarial/__init__.py", "UNIVERSAL",
+        "the same: --attack NAME; --epsilon SHARE for a patch",
+    ),
     "damages": Table("callbacks/damage/__init__.py", "DAMAGES", _RECOVER),
     "structure": Table("callbacks/damage/__init__.py", "STRUCTURE", _RECOVER),
     "training_data": Table("pipelines/recover/damages.py", "DATA_DAMAGES", _RECOVER),

@@ -10,12 +10,20 @@ from torch import nn
 from callbacks.adversarial import (
     ATTACKS,
     MINIMUM_NORM,
+    SPATIAL,
+    UNIVERSAL,
     AdversarialProbe,
     MinimumNormProbe,
+    SpatialProbe,
+    UniversalProbe,
 )
 from callbacks.adversarial.minimum_norm import Distance
 from callbacks.budget import Budget
 from datamodules.errors import UserError, suggestion
+
+_ALL = {**ATTACKS, **MINIMUM_NORM, **SPATIAL, **UNIVERSAL}
+"""Of `--attack NAME`."""
+AttackProbe = AdversarialProbe | MinimumNormProbe | SpatialProbe | UniversalProbe
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,8 @@ class AttackOption:
     Args:
         attack: name of the attack.
         norm: of the ball, or what is least.
-        epsilon: radii in pixel units; of minimum-norm attacks those of the curve.
+        epsilon: radii in pixel units; of minimum-norm attacks those of the curve; of `spatial` the
+            largest angles in degrees, of `patch` shares of the image.
         steps: of the attack.
         restarts: of the attack.
         target: next, least_likely, random, or a class by name or number.
@@ -45,9 +54,7 @@ class AttackOption:
         """Whether the attack takes one."""
         return "surrogate" in self._parameters()
 
-    def probe(
-        self, budget: Budget, classes: Sequence[str]
-    ) -> AdversarialProbe | MinimumNormProbe | None:
+    def probe(self, budget: Budget, classes: Sequence[str]) -> AttackProbe | None:
         """Makes the probe; None where no attack is named.
 
         Without a radius the data set's usual one is taken, without steps those of the attack.
@@ -64,13 +71,17 @@ class AttackOption:
         if self.attack is None:
             self._refuse_the_rest()
             return None
+        if self.attack not in _ALL:
+            raise UserError(
+                f"There is no attack {self.attack!r}.{suggestion(self.attack, _ALL)} See: assay "
+                "list attacks minimum_norm spatial universal"
+            )
         if self.attack in MINIMUM_NORM:
             return self._minimum_norm(budget)
-        if self.attack not in ATTACKS:
-            known = suggestion(self.attack, {**ATTACKS, **MINIMUM_NORM})
-            raise UserError(
-                f"There is no attack {self.attack!r}.{known} See: assay list attacks minimum_norm"
-            )
+        if self.attack in SPATIAL:
+            return self._spatial(budget)
+        if self.attack in UNIVERSAL:
+            return self._universal(budget, classes)
         attack = ATTACKS[self.attack](**self._effort())
         return AdversarialProbe.within(
             budget,
@@ -93,6 +104,29 @@ class AttackOption:
             budget, attack=lambda: attack, norm=self.norm, epsilons=self.epsilon
         )
 
+    def _spatial(self, budget: Budget) -> SpatialProbe:
+        """Rotates and shifts; up to 30 degrees where no angle is given."""
+        for name, given in (("norm", self.norm), ("target", self.target)):
+            if given is not None:
+                raise UserError(
+                    f"The attack {self.attack!r} has no `{name}`: leave `--{name}` out; "
+                    "`--epsilon` is its largest angle in degrees."
+                )
+        attack = SPATIAL[str(self.attack)](**self._effort())
+        return SpatialProbe.within(budget, attack=lambda: attack, epsilons=self.epsilon)
+
+    def _universal(self, budget: Budget, classes: Sequence[str]) -> UniversalProbe:
+        """Learns one pattern for all images."""
+        attack = UNIVERSAL[str(self.attack)](**self._effort())
+        return UniversalProbe.within(
+            budget,
+            attack=lambda: attack,
+            norm=self.norm,
+            epsilons=self.epsilon,
+            curve=(1.0,),
+            targeted=self._target(classes),
+        )
+
     def _refuse_the_rest(self) -> None:
         given = [name for name, value in vars(self).items() if value is not None]
         if given:
@@ -112,7 +146,7 @@ class AttackOption:
 
     def _parameters(self) -> Mapping[str, Any]:
         """Of the attack's constructor; none where there is no such attack."""
-        attack = {**ATTACKS, **MINIMUM_NORM}.get(str(self.attack))
+        attack = _ALL.get(str(self.attack))
         return inspect.signature(attack).parameters if attack else {}
 
     def _target(self, classes: Sequence[str]) -> str | int | None:

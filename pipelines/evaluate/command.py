@@ -46,11 +46,12 @@ def evaluate(
         probes: names (see `assay list probes`), or objects in YAML; default: those of the preset.
         preset: samples, budgets and default probes; see `assay list presets`.
         attack: an attack by name, without YAML, in place of the preset's probes or beside those
-            named; see `assay list attacks minimum_norm`.
+            named; see `assay list attacks minimum_norm spatial universal`.
         norm: of the attack's ball: linf (the default), l2 or l1. Of a minimum-norm attack what is
             least: l2 (the default), linf, l1, or l0, which counts coordinates.
         epsilon: its radii in pixel units, as 8/255 or 0.3; default: the data set's usual one. Of a
-            minimum-norm attack the points of its curve, which cost nothing.
+            minimum-norm attack the points of its curve, which cost nothing; of spatial the largest
+            angle in degrees (30), of patch the share of the image (0.1).
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.
