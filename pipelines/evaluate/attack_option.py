@@ -38,6 +38,7 @@ class AttackOption:
         steps: of the attack.
         restarts: of the attack.
         target: next, least_likely, random, or a class by name or number.
+        eot: draws that every gradient is averaged over.
         surrogate: that a transfer attack is carried out on; opened before `probe`.
     """
 
@@ -48,6 +49,7 @@ class AttackOption:
     restarts: int | None = None
     target: str | int | None = None
     surrogate: str | nn.Module | None = None
+    eot: int | None = None
 
     @property
     def asks_for_surrogate(self) -> bool:
@@ -90,6 +92,7 @@ class AttackOption:
             epsilons=self.epsilon,
             curve=(1.0,),
             targeted=self._target(classes),
+            **self._draws(),
         )
 
     def _minimum_norm(self, budget: Budget) -> MinimumNormProbe:
@@ -101,7 +104,7 @@ class AttackOption:
             )
         attack = MINIMUM_NORM[str(self.attack)](**self._effort())
         return MinimumNormProbe.within(
-            budget, attack=lambda: attack, norm=self.norm, epsilons=self.epsilon
+            budget, attack=lambda: attack, norm=self.norm, epsilons=self.epsilon, **self._draws()
         )
 
     def _spatial(self, budget: Budget) -> SpatialProbe:
@@ -133,9 +136,11 @@ class AttackOption:
             raise UserError(f"`--{given[0]}` is of an attack: name one by `--attack`, e.g. apgd.")
 
     def _effort(self) -> dict[str, Any]:
-        """Steps, restarts and surrogate, as far as they are given, and the attack has them."""
+        """Steps, restarts and the like, as far as they are given, and the attack has them."""
         known = self._parameters()
         given = {"steps": self.steps, "restarts": self.restarts, "surrogate": self.surrogate}
+        if self._averages or self.attack in {**SPATIAL, **UNIVERSAL}:
+            given["eot"] = self.eot
         given = {name: value for name, value in given.items() if value is not None}
         for name in given:
             if name not in known:
@@ -143,6 +148,14 @@ class AttackOption:
                     f"The attack {self.attack!r} has no `{name}`: leave `--{name}` out."
                 )
         return given
+
+    def _draws(self) -> dict[str, int]:
+        """Of the probe, which averages for any attack but the one that does so of itself."""
+        return {} if self.eot is None or self._averages else {"eot": self.eot}
+
+    @property
+    def _averages(self) -> bool:
+        return self.attack == "autoattack_rand"
 
     def _parameters(self) -> Mapping[str, Any]:
         """Of the attack's constructor; none where there is no such attack."""

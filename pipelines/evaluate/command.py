@@ -33,6 +33,7 @@ def evaluate(
     steps: int | None = None,
     restarts: int | None = None,
     target: str | None = None,
+    eot: int | None = None,
     masking: bool = True,
     surrogate: ModelLike | None = None,
     **options: Unpack[Options],
@@ -55,6 +56,8 @@ def evaluate(
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.
+        eot: draws that each of its gradients is averaged over, for a model that answers at random
+            (expectation over transformation); default: 1, and 20 in autoattack_rand.
         surrogate: of `--attack transfer`: the model that it is carried out on, as `model`; a second
             `--arch` is its.
         masking: look for gradient masking beside every attack, on about 100 images, at a cost of at
@@ -72,7 +75,7 @@ def evaluate(
     opened = study.open_data(data)
     archs = architectures(study, surrogate)
     classifier = study.open_model(model, opened, arch=archs[0]).eval()
-    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate)
+    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate, eot)
     if option.asks_for_surrogate and surrogate is not None:
         opened_surrogate = open_surrogate(study, surrogate, opened, archs[1])
         option = replace(option, surrogate=opened_surrogate)
