@@ -147,6 +147,11 @@ class AdversarialProbe(Probe):
         return (*_EXTRAS, *about(self.attack).columns)
 
     @property
+    def reported(self) -> tuple[str, ...]:
+        """With a target, how often it is answered."""
+        return () if self.targeted is None else ("success",)
+
+    @property
     def certificate(self) -> str:
         """What was spent, where the attack's name stands for a budget; else nothing."""
         spent = getattr(self.attack, "certificate", None)
@@ -190,16 +195,11 @@ class AdversarialProbe(Probe):
         """Refuses a target that every image has already; `(N,)` labels."""
         if not isinstance(self.targeted, int):
             return
-        same = int((label == self.targeted).sum())
-        if same == len(label):
-            raise UserError(
-                f"Expected `targeted` to be another class than the label, but all {same:,} images "
-                f"are of class {self.targeted}."
-            )
+        same = of_target(self.targeted, label)
         if same:
             self.note = f"{self.note} ".lstrip() + (
                 f"{self.title}: {same:,} of {len(label):,} images are of that class and are left "
-                "as they are."
+                "as they are; they count as not reached."
             )
 
     def settings(self) -> tuple[Setting, ...]:
@@ -312,6 +312,21 @@ def admissible(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:
     image = threat.project(image, origin)
     admitted = threat.contains(image, origin)
     return torch.where(admitted[:, None, None, None], image, origin)
+
+
+def of_target(target: int, label: Tensor) -> int:
+    """How many images have a target for their label already; `(N,)` labels.
+
+    Raises:
+        UserError: all of them.
+    """
+    same = int((label == target).sum())
+    if same == len(label):
+        raise UserError(
+            f"Expected `targeted` to be another class than the label, but all {same:,} images are "
+            f"of class {target}."
+        )
+    return same
 
 
 def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:

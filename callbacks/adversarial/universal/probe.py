@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
-from callbacks.adversarial.probe import SIGNS, admissible
+from callbacks.adversarial.probe import SIGNS, admissible, of_target
 from callbacks.adversarial.threat_models import THREAT_MODELS, radius
 from callbacks.adversarial.universal.examples import Examples
 from callbacks.adversarial.universal.learning import BATCH, Learnt, UniversalAttack, learn
@@ -170,14 +170,17 @@ class UniversalProbe(Probe):
                     f"Expected `epsilons`, because the data has no usual {SIGNS[self.norm]} radius."
                 )
             self.epsilons = self._checked([self.headline * factor for factor in self.curve])
-        self.note = self._said(bool(classifier.facts.get("deterministic", True)))
+        own = 0 if self.targeted is None else of_target(self.targeted, data.images("test").label)
+        self.note = self._said(own, bool(classifier.facts.get("deterministic", True)))
 
-    def _said(self, deterministic: bool) -> str:
-        """What it was learnt on, and what that leaves out."""
+    def _said(self, own: int, deterministic: bool) -> str:
+        """What it was learnt on, what that leaves out, and how many are of the target already."""
         examples = self._of_learning()
         told = f"{self.title}: learnt on {examples} in {self.attack.steps} passes"
         if held := len(examples.held_back):
             told += f", because there are no others; these {held:,} are not judged"
+        if own:
+            told += f"; {own:,} test images are of the target class and count as not reached"
         at_random = "" if deterministic else (
             " The model answers at random, so that the pattern is not the same in every run."
         )  # fmt: skip
