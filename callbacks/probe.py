@@ -135,6 +135,10 @@ class Probe(L.Callback, ABC):
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Adapts defaults to model and data, and refuses what cannot be measured on them."""
 
+    def judged(self, index: Tensor) -> Tensor:
+        """Of `(N,)` indices of all test samples those that may be measured: all of them."""
+        return index
+
     def cost(self, setting: Setting) -> float:
         """Predicted forwards per image, for the time left; a backward counts as two forwards."""
         return 1.0
@@ -165,8 +169,11 @@ class Probe(L.Callback, ABC):
         assert isinstance(pl_module, Classifier)
         self._outcomes = Outcomes(self.settings(), self.extras, _cpu_group())
         self._queue = []
-        index = _data(trainer).test_index
+        every = _data(trainer).test_index
+        index = self.judged(every)
         self._chosen = chosen(index, self.limit, self.seed)
+        if self._chosen is None and len(index) < len(every):
+            self._chosen = index
         n = len(index if self._chosen is None else self._chosen)
         self.chunk = shared_evenly(n, self.most)
         self._progress = EvaluationProgress.of(trainer)

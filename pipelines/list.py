@@ -39,6 +39,14 @@ _TABLES = {
     "minimum_norm": Table(
         "callbacks/adversarial/__init__.py", "MINIMUM_NORM", "the same: --attack NAME"
     ),
+    "spatial": Table(
+        "callbacks/adversarial/__init__.py", "SPATIAL",
+        "the same: --attack NAME, --epsilon DEGREES",
+    ),
+    "universal": Table(
+        "callbacks/adversarial/__init__.py", "UNIVERSAL",
+        "the same: --attack NAME; --epsilon SHARE for a patch",
+    ),
     "corruptions": Table(
         "callbacks/corruption/registry.py", "CORRUPTIONS",
         "assay evaluate --corruption NAME ...: the 15 of ImageNet-C, then the 4 that it holds out",

@@ -36,6 +36,7 @@ def evaluate(
     steps: int | None = None,
     restarts: int | None = None,
     target: str | None = None,
+    eot: int | None = None,
     masking: bool = True,
     surrogate: ModelLike | None = None,
     adversarials: int = 4,
@@ -54,14 +55,17 @@ def evaluate(
             "torchvision:GaussianBlur(kernel_size=9, sigma=0.5|1|2|3|4)", albumentations:Name(...),
             nrtk:Name(...); see `assay list corruptions`.
         attack: an attack by name, without YAML, in place of the preset's probes or beside those
-            named; see `assay list attacks minimum_norm`.
+            named; see `assay list attacks minimum_norm spatial universal`.
         norm: of the attack's ball: linf (the default), l2 or l1. Of a minimum-norm attack what is
             least: l2 (the default), linf, l1, or l0, which counts coordinates.
         epsilon: its radii in pixel units, as 8/255 or 0.3; default: the data set's usual one. Of a
-            minimum-norm attack the points of its curve, which cost nothing.
+            minimum-norm attack the points of its curve, which cost nothing; of spatial the largest
+            angle in degrees (30), of patch the share of the image (0.1).
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.
+        eot: draws that each of its gradients is averaged over, for a model that answers at random
+            (expectation over transformation); default: 1, and 20 in autoattack_rand.
         surrogate: of `--attack transfer`: the model that it is carried out on, as `model`; a second
             `--arch` is its.
         masking: look for gradient masking beside every attack, on about 100 images, at a cost of at
@@ -83,7 +87,7 @@ def evaluate(
     opened = study.open_data(data)
     archs = architectures(study, surrogate)
     classifier = study.open_model(model, opened, arch=archs[0]).eval()
-    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate)
+    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate, eot)
     if option.asks_for_surrogate and surrogate is not None:
         opened_surrogate = open_surrogate(study, surrogate, opened, archs[1])
         option = replace(option, surrogate=opened_surrogate)

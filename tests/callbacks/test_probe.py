@@ -34,7 +34,10 @@ from callbacks.adversarial import (
     MaskingProbe,
     MinimumNormProbe,
     Smoothing,
+    Spatial,
+    SpatialProbe,
     Transfer,
+    UniversalProbe,
 )
 from callbacks.corruption import CORRUPTIONS, CorruptionProbe
 from callbacks.damage import Zero
@@ -50,14 +53,23 @@ SameRows = Callable[[pd.DataFrame, pd.DataFrame], None]
 BUDGET = Budget(steps=3, restarts=2, curve=(0.5, 1.0), chunk=16)
 # Attacks, corruptions, damages and explainers have contracts of their own; here some do for all.
 SOME = ("fgsm", "pgd", "autoattack", "spsa", "hopskipjump", "transfer", "masking", "zero", "noise")
-SOME += ("fmn", "gaussian_noise", "glass_blur", "missing_rows", "missing_salient_patches")
+SOME += (
+    "spatial_random",
+    "universal",
+    "patch",
+    "fmn",
+    "gaussian_noise",
+    "glass_blur",
+    "missing_rows",
+    "missing_salient_patches",
+)
 SOME += ("stability_translate", "stability_sensor_noise", "bit_flip", "prune", "bit_flip_attack")
 SOME += ("camera_rotation", "camera_rain")
 SOME += ("bit_flip_by_layer", "explain_gradient", "explain_deeplift", "explain_lrp", "explain_rise")
 SOME += ("adaptation_batch_norm", "adaptation_tent")
 LARGE = (AdversarialProbe, MaskingProbe, CorruptionProbe, MissingProbe, StabilityProbe, CameraProbe)
-LARGE += (AdaptationProbe,)
-LARGE += (MinimumNormProbe, DamageProbe, ExplanationProbe)
+LARGE += (AdaptationProbe, MinimumNormProbe, DamageProbe, ExplanationProbe)
+LARGE += (SpatialProbe, UniversalProbe)
 NAMES = [
     name for name, entry in probe_entries().items() if name in SOME or entry.probe not in LARGE
 ]
@@ -66,6 +78,7 @@ BRIEF = {  # in moments, not minutes
     "autoattack": AutoAttack(steps=2, queries=5, targets=2),
     "spsa": SPSA(steps=2, samples=4),
     "hopskipjump": HopSkipJump(steps=2, samples=6, starts=5),
+    "spatial": Spatial(angles=3, shifts=3),
     "transfer": Transfer(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), steps=2),
 }
 # One probe of each class, for what the base class does and no algorithm can change.
