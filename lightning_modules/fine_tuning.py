@@ -21,6 +21,7 @@ from lightning_modules.losses import LOSSES
 from lightning_modules.mixing import mixed
 from lightning_modules.optimization import make_optimizer, make_schedule
 from lightning_modules.perturb import Perturb, perturbed
+from lightning_modules.progress import metric_states, plain_values, set_metric_states
 from lightning_modules.tuning import Tuning
 
 
@@ -118,6 +119,16 @@ class FineTuning(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def progress(self) -> dict[str, Any]:
+        """What the next step depends on besides weights and optimizer, in plain values."""
+        return {"perturb": plain_values(self.perturb), "metrics": metric_states(self)}
+
+    def go_on(self, progress: dict[str, Any]) -> None:
+        """Goes on where `progress` was told."""
+        if progress["perturb"]:
+            vars(self.perturb).update(progress["perturb"])
+        set_metric_states(self, progress["metrics"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the classifier, in plain values that `weights_only` accepts."""

@@ -75,6 +75,7 @@ def _quiet() -> None:
         ".*does not have many workers.*",  # data in memory needs none
         ".*have no `validation_step`.*",  # a recovery measures its own curve
         ".*was called before the ``update`` method.*",  # a probe that was interrupted before a row
+        ".*Checkpoint directory .* exists and is not empty.*",  # a training that goes on
         ".*in eval mode at the start of training.*",  # the frozen part of a linear probe
     ):
         warnings.filterwarnings("ignore", message)

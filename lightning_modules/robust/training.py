@@ -1,6 +1,7 @@
 """Trains a classifier against an attack, and keeps the epoch that stands up best."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,6 +143,15 @@ class RobustFineTuning(FineTuning):
             )
             self.trainer.should_stop = True
         self._best = max(self._best, now)
+
+    def progress(self) -> dict[str, Any]:
+        """What the next step and the choice of the epoch depend on, in plain values."""
+        return {**super().progress(), "best": self._best, "overfitted": self.overfitted}
+
+    def go_on(self, progress: dict[str, Any]) -> None:
+        """Goes on where `progress` was told."""
+        super().go_on(progress)
+        self._best, self.overfitted = progress["best"], progress["overfitted"]
 
     # -- what makes no sense ---------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from lightning_modules import (
 from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.study import Study
 from pipelines.study.cells import Cell
+from pipelines.study.resumption import LAST, Resumption, WholeFiles
 from pipelines.tracking import NotLoggedError, Run, TrackingError
 from pipelines.tracking.logger import RunLogger
 
@@ -84,8 +85,10 @@ def train(
     folder: Path,
     flags: Mapping[str, Any],
     best: ModelCheckpoint | None = None,
+    every_n_steps: int = 0,
+    ckpt_path: Path | None = None,
 ) -> Trained:
-    """Trains and goes back to the best epoch.
+    """Trains and goes back to the best epoch; goes on where a training in the folder was stopped.
 
     Args:
         module: its classifier is trained in place; its attribute `monitor`, else `val/acc`, is
@@ -94,19 +97,26 @@ def train(
         folder: for `best.ckpt` and `last.ckpt`.
         flags: of the Trainer, with its logger.
         best: chooses the epoch in another way.
+        every_n_steps: steps between two checkpoints inside an epoch; 0 keeps whole epochs only.
+        ckpt_path: checkpoint to begin with where the folder has none.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
     best = best or ModelCheckpoint(
-        folder, "best", monitor=getattr(module, "monitor", "val/acc"), mode="max", save_last=True,
+        folder, "best", monitor=getattr(module, "monitor", "val/acc"), mode="max",
         enable_version_counter=False,
     )  # fmt: skip
-    average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
-    trainer = made_trainer(dict(flags), [best, *average])
+    own: list[L.Callback] = [best]
+    if isinstance(logger := flags.get("logger"), RunLogger):
+        own.append(Resumption(folder, best, logger, every_n_steps))
+    own += [weight_average(module.tuning.ema)] if module.tuning.ema else []
+    trainer = made_trainer({**flags, "plugins": [WholeFiles()]}, own)
+    last = folder / LAST
+    begin = last if last.is_file() else ckpt_path
     diverged = ""
     try:
-        if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+        if not uninterrupted(trainer, lambda: trainer.fit(module, data, ckpt_path=begin, weights_only=True)):
             raise KeyboardInterrupt
     except DivergedError as error:
         diverged = str(error)
@@ -172,8 +182,8 @@ def trained_weights(
     folder = study.root / "mlruns" / "checkpoints" / f"{name}-{study.cells.key(decides)[:8]}"
 
     def work(_: Path) -> Cell:
-        if study.is_first:
-            shutil.rmtree(folder, ignore_errors=True)  # of a try that was killed
+        if study.is_first and study.fresh:
+            shutil.rmtree(folder, ignore_errors=True)
         logger = RunLogger(run)
         outcome = train(module, data, folder, {**flags, "logger": logger})
         if outcome.diverged:
