@@ -11,7 +11,7 @@ def epoch_order(count: int, seed: int, epoch: int, batch_size: int) -> list[int]
     """A permutation of `count` rows.
 
     The numbers are those that torch's shuffling `DataLoader` draws for whole epochs without
-    workers under Lightning: trainings of before there was a resume stay what the command trains now.
+    workers under Lightning, so that earlier trainings are what the same command trains now.
 
     Args:
         count: rows.

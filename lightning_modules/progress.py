@@ -1,4 +1,4 @@
-"""What a training's next step depends on besides weights, optimizer and counters, in plain values."""
+"""What a training's next step depends on besides weights and optimizer, in plain values."""
 
 import random
 from typing import Any
@@ -17,7 +17,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
     Args:
         device: of the training; its generator too where it is a GPU.
     """
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002  (the user's code may draw from it)
+    name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": [name, np.asarray(keys).tolist(), *rest],
@@ -31,14 +31,14 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
     version, keys, rest = state["python"]
     random.setstate((version, tuple(keys), rest))
     name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
 def plain_values(something: Any) -> dict[str, Any]:
-    """Numbers, texts and tensors among the attributes of an object: counters, radii, disturbances."""
+    """Numbers, texts and tensors among an object's attributes: counters, radii, disturbances."""
     values = getattr(something, "__dict__", {})
     return {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
 

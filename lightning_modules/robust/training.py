@@ -46,7 +46,7 @@ class RobustFineTuning(FineTuning):
     ) -> None:
         super().__init__(classifier, tuning, perturb)
         self.recipe, self.withstands = recipe, withstands
-        self.monitor, self.overfitted = recipe.monitor, ""
+        self.overfitted = ""
         self.val_robust, self._best, self._seen = MeanMetric(), 0.0, 0
         self._replays = int(getattr(perturb, "replays", 0))
         self.automatic_optimization = not self._replays
@@ -102,6 +102,11 @@ class RobustFineTuning(FineTuning):
         """Probabilities `(N, K)` of undisturbed images, as the model would be tested."""
         with as_in_a_test(self.classifier), torch.no_grad():
             return self(image).float().softmax(1)
+
+    @property
+    def monitor(self) -> str:
+        """The logged number whose largest value marks the epoch to keep."""
+        return self.recipe.monitor
 
     # -- which epoch -----------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ class Resumption(Checkpoint):
         self._epoch_ends = False
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         """Keeps every n-th step, once where several batches make a step."""
         step = trainer.global_step
