@@ -60,9 +60,13 @@ class Resumption(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Keeps every n-th step, once where several batches make a step."""
+        """Keeps every n-th step, once where several batches make a step.
+
+        Not the epoch's last one: it is kept with its validation, which Lightning would leave out.
+        """
         step = trainer.global_step
-        if self.every_n_steps and step >= self._saved_at + self.every_n_steps:
+        due = self.every_n_steps and step >= self._saved_at + self.every_n_steps
+        if due and not trainer.is_last_batch:
             self._saved_at = step
             trainer.save_checkpoint(self.file, weights_only=False)
 
@@ -79,14 +83,19 @@ class Resumption(Checkpoint):
         assert isinstance(pl_module, FineTuning)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         device = trainer.strategy.root_device
+        progress = pl_module.progress()
+        if self._epoch_ends:  # the next one begins its sums anew
+            progress["metrics"] = {}
         own = {
             "random": random_state(device),
             "augmentation": data.augmentation_state,
-            "module": pl_module.progress(),
+            "module": progress,
         }
+        loader: Any = trainer.train_dataloader
         measured = {k: float(v) for k, v in trainer.callback_metrics.items()}
         checkpoint[_KEY] = {
             "processes": _gathered(own, trainer.world_size),
+            "order": loader.state_dict(),
             "should_stop": trainer.should_stop,
             "measured": measured if self._epoch_ends else {},
             "points": [*self.logger.points, *self._coming(trainer, measured)],
@@ -108,6 +117,9 @@ class Resumption(Checkpoint):
         if self._kept is None:
             return
         assert isinstance(pl_module, FineTuning)
+        # Lightning would set it too, but not where a schedule has asked for the number of steps.
+        loader: Any = trainer.train_dataloader
+        loader.load_state_dict(self._kept["order"])
         trainer.should_stop = self._kept["should_stop"]
         _step_plateaus(trainer, self._kept["measured"])
         if len(self._kept["processes"]) == trainer.world_size:
@@ -125,6 +137,7 @@ class Resumption(Checkpoint):
         """
         own = self.file.with_name(BEST)
         if not own.is_file() and begun.with_name(BEST).is_file():
+            own.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(begun.with_name(BEST), own)
         if not own.is_file():
             return None

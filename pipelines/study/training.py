@@ -192,7 +192,7 @@ def trained_weights(
     def work(_: Path) -> Cell:
         if study.is_first and study.fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        _tell_start(study, folder, fitting)
+        _tell_start(study, module, folder, fitting)
         logger = RunLogger(run)
         loggers = [logger, *listed(flags.get("logger"))]
         outcome = train(module, data, folder, {**flags, "logger": loggers}, fitting=fitting)
@@ -249,13 +249,13 @@ def _find_rate(
     return rate
 
 
-def _tell_start(study: Study, folder: Path, fitting: Fitting) -> None:
+def _tell_start(study: Study, module: FineTuning, folder: Path, fitting: Fitting) -> None:
     """Says what of the user's steps it, and where a training goes on, if it does.
 
     Raises:
         UserError: it was to go on, and was never begun.
     """
-    for name, words in fitting.optimization.told().items():
+    for name, words in module.optimization.told().items():
         study.say(f"{name:<8} {words}")
     last = folder / LAST
     if last.is_file():
