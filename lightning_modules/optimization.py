@@ -45,8 +45,9 @@ def make_schedule(optimizer: Optimizer, tuning: Tuning, steps: float) -> LambdaL
     Raises:
         UserError: the schedule ends but the training does not.
     """
-    assert tuning.schedule is not None, "see Tuning.filled"
-    assert tuning.warmup is not None, "see Tuning.filled"
+    tuning = tuning.filled(pretrained=False)  # the rate is the optimizer's
+    assert tuning.schedule is not None
+    assert tuning.warmup is not None
     if math.isinf(steps) and (tuning.schedule != "constant" or tuning.warmup):
         raise UserError(
             f"The schedule {tuning.schedule!r} with warm-up {tuning.warmup:g} needs to know the "

@@ -91,7 +91,7 @@ def distill(
         raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
     tuning = fitting.tuned(tuning)
     study = Study("distill", "distillation", options, TRAINER)
-    check_flags(study.flags)
+    check_flags(study.flags, evaluated=True)
     opened = study.open_data(data)
     with adopted(opened, opened.preprocessing):
         plan = make_plan(

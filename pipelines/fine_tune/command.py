@@ -73,7 +73,7 @@ def fine_tune(
     fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
     tuning = fitting.tuned(tuning)
     study = Study("fine-tune", "training", options, TRAINER)
-    check_flags(study.flags)
+    check_flags(study.flags, evaluation != "none")
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
     module = made_module(classifier, tuning, perturb, robust, opened, study.seed, study.flags)

@@ -28,12 +28,22 @@ def deciding(flags: Mapping[str, Any]) -> dict[str, str]:
     return {name: _in_words(value) for name, value in sorted(kept.items())}
 
 
-def check_flags(flags: Mapping[str, Any]) -> None:
+def check_flags(flags: Mapping[str, Any], evaluated: bool) -> None:
     """Refuses flags of the Trainer that a training which keeps its best epoch cannot follow.
 
+    Args:
+        flags: of the user.
+        evaluated: whether an evaluation follows, which would refuse them after the training.
+
     Raises:
-        UserError: checkpoints are switched off.
+        UserError: checkpoints are switched off, or images are to be rounded.
     """
+    precision = str(flags.get("precision", "32-true"))
+    if evaluated and precision in ("bf16-true", "16-true", "transformer-engine"):
+        raise UserError(
+            f"Got --trainer.precision {precision}, which rounds the images themselves, so that no "
+            "evaluation can follow: say bf16-mixed, or fine-tune with --evaluation none."
+        )
     if flags.get("enable_checkpointing") is False:
         raise UserError(
             "Got --trainer.enable_checkpointing false, but the best epoch is kept as a checkpoint "
