@@ -72,6 +72,8 @@ class TrainingLoader(DataLoader):
         for batch in super().__iter__():
             self._served += 1
             yield batch
+        if isinstance(self.sampler, TrainingOrder):  # for who loops by hand; Lightning sets it
+            self.sampler.set_epoch(self.sampler.epoch + 1)
 
     def state_dict(self) -> dict[str, int]:
         """Where it is."""

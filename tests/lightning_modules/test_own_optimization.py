@@ -129,12 +129,10 @@ def test_the_order_is_torchs_and_goes_on_inside_an_epoch() -> None:
     )
     sampler = TrainingOrder(rows, 1, 0, seed=3, batch_size=7)
     ours = TrainingLoader(rows, 7, sampler=sampler)
-    for epoch in range(3):
-        sampler.set_epoch(epoch)
-        whole = [batch.tolist() for batch in ours]
-        assert whole == [batch.tolist() for batch in torchs]
+    passes = [[batch.tolist() for batch in ours] for _ in range(3)]
+    assert passes == [[batch.tolist() for batch in torchs] for _ in range(3)]
     ours.load_state_dict({"epoch": 2, "batches": 3})
-    assert [batch.tolist() for batch in ours] == whole[3:]
+    assert [batch.tolist() for batch in ours] == passes[2][3:]
     shares = [list(TrainingOrder(rows, 4, rank, 3, 7)) for rank in range(4)]
     assert {len(share) for share in shares} == {13}
     assert set().union(*shares) == set(rows)
