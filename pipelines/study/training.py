@@ -212,7 +212,7 @@ def trained_weights(
         study.notes.append(said)
         study.say(said)
     curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
-    _log(run, module, data, cell, folder, curves)
+    _log(run, module, data, cell, folder, curves, fitting)
     return folder
 
 
@@ -271,11 +271,11 @@ def _tell_start(study: Study, module: FineTuning, folder: Path, fitting: Fitting
 
 def _log(
     run: Run, module: FineTuning, data: ImageDataModule, cell: Cell, folder: Path,
-    curves: Sequence[tuple[str, float, int]],
+    curves: Sequence[tuple[str, float, int]], fitting: Fitting,
 ) -> None:  # fmt: skip
     """Logs what the Trainer does not; of a training that was done before the curves too."""
     recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
-    own = module.optimization.told()
+    own = {**fitting.facts(), **module.optimization.told()}
     for name in module.optimization.replaced:  # what they would say is not what was done
         del recipe[f"tuning.{name}"]
     perturb = repr(module.perturb)
