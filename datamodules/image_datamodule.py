@@ -28,6 +28,7 @@ from datamodules.repeated import repeated_images, shared_images
 from datamodules.roots import default_root
 from datamodules.sampler import ExactDistributedSampler
 from datamodules.splits import stratified_order, stratified_split
+from datamodules.training_order import TrainingLoader, TrainingOrder
 
 
 class ImageDataModule(L.LightningDataModule, ABC):
@@ -231,8 +232,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
         return self.images("test").index
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled; Lightning distributes it."""
-        return self._loader("train", shuffle=True)
+        """Shuffled by seed and epoch; every device gets its share."""
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader:
         """In order."""
@@ -273,27 +274,32 @@ class ImageDataModule(L.LightningDataModule, ABC):
             raise UserError(f"No image of {self.name} can be shown: {next(iter(broken.values()))}")
         return mean_std_of(shown.values())
 
-    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
+    def _loader(self, split: str) -> DataLoader:
         images = self.images(split)
         images.check()
         workers = self.num_workers
         if workers is None:
             workers = min(4, os.cpu_count() or 1) if isinstance(images, FileImages) else 0
-        return DataLoader(
+        return (TrainingLoader if split == "train" else DataLoader)(
             images,  # type: ignore[arg-type]
             batch_size=self.batch_size,
-            shuffle=shuffle,
             sampler=self._sampler(images, split),
             num_workers=workers,
             collate_fn=_collated_already,  # type: ignore[arg-type]
-            persistent_workers=workers > 0 and shuffle,
+            persistent_workers=workers > 0 and split == "train",
             pin_memory=torch.cuda.is_available(),
             # Its own generator: otherwise every pass would advance the global one.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
-    def _sampler(self, images: Images, split: str) -> ExactDistributedSampler | None:
+    def _sampler(
+        self, images: Images, split: str
+    ) -> TrainingOrder | ExactDistributedSampler | None:
         processes = self.trainer.world_size if self.trainer else 1
+        if split == "train":
+            rank = self.trainer.global_rank if self.trainer else 0
+            dataset: Any = images
+            return TrainingOrder(dataset, processes, rank, self.seed, self.batch_size)
         if split != "test" or processes == 1:
             return None
         if len(images) < processes:
@@ -317,6 +323,17 @@ class ImageDataModule(L.LightningDataModule, ABC):
             rank = self.trainer.global_rank if self.trainer else 0
             self._generator = torch.Generator(device).manual_seed(self.seed + 1_000_003 * rank)
         return self._generator
+
+    @property
+    def augmentation_state(self) -> Tensor | None:
+        """Where the augmentation's random numbers are; None before the first batch."""
+        return None if self._generator is None else self._generator.get_state()
+
+    def resume_augmentation(self, state: Tensor | None, device: torch.device) -> None:
+        """Goes on with the random numbers where they were."""
+        self._generator = None
+        if state is not None:
+            self._random(device).set_state(state)
 
     def manifest(self) -> dict[str, Any]:
         """JSON-able facts of the splits loaded so far that decide what the numbers are about."""

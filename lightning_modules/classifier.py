@@ -55,6 +55,8 @@ class Classifier(L.LightningModule):
         self.answers = answers or AnswerRule()
         self.scale: Scale | None = None
         """What the model's scores are, where somebody says so; None lets `examine` recognise it."""
+        self.pretrained = True
+        """Whether its weights were trained, or loaded; a new head alone does not count."""
         self._notes: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
         """What was found out about the network, in plain values; see `examine`."""
@@ -119,6 +121,7 @@ class Classifier(L.LightningModule):
             "preprocessing": self.preprocessing.as_dict(),
             "reasons": self.reasons,
             "answers": asdict(self.answers),
+            "pretrained": self.pretrained,
         }
 
     @classmethod
@@ -127,13 +130,13 @@ class Classifier(L.LightningModule):
 
         Args:
             model: with its weights.
-            kept: from `kept`; older files lack the last two.
+            kept: from `kept`; older files lack the last three.
 
         Raises:
             KeyError: a fact is absent.
         """
         rule = kept.get("answers") or {}
-        return cls(
+        made = cls(
             model,
             classes=tuple(kept["classes"]),
             preprocessing=Preprocessing.from_dict(kept["preprocessing"]),
@@ -146,3 +149,5 @@ class Classifier(L.LightningModule):
                 tuple(rule.get("order", ())),
             ),
         )
+        made.pretrained = bool(kept.get("pretrained", True))
+        return made

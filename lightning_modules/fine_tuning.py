@@ -20,7 +20,9 @@ from lightning_modules.input_contract import WEIGHTS, all_fields
 from lightning_modules.losses import LOSSES
 from lightning_modules.mixing import mixed
 from lightning_modules.optimization import make_optimizer, make_schedule
+from lightning_modules.own_optimization import OwnOptimization
 from lightning_modules.perturb import Perturb, perturbed
+from lightning_modules.progress import metric_states, plain_values, set_metric_states
 from lightning_modules.tuning import Tuning
 
 
@@ -47,7 +49,9 @@ class FineTuning(L.LightningModule):
     ) -> None:
         super().__init__()
         self.classifier, self.perturb = classifier, perturb
-        self.tuning = (tuning or Tuning()).with_rate(classifier.architecture)
+        self.tuning = (tuning or Tuning()).filled(classifier.pretrained)
+        self.optimization = OwnOptimization()
+        """Of the user, instead of the recipe's; to be set before the training."""
         classifier.requires_grad_(True)
         probing = self.tuning.mode == "linear_probe"
         # A tuple, not a list of submodules: they are registered in the classifier already.
@@ -70,6 +74,7 @@ class FineTuning(L.LightningModule):
     def on_fit_start(self) -> None:
         """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
         self.classifier.facts.pop("fresh", None)
+        self.classifier.pretrained = True
         if self.tuning.mode == "full":  # from now on the weights were trained with it
             self.classifier.reasons = all_fields(WEIGHTS)
         if self._frozen:  # in eval mode on purpose
@@ -110,14 +115,34 @@ class FineTuning(L.LightningModule):
         """Optimizer steps of the whole training."""
         return self.trainer.estimated_stepping_batches
 
+    @property
+    def monitor(self) -> str:
+        """The logged number whose largest value marks the epoch to keep."""
+        return "val/acc"
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Makes optimizer and schedule; the schedule moves with every step."""
-        optimizer = make_optimizer(self, self.tuning)
+        """Makes optimizer and schedule; the recipe's schedule moves with every step."""
+        own = self.optimization
+        usual = own.optimizer is None
+        optimizer = make_optimizer(self, self.tuning) if usual else own.make_optimizer(self)
+        if own.scheduler is not None:
+            told = own.make_scheduler(optimizer, self.monitor)
+            return {"optimizer": optimizer, "lr_scheduler": told}  # type: ignore[typeddict-item]
         schedule = make_schedule(optimizer, self.tuning, self.planned_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def progress(self) -> dict[str, Any]:
+        """What the next step depends on besides weights and optimizer, in plain values."""
+        return {"perturb": plain_values(self.perturb), "metrics": metric_states(self)}
+
+    def go_on(self, progress: dict[str, Any]) -> None:
+        """Goes on where `progress` was told."""
+        if progress["perturb"]:
+            vars(self.perturb).update(progress["perturb"])
+        set_metric_states(self, progress["metrics"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the classifier, in plain values that `weights_only` accepts."""

@@ -65,6 +65,6 @@ def _resized(image: Tensor) -> Tensor:
 def _weights(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The `(28, size)` weights of an antialiased bilinear resize of one axis."""
     with torch.inference_mode(False), torch.no_grad():
-        identity = torch.eye(size, device="cpu")[None, None]
+        identity = torch.eye(size, dtype=torch.float32, device="cpu")[None, None]
         weights = F.interpolate(identity, (_SIDE, size), mode="bilinear", antialias=True)[0, 0]
         return weights.to(device, dtype)

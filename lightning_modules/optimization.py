@@ -18,7 +18,7 @@ def make_optimizer(model: nn.Module, tuning: Tuning) -> Optimizer:
         model: with at least one parameter that requires a gradient.
         tuning: optimizer, lr, momentum and weight decay; vectors (biases, norms) do not decay.
     """
-    assert tuning.lr is not None, "see Tuning.with_rate"
+    assert tuning.lr is not None, "see Tuning.filled"
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in learning if p.ndim > 1], "weight_decay": tuning.weight_decay},
@@ -45,6 +45,9 @@ def make_schedule(optimizer: Optimizer, tuning: Tuning, steps: float) -> LambdaL
     Raises:
         UserError: the schedule ends but the training does not.
     """
+    tuning = tuning.filled(pretrained=False)  # the rate is the optimizer's
+    assert tuning.schedule is not None
+    assert tuning.warmup is not None
     if math.isinf(steps) and (tuning.schedule != "constant" or tuning.warmup):
         raise UserError(
             f"The schedule {tuning.schedule!r} with warm-up {tuning.warmup:g} needs to know the "

@@ -68,13 +68,15 @@ def worker_terminated(error: RuntimeError) -> bool:
 def _quiet() -> None:
     """Keeps what a user cannot act on off the terminal; other warnings still come through."""
     # Lightning advertises services and repeats what it was told.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
     for message in (
         ".*LeafSpec.*",  # torch 2.15 deprecates what lightning 2.6 still calls
         ".*number of training batches.*",  # small data sets log by the epoch anyway
         ".*does not have many workers.*",  # data in memory needs none
         ".*have no `validation_step`.*",  # a recovery measures its own curve
         ".*was called before the ``update`` method.*",  # a probe that was interrupted before a row
+        ".*Checkpoint directory .* exists and is not empty.*",  # a training that goes on
         ".*in eval mode at the start of training.*",  # the frozen part of a linear probe
     ):
         warnings.filterwarnings("ignore", message)

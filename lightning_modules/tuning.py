@@ -26,13 +26,15 @@ class Tuning:
         mode: train all weights, or only a new last layer on a backbone that is truly frozen.
         loss: cross-entropy, or squared error of the probabilities (Brier score).
         optimizer: by name.
-        lr: largest learning rate; None takes 0.003 for a built-in network or a linear probe, a
-            tenth of it for a pre-trained network, and ten times as much for sgd.
+        lr: largest learning rate; None takes 0.003 for random weights or a linear probe, a tenth of
+            it where weights were loaded, and ten times as much for sgd.
         weight_decay: of weights; norms and biases have none.
         momentum: of sgd; the adams have their usual betas.
         nesterov: whether sgd's momentum looks ahead.
-        schedule: of the learning rate over all steps; "step" divides it by 10 at 50 % and 75 %.
-        warmup: share of the steps with linearly growing learning rate; onecycle has its own.
+        schedule: of the learning rate over all steps; "step" divides it by 10 at 50 % and 75 %;
+            None takes cosine, or constant beside an optimizer of your own.
+        warmup: share of the steps with linearly growing learning rate; onecycle has its own; None
+            takes 0.05, or 0 beside an optimizer of your own.
         label_smoothing: share of the label spread over all classes.
         mixup: Beta parameter of mixup; 0 for none.
         cutmix: Beta parameter of cutmix; 0 for none.
@@ -46,8 +48,8 @@ class Tuning:
     lr: float | None = None
     weight_decay: float = 0.01
     momentum: float = 0.9
-    schedule: Literal["constant", "cosine", "step", "onecycle"] = "cosine"
-    warmup: float = 0.05
+    schedule: Literal["constant", "cosine", "step", "onecycle"] | None = None
+    warmup: float | None = None
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -71,14 +73,17 @@ class Tuning:
                 "leave it out, or say --tuning.mode full."
             )
 
-    def with_rate(self, architecture: str) -> "Tuning":
-        """Returns the recipe with a learning rate: the given one, or a usual one for the network.
+    def filled(self, pretrained: bool) -> "Tuning":
+        """Returns the recipe with learning rate, schedule and warm-up: the given or usual ones.
 
         Args:
-            architecture: as for `build`; what is not built in is taken for pre-trained.
+            pretrained: whether it begins with weights that learnt something.
         """
-        if self.lr is not None:
-            return self
-        tender = self.mode == "full" and not architecture.startswith("builtin:")
+        tender = self.mode == "full" and pretrained
         rate = (3e-4 if tender else 3e-3) * (10 if self.optimizer == "sgd" else 1)
-        return replace(self, lr=rate)
+        return replace(
+            self,
+            lr=rate if self.lr is None else self.lr,
+            schedule=self.schedule or "cosine",
+            warmup=0.05 if self.warmup is None else self.warmup,
+        )

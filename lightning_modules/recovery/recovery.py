@@ -45,7 +45,9 @@ class Recovery(L.LightningModule):
         temperature: float = 4.0,
     ) -> None:
         super().__init__()
-        self.classifier, self.tuning = classifier, tuning.with_rate(classifier.architecture)
+        # Damaged weights are not tender: small built-in networks take what trained them.
+        built_in = classifier.architecture.startswith("builtin:")
+        self.classifier, self.tuning = classifier, tuning.filled(pretrained=not built_in)
         self.trainable, self.held, self.temperature = trainable, held or {}, temperature
         if self.tuning.dropout is not None:
             set_dropout(classifier.model, self.tuning.dropout)

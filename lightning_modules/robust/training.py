@@ -1,6 +1,7 @@
 """Trains a classifier against an attack, and keeps the epoch that stands up best."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class RobustFineTuning(FineTuning):
     ) -> None:
         super().__init__(classifier, tuning, perturb)
         self.recipe, self.withstands = recipe, withstands
-        self.monitor, self.overfitted = recipe.monitor, ""
+        self.overfitted = ""
         self.val_robust, self._best, self._seen = MeanMetric(), 0.0, 0
         self._replays = int(getattr(perturb, "replays", 0))
         self.automatic_optimization = not self._replays
@@ -117,6 +118,11 @@ class RobustFineTuning(FineTuning):
         with as_in_a_test(self.classifier), torch.no_grad():
             return self(image).float().softmax(1)
 
+    @property
+    def monitor(self) -> str:
+        """The logged number whose largest value marks the epoch to keep."""
+        return self.recipe.monitor
+
     # -- which epoch -----------------------------------------------------------------------------
 
     @property
@@ -157,6 +163,15 @@ class RobustFineTuning(FineTuning):
             )
             self.trainer.should_stop = True
         self._best = max(self._best, now)
+
+    def progress(self) -> dict[str, Any]:
+        """What the next step and the choice of the epoch depend on, in plain values."""
+        return {**super().progress(), "best": self._best, "overfitted": self.overfitted}
+
+    def go_on(self, progress: dict[str, Any]) -> None:
+        """Goes on where `progress` was told."""
+        super().go_on(progress)
+        self._best, self.overfitted = progress["best"], progress["overfitted"]
 
     # -- what makes no sense ---------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ def fresh_classifier(
         architecture=architecture,
         reasons=reasons,
     )
-    loaded.facts["fresh"] = True
+    loaded.facts["fresh"], loaded.pretrained = True, False
     return loaded
 
 

@@ -9,6 +9,7 @@ from typing_extensions import Unpack  # Python 3.10 has none
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Perturb, Tuning
 from lightning_modules.distillation import DistillationRecipe
+from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
 from pipelines.cli import COMMANDS
 from pipelines.distill.cell import measure_models, train_models
 from pipelines.distill.controls import CONTROLS
@@ -18,7 +19,8 @@ from pipelines.distill.result import DistillationResult
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.training import TRAINER
+from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
+from pipelines.study.trainer_flags import TRAINER, check_flags
 
 
 def main(words: list[str]) -> int:
@@ -34,6 +36,12 @@ def distill(
     distillation: DistillationRecipe = DistillationRecipe(),  # noqa: B008  (frozen)
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
+    optimizer: MakeOptimizer | None = None,
+    scheduler: MakeScheduler | None = None,
+    lr_find: bool = False,
+    early_stopping: EarlyStopping = EarlyStopping(),  # noqa: B008  (frozen)
+    checkpoint: Checkpoint = Checkpoint(),  # noqa: B008  (frozen)
+    ckpt_path: str | None = None,
     seeds: list[int] = [0],  # noqa: B006  (never changed)
     controls: list[Literal["label_only", "random_teacher", "pruned", "int8"]] = [],  # noqa: B006
     labelled: int | None = None,
@@ -53,6 +61,15 @@ def distill(
         tuning: optimizer and schedule.
         perturb: disturbs the student's images; default for ard and rslad: the published attack at
             the data set's usual radius.
+        optimizer: in place of the recipe's: a class of torch.optim with its options, e.g.
+            torch.optim.SGD --optimizer.lr 0.01; in Python what makes it of parameters.
+        scheduler: of the learning rate, in place of the recipe's, stepped once an epoch: a class of
+            torch.optim.lr_scheduler with its options; in Python what makes it of an optimizer.
+        lr_find: look for the learning rate by a short trial before.
+        early_stopping: when the training ends before its last epoch.
+        checkpoint: when it is written to disk; the same command goes on after it was stopped.
+        ckpt_path: checkpoint of another training to go on from, or last: go on or say that there is
+            nothing to go on with.
         seeds: a student for each; the first is measured under probes too.
         controls: what to compare with; label_only for every seed, others for the first.
         labelled: keep the labels of so many training images; of the rest only the teacher speaks.
@@ -68,11 +85,17 @@ def distill(
         DivergedError: no student could be trained.
     """
     _check(seeds, controls)
+    own = OwnOptimization(optimizer, scheduler)
+    fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
+    if fitting.file is not None and (len(seeds) > 1 or controls):
+        raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
+    tuning = fitting.tuned(tuning)
     study = Study("distill", "distillation", options, TRAINER)
+    check_flags(study.flags, evaluated=True)
     opened = study.open_data(data)
     with adopted(opened, opened.preprocessing):
         plan = make_plan(
-            study, teacher, student, opened, distillation, tuning, perturb, labelled,
+            study, teacher, student, opened, distillation, tuning, perturb, fitting, labelled,
             student_arch, seeds[0],
         )  # fmt: skip
         settings = _settings(plan, seeds, controls, labelled, evaluation)
@@ -106,6 +129,8 @@ def _settings(
             for name, value in values.items()
         },
         "perturb": repr(plan.perturb),
+        **plan.fitting.facts(),
+        **({"lr_find": True} if plan.fitting.lr_find else {}),
         "seeds": seeds,
         "controls": [*controls],
         "labelled": labelled,

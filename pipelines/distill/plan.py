@@ -27,6 +27,7 @@ from lightning_modules.distillation import (
 )
 from pipelines.distill.footprint import macs
 from pipelines.study import ModelLike, Study
+from pipelines.study.fitting import Fitting
 from pipelines.study.radius import fill_radius
 
 _VERSION = 1
@@ -44,6 +45,7 @@ class Plan:
         recipe: what is learnt from the teacher.
         tuning: optimizer and schedule.
         perturb: disturbs the student's images.
+        fitting: what the user says of every training besides the recipe.
         labelled: indices of the training images whose labels are used; None: all.
         student_macs: multiply-accumulates of the student for one image.
         name: `lenet-from-resnet18`.
@@ -55,6 +57,7 @@ class Plan:
     recipe: DistillationRecipe
     tuning: Tuning
     perturb: Perturb | None
+    fitting: Fitting
     labelled: Tensor | None
     student_macs: int
     name: str
@@ -95,6 +98,7 @@ def make_plan(
     recipe: DistillationRecipe,
     tuning: Tuning,
     perturb: Perturb | None,
+    fitting: Fitting,
     labelled: int | None,
     student_arch: str | None,
     seed: int,
@@ -109,6 +113,7 @@ def make_plan(
         recipe: what is learnt.
         tuning: how.
         perturb: None takes the published attack of a robust loss.
+        fitting: what the user says of every training besides.
         labelled: how many labels are used.
         student_arch: of a bare checkpoint.
         seed: of the first student.
@@ -128,7 +133,7 @@ def make_plan(
     image = shown(data.taken("train", 1).image, first.preprocessing, asked.native)
     return Plan(
         asked, make_student, data, recipe, tuning, perturb or usual_attack(recipe, data),
-        labelled_indices(data, labelled), macs(first.eval(), image), f"{own}-from-{its}",
+        fitting, labelled_indices(data, labelled), macs(first.eval(), image), f"{own}-from-{its}",
     )  # fmt: skip
 
 

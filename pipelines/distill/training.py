@@ -59,11 +59,12 @@ def fit(
         facts: what decides the weights besides what `trained_weights` knows.
     """
     classifier, title = module.classifier, titled(name, seed)
+    plan.fitting.fit_to(module)
     study.say(f"model    {title}")
     L.seed_everything(seed, verbose=False)
     folder = slug(f"{plan.name}-{plan.data.title}-{title}")
     with study.stage(title, model=classifier.source or classifier.architecture) as run:
         data = shuffled(plan.data, seed)
-        weights = trained_weights(study, module, data, folder, run, facts)
+        weights = trained_weights(study, module, data, folder, run, facts, plan.fitting)
     classifier.eval().source = f"checkpoint:{weights}"
     study.say(f"weights  {weights}")

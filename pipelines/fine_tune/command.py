@@ -5,6 +5,7 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from lightning_modules import Classifier, Perturb, Tuning
+from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
 from lightning_modules.robust import RobustRecipe
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
@@ -12,7 +13,9 @@ from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.fine_tune.hardening import made_module
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.training import TRAINER, trained_weights
+from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
+from pipelines.study.trainer_flags import TRAINER, check_flags
+from pipelines.study.training import trained_weights
 
 
 def main(words: list[str]) -> int:
@@ -27,6 +30,12 @@ def fine_tune(
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
     robust: RobustRecipe = RobustRecipe(),  # noqa: B008  (frozen)
+    optimizer: MakeOptimizer | None = None,
+    scheduler: MakeScheduler | None = None,
+    lr_find: bool = False,
+    early_stopping: EarlyStopping = EarlyStopping(),  # noqa: B008  (frozen)
+    checkpoint: Checkpoint = Checkpoint(),  # noqa: B008  (frozen)
+    ckpt_path: str | None = None,
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     **options: Unpack[Options],
 ) -> Classifier:
@@ -40,6 +49,15 @@ def fine_tune(
         perturb: disturbs training images: noise, or an attack for adversarial training; a recipe by
             name is --config pgd_at, fast_at, free_at, trades, mart, noise, corrupted or augmix.
         robust: of training images that are attacked: the loss, and which epoch is kept.
+        optimizer: in place of the recipe's: a class of torch.optim with its options, e.g.
+            torch.optim.SGD --optimizer.lr 0.01; in Python what makes it of parameters.
+        scheduler: of the learning rate, in place of the recipe's, stepped once an epoch: a class of
+            torch.optim.lr_scheduler with its options; in Python what makes it of an optimizer.
+        lr_find: look for the learning rate by a short trial before.
+        early_stopping: when the training ends before its last epoch.
+        checkpoint: when it is written to disk; the same command goes on after it was stopped.
+        ckpt_path: checkpoint of another training to go on from, or last: go on or say that there is
+            nothing to go on with.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
@@ -51,16 +69,24 @@ def fine_tune(
         UserError: something the user can mend.
         DivergedError: the loss is no number.
     """
+    own = OwnOptimization(optimizer, scheduler)
+    fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
+    tuning = fitting.tuned(tuning)
     study = Study("fine-tune", "training", options, TRAINER)
+    check_flags(study.flags, evaluation != "none")
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
     module = made_module(classifier, tuning, perturb, robust, opened, study.seed, study.flags)
+    fitting.fit_to(module)
     if perturb:
         study.say(f"perturb  {module.perturb!r}")
     name, facts = study.name(), {"robust": repr(robust)} if perturb else {}
-    settings = {"tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation, **facts}
+    settings = {
+        "tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation,
+        **facts, **fitting.facts(), **({"lr_find": True} if lr_find else {}),
+    }  # fmt: skip
     with study.running(name, settings) as run:
-        folder = trained_weights(study, module, opened, name, run, facts)
+        folder = trained_weights(study, module, opened, name, run, facts, fitting)
         classifier.source = f"checkpoint:{folder}"
         study.say(f"weights  {folder}")
         if evaluation != "none":

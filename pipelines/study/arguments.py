@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Optional, Union, get_args, get_origin
 
@@ -19,6 +20,8 @@ from datamodules.errors import UserError, suggestion
 _APART = ("trainer", "config", "options")
 _MODELS = ("model", "student", "models", "teacher")
 _DATA_SETS = ("data", "outliers")
+_FACTORIES = ("optimizer", "scheduler")
+"""What is a class with options here, and in Python anything that makes one."""
 _PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."
 
 
@@ -30,7 +33,7 @@ class CommandParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raises one short sentence instead of exiting."""
-        text = message.replace("Parser key", "Option").strip()
+        text = _first_mistake(message.replace("Parser key", "Option").strip())
         raise UserError(f"{text}{self._hint(text)}\nSee: {self.prog} --help") from None
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
@@ -92,12 +95,15 @@ def parse(
     if "--help.trainer" in words:
         print(parser.trainer_help())
         raise SystemExit(0)
+    _check_factories(words)
     words = _with_lists(parser, _with_folders(pipeline, words))
     parsed = parser.parse_args(words)
     config = parser.dump(parsed, skip_unset=True)
     objects = _instantiated(parser, parsed)
     objects.pop("config", None)
     arguments = {name: _plain(value) for name, value in vars(objects).items()}
+    for name in set(_FACTORIES) & set(arguments):
+        arguments[name] = _as_partial(arguments[name])
     _check_seeds(arguments)
     return {**arguments, "config": config}
 
@@ -249,6 +255,50 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         yield from _causes(error.__cause__)
         if error.__context__ is not error.__cause__:
             yield from _causes(error.__context__)
+
+
+def _first_mistake(message: str) -> str:
+    """The first of the lines that the parser writes about a class of the user's, else all of it."""
+    head, found, rest = message.partition("Errors:\n")
+    about = [name for name in _FACTORIES if f'"{name}"' in head or f"'{name}" in head]
+    if not found or not about:
+        return message
+    first = rest.strip().removeprefix("- ").splitlines()[0]
+    return f"--{about[0]} does not fit: {first}."
+
+
+def _as_partial(made: Any) -> Any:
+    """`partial(SGD, lr=0.01)`, which says what it is, of the parser's wrapping of it."""
+    if not isinstance(made, partial) or not made.args:
+        return made
+    return partial(made.args[-1], **made.keywords)
+
+
+def _check_factories(words: Sequence[str]) -> None:
+    """Refuses a class that `torch.optim` has not, with a suggestion."""
+    parts = [part for word in words for part in word.split("=", 1)]
+    for flag, value in pairwise(parts):
+        name = flag.removeprefix("--")
+        if name not in _FACTORIES or flag == name or "." in value or value == "null":
+            continue
+        if value not in (known := _classes_for(name)):
+            raise UserError(
+                f"There is no {name} {value!r} in torch.{suggestion(value, known)} Others are "
+                "named whole, like package.module.Class."
+            )
+
+
+def _classes_for(name: str) -> set[str]:
+    """The optimizers or schedulers of torch."""
+    import torch
+
+    room = torch.optim if name == "optimizer" else torch.optim.lr_scheduler
+    base = torch.optim.Optimizer if name == "optimizer" else torch.optim.lr_scheduler.LRScheduler
+    return {
+        key
+        for key, one in vars(room).items()
+        if isinstance(one, type) and issubclass(one, base) and one is not base and key[0] != "_"
+    }
 
 
 def _plain(value: Any) -> Any:

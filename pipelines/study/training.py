@@ -3,6 +3,7 @@
 import copy
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +12,13 @@ import lightning as L
 import pandas as pd
 import safetensors.torch
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from callbacks.digests import model_digest
 from datamodules import ImageDataModule
+from datamodules.errors import UserError
 from lightning_modules import (
     Classifier,
     DivergedError,
@@ -26,14 +29,12 @@ from lightning_modules import (
 from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.study import Study
 from pipelines.study.cells import Cell
+from pipelines.study.fitting import Fitting, stepping_failed
+from pipelines.study.rate_finder import STEPS, found_rate, with_rate
+from pipelines.study.resumption import LAST, Resumption
+from pipelines.study.trainer_flags import TRAINER, deciding, listed, plugins
 from pipelines.tracking import NotLoggedError, Run, TrackingError
 from pipelines.tracking.logger import RunLogger
-
-TRAINER: dict[str, Any] = {
-    "max_epochs": 5,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
 
 
 class BestEpoch(ModelCheckpoint):
@@ -84,32 +85,45 @@ def train(
     folder: Path,
     flags: Mapping[str, Any],
     best: ModelCheckpoint | None = None,
+    fitting: Fitting = Fitting(),  # noqa: B008  (frozen)
 ) -> Trained:
-    """Trains and goes back to the best epoch.
+    """Trains and goes back to the best epoch; goes on where a training in the folder was stopped.
 
     Args:
-        module: its classifier is trained in place; its attribute `monitor`, else `val/acc`, is
-            what the best epoch has most of.
+        module: its classifier is trained in place; the best epoch has most of its `monitor`.
         data: what it is trained and validated on.
         folder: for `best.ckpt` and `last.ckpt`.
-        flags: of the Trainer, with its logger.
+        flags: of the Trainer; of its list of loggers the first is the run's.
         best: chooses the epoch in another way.
+        fitting: what the user says of it; its checkpoint is what a training in an empty folder
+            begins with.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
     best = best or ModelCheckpoint(
-        folder, "best", monitor=getattr(module, "monitor", "val/acc"), mode="max", save_last=True,
-        enable_version_counter=False,
-    )  # fmt: skip
-    average = [weight_average(module.tuning.ema)] if module.tuning.ema else []
-    trainer = made_trainer(dict(flags), [best, *average])
+        folder, "best", monitor=module.monitor, mode="max", enable_version_counter=False
+    )
+    own: list[L.Callback] = [*fitting.early_stopping.callbacks(module.monitor), best]
+    loggers = flags.get("logger") or []
+    if loggers:
+        own.append(Resumption(folder, best, loggers[0], fitting.checkpoint.every_n_steps))
+    own += [weight_average(module.tuning.ema)] if module.tuning.ema else []
+    trainer = made_trainer({**flags, "plugins": plugins(flags)}, own)
+    last = folder / LAST
+    begin = last if last.is_file() else fitting.file
     diverged = ""
     try:
-        if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+        if not uninterrupted(
+            trainer, lambda: trainer.fit(module, data, ckpt_path=begin, weights_only=True)
+        ):
             raise KeyboardInterrupt
     except DivergedError as error:
         diverged = str(error)
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        if not stepping_failed(error):
+            raise
+        raise UserError(f"The training cannot be stepped like this: {error}") from error
     restored = _restore(module, best.best_model_path)
     score = float("nan") if best.best_model_score is None else float(best.best_model_score)
     return Trained(score, trainer.current_epoch, diverged, restored)
@@ -146,7 +160,7 @@ def train_steps(
 
 def trained_weights(
     study: Study, module: FineTuning, data: ImageDataModule, name: str, run: Run,
-    facts: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None, fitting: Fitting = Fitting(),  # noqa: B008  (frozen)
 ) -> Path:  # fmt: skip
     """Trains a module unless the same training is on disk, and returns the folder of its weights.
 
@@ -157,8 +171,10 @@ def trained_weights(
         name: of the folder below `mlruns/checkpoints`, to which the key is added.
         run: gets curves, recipe and model.
         facts: what decides the weights besides start, recipe, data, seed and flags.
+        fitting: what the user says of the training.
 
     Raises:
+        UserError: `ckpt_path` is last, and the training was never begun.
         DivergedError: the loss is no number; the last good epoch is saved and named.
     """
     flags = {**TRAINER, **study.flags}
@@ -166,16 +182,20 @@ def trained_weights(
         "start": model_digest(module.classifier), "module": type(module).__name__,
         "tuning": asdict(module.tuning), "perturb": repr(module.perturb),
         "data": data.training_digest(), "batch_size": data.batch_size, "augment": data.augment,
-        "seed": data.seed, "flags": {k: repr(v) for k, v in sorted(flags.items())},
-        "torch": torch.__version__, **(facts or {}),
+        "seed": data.seed, "flags": deciding(flags), "torch": torch.__version__, **(facts or {}),
     }  # fmt: skip
+    if fitting.lr_find:
+        decides["lr_find"] = _find_rate(study, module, data, decides, run)
+    decides |= fitting.facts()
     folder = study.root / "mlruns" / "checkpoints" / f"{name}-{study.cells.key(decides)[:8]}"
 
     def work(_: Path) -> Cell:
-        if study.is_first:
-            shutil.rmtree(folder, ignore_errors=True)  # of a try that was killed
+        if study.is_first and study.fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        _tell_start(study, module, folder, fitting)
         logger = RunLogger(run)
-        outcome = train(module, data, folder, {**flags, "logger": logger})
+        loggers = [logger, *listed(flags.get("logger"))]
+        outcome = train(module, data, folder, {**flags, "logger": loggers}, fitting=fitting)
         if outcome.diverged:
             raise DivergedError(f"{outcome.diverged} {_rescued(module, outcome, folder)}")
         if study.is_first:
@@ -192,7 +212,7 @@ def trained_weights(
         study.notes.append(said)
         study.say(said)
     curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
-    _log(run, module, data, cell, folder, curves)
+    _log(run, module, data, cell, folder, curves, fitting)
     return folder
 
 
@@ -210,15 +230,57 @@ def shuffled(data: ImageDataModule, seed: int) -> ImageDataModule:
     return other
 
 
+def _find_rate(
+    study: Study, module: FineTuning, data: ImageDataModule, decides: Mapping[str, Any], run: Run
+) -> float:
+    """The rate that a trial finds or has found before; the module takes it, the run tells it."""
+    study.on_one_device("the learning rate is looked for on one device.")
+
+    def work(folder: Path) -> Cell:
+        return Cell({"rate": found_rate(module, data, study.flags, folder)})
+
+    optimizer = module.optimization.told()
+    cell = study.cells.measured({"cell": "learning rate", **decides, **optimizer}, work)
+    rate = float(cell.facts["rate"])
+    with_rate(module, rate)
+    study.say(f"rate     {rate:.3g}, found by a trial of {STEPS} steps")
+    with suppress(TrackingError):  # what is logged at the end says that the store is gone
+        run.log_batch([("train/found_lr", rate, 0)])
+    return rate
+
+
+def _tell_start(study: Study, module: FineTuning, folder: Path, fitting: Fitting) -> None:
+    """Says what of the user's steps it, and where a training goes on, if it does.
+
+    Raises:
+        UserError: it was to go on, and was never begun.
+    """
+    for name, words in module.optimization.told().items():
+        study.say(f"{name:<8} {words}")
+    last = folder / LAST
+    if last.is_file():
+        study.say(f"goes on  from {last}")
+    elif fitting.ckpt_path == "last":
+        raise UserError(
+            f"Got `ckpt_path` last, but there is no {str(last)!r}: this training was never begun "
+            "with these models, data, flags and seed. Leave it out, or name a file."
+        )
+    elif fitting.file is not None:
+        study.say(f"goes on  from {fitting.file}")
+
+
 def _log(
     run: Run, module: FineTuning, data: ImageDataModule, cell: Cell, folder: Path,
-    curves: Sequence[tuple[str, float, int]],
+    curves: Sequence[tuple[str, float, int]], fitting: Fitting,
 ) -> None:  # fmt: skip
     """Logs what the Trainer does not; of a training that was done before the curves too."""
     recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
+    own = {**fitting.facts(), **module.optimization.told()}
+    for name in module.optimization.replaced:  # what they would say is not what was done
+        del recipe[f"tuning.{name}"]
     perturb = repr(module.perturb)
     try:
-        params = {**recipe, "epochs": cell.facts["epochs"], "perturb": perturb}
+        params = {**recipe, **own, "epochs": cell.facts["epochs"], "perturb": perturb}
         run.log_batch(curves, params)
         run.log_data(data.manifest(), data.manifest_digest(), "train")
         run.log_model(module.classifier)

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
@@ -50,6 +50,11 @@ class RunLogger(Logger):
         ]
         self.points += points
         self._log(points)
+
+    def go_on(self, points: Sequence[tuple[str, float, int]]) -> None:
+        """Takes the curve of a training up to where it was stopped; a reopened run has it."""
+        self.points = [(key, value, step) for key, value, step in points]
+        self._log(self.points)
 
     @rank_zero_only
     def _log(self, points: list[tuple[str, float, int]]) -> None:

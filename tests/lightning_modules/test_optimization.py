@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from datamodules import UserError
-from lightning_modules import Tuning
+from lightning_modules import FineTuning, Tuning, load_classifier, save_classifier
 from lightning_modules.dropout import set_dropout
 from lightning_modules.optimization import make_optimizer, make_schedule
 
@@ -126,18 +127,30 @@ def test_recipes_that_make_no_sense(values: dict[str, float], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("recipe", "architecture", "lr"),
+    ("recipe", "pretrained", "lr"),
     [
-        ({}, "builtin:lenet", 3e-3),
-        ({}, "torchvision:resnet18", 3e-4),
-        ({"mode": "linear_probe"}, "torchvision:resnet18", 3e-3),
-        ({"optimizer": "sgd"}, "torchvision:resnet18", 3e-3),
-        ({"optimizer": "sgd", "mode": "linear_probe"}, "timm:resnet18", 3e-2),
-        ({"lr": 0.5, "optimizer": "sgd"}, "builtin:lenet", 0.5),
+        ({}, False, 3e-3),
+        ({}, True, 3e-4),
+        ({"mode": "linear_probe"}, True, 3e-3),
+        ({"optimizer": "sgd"}, True, 3e-3),
+        ({"optimizer": "sgd", "mode": "linear_probe"}, True, 3e-2),
+        ({"lr": 0.5, "optimizer": "sgd"}, False, 0.5),
     ],
 )
-def test_a_usual_rate(recipe: dict[str, str], architecture: str, lr: float) -> None:
-    assert Tuning(**recipe).with_rate(architecture).lr == pytest.approx(lr)  # type: ignore[arg-type]
+def test_a_usual_rate(recipe: dict[str, str], pretrained: bool, lr: float) -> None:
+    assert Tuning(**recipe).filled(pretrained).lr == pytest.approx(lr)  # type: ignore[arg-type]
+
+
+def test_weights_that_were_loaded_are_told_from_random_ones(tmp_path: Path) -> None:
+    """By what happened to them, not by the name of the source."""
+    fresh = load_classifier("lenet", data_classes=[*"0123456789"])
+    random = load_classifier("torchvision:resnet18@none", data_classes=["a", "b"])
+    assert (fresh.pretrained, random.pretrained) == (False, False)
+    saved = load_classifier(f"checkpoint:{save_classifier(fresh, tmp_path / 'random')}")
+    assert FineTuning(saved).tuning.lr == FineTuning(fresh).tuning.lr == 3e-3
+    torch.save(fresh.model.state_dict(), tmp_path / "lenet.pt")  # of somebody, who trained it
+    loaded = load_classifier(f"checkpoint:{tmp_path / 'lenet.pt'}", arch="lenet")
+    assert FineTuning(loaded).tuning.lr == 3e-4
 
 
 def test_dropout_is_set_where_there_is_one() -> None:

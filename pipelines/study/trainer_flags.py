@@ -1,0 +1,72 @@
+"""The Trainer's flags as a training takes them: what they decide, and what it cannot follow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.plugins import CheckpointIO
+
+from datamodules.errors import UserError
+from lightning_modules.progress import plain_values
+from pipelines.study.resumption import WholeFiles
+
+TRAINER: dict[str, Any] = {
+    "max_epochs": 5,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+_IDLE = ("logger", "profiler")
+"""Flags of the Trainer that decide no weights."""
+
+
+def deciding(flags: Mapping[str, Any]) -> dict[str, str]:
+    """The Trainer's flags in words that are the same for the same command, for keys.
+
+    Loggers and the like decide no weights; of callbacks and other objects the class and its plain
+    values count, not where they lie in memory.
+    """
+    kept = {name: value for name, value in flags.items() if name not in _IDLE}
+    return {name: _in_words(value) for name, value in sorted(kept.items())}
+
+
+def check_flags(flags: Mapping[str, Any], evaluated: bool) -> None:
+    """Refuses flags of the Trainer that a training which keeps its best epoch cannot follow.
+
+    Args:
+        flags: of the user.
+        evaluated: whether an evaluation follows, which would refuse them after the training.
+
+    Raises:
+        UserError: checkpoints are switched off, or images are to be rounded.
+    """
+    precision = str(flags.get("precision", "32-true"))
+    if evaluated and precision in ("bf16-true", "16-true", "transformer-engine"):
+        raise UserError(
+            f"Got --trainer.precision {precision}, which rounds the images themselves, so that no "
+            "evaluation can follow: say bf16-mixed, or fine-tune with --evaluation none."
+        )
+    if flags.get("enable_checkpointing") is False:
+        raise UserError(
+            "Got --trainer.enable_checkpointing false, but the best epoch is kept as a checkpoint "
+            "and the training goes on from the last one: leave it out."
+        )
+
+
+def listed(value: Any) -> list[Any]:
+    """The loggers or plugins of a flag: none, one or several."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return [one for one in several if one not in (None, True, False)]
+
+
+def plugins(flags: Mapping[str, Any]) -> list[Any]:
+    """The user's plugins, and one that writes whole files unless theirs write checkpoints."""
+    users = listed(flags.get("plugins"))
+    own = [] if any(isinstance(one, CheckpointIO) for one in users) else [WholeFiles()]
+    return [*users, *own]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_in_words, value))}]"
+    if type(value).__repr__ is not object.__repr__:
+        return repr(value)
+    return f"{type(value).__qualname__}({plain_values(value)})"
