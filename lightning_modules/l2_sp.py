@@ -11,6 +11,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.heads import head_name
 from lightning_modules.perturb import Perturb
+from lightning_modules.regularisers import Regularisation
 from lightning_modules.tuning import Tuning
 
 
@@ -51,6 +52,7 @@ class L2SPTuning(FineTuning):
         alpha: of the backbone's springs.
         beta: of the head's decay to zero.
         perturb: see `FineTuning`.
+        regularisation: see `FineTuning`.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class L2SPTuning(FineTuning):
         alpha: float = 0.1,
         beta: float = 0.01,
         perturb: Perturb | None = None,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(classifier, tuning, perturb)
+        super().__init__(classifier, tuning, perturb, regularisation)
         if self.tuning.mode != "full":
             raise UserError("Expected `tuning.mode` full: a frozen backbone needs no springs.")
         if alpha < 0 or beta < 0:

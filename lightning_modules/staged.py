@@ -10,6 +10,7 @@ from lightning_modules.blocks import block_of, blocks
 from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.perturb import Perturb
+from lightning_modules.regularisers import Regularisation
 from lightning_modules.tuning import Tuning
 
 
@@ -66,6 +67,7 @@ class StagedTuning(FineTuning):
         tuning: the recipe, of mode `full`.
         unfreezing: the stages; default: those of `Unfreezing`.
         perturb: see `FineTuning`.
+        regularisation: see `FineTuning`.
     """
 
     def __init__(
@@ -74,8 +76,9 @@ class StagedTuning(FineTuning):
         tuning: Tuning | None = None,
         unfreezing: Unfreezing | None = None,
         perturb: Perturb | None = None,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(classifier, tuning, perturb)
+        super().__init__(classifier, tuning, perturb, regularisation)
         if self.tuning.mode != "full":
             raise UserError("Expected `tuning.mode` full: the stages say what learns.")
         self.unfreezing = unfreezing or Unfreezing()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from datamodules.errors import UserError, suggestion
-from lightning_modules import Perturb, Tuning
+from lightning_modules import Perturb, Regularisation, Tuning
 from lightning_modules.distillation import DistillationRecipe
 from pipelines.cli import COMMANDS
 from pipelines.distill.cell import measure_models, train_models
@@ -18,6 +18,7 @@ from pipelines.distill.result import DistillationResult
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.training import TRAINER
 
 
@@ -34,6 +35,7 @@ def distill(
     distillation: DistillationRecipe = DistillationRecipe(),  # noqa: B008  (frozen)
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
+    regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     seeds: list[int] = [0],  # noqa: B006  (never changed)
     controls: list[Literal["label_only", "random_teacher", "pruned", "int8"]] = [],  # noqa: B006
     labelled: int | None = None,
@@ -53,6 +55,8 @@ def distill(
         tuning: optimizer and schedule.
         perturb: disturbs the student's images; default for ard and rslad: the published attack at
             the data set's usual radius.
+        regulariser: what is added to the student's loss, each with its weight; see `assay list
+            regularisers`.
         seeds: a student for each; the first is measured under probes too.
         controls: what to compare with; label_only for every seed, others for the first.
         labelled: keep the labels of so many training images; of the rest only the teacher speaks.
@@ -73,8 +77,9 @@ def distill(
     with adopted(opened, opened.preprocessing):
         plan = make_plan(
             study, teacher, student, opened, distillation, tuning, perturb, labelled,
-            student_arch, seeds[0],
+            student_arch, seeds[0], regulariser,
         )  # fmt: skip
+        tell_regularisation(study, regulariser, plan.tuning, study.models[0])
         settings = _settings(plan, seeds, controls, labelled, evaluation)
         # The Trainer's flags decide how long is trained, so they belong to the run's key.
         with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
@@ -99,6 +104,8 @@ def _settings(
 ) -> dict[str, Any]:
     """The run's parameters, which also tell its folder from those of other settings."""
     parts = {"distillation": asdict(plan.recipe.filled()), "tuning": asdict(plan.tuning)}
+    if plan.regularisation.chosen:  # else the run's folder is that of before there were any
+        parts["regulariser"] = plan.regularisation.chosen
     return {
         **{
             f"{part}.{name}": [*value] if isinstance(value, tuple) else value

@@ -4,7 +4,7 @@ from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
-from lightning_modules import Classifier, Perturb, Tuning
+from lightning_modules import Classifier, Perturb, Regularisation, Tuning
 from lightning_modules.robust import RobustRecipe
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
@@ -12,6 +12,7 @@ from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.fine_tune.hardening import made_module
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.training import TRAINER, trained_weights
 
 
@@ -27,6 +28,7 @@ def fine_tune(
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
     robust: RobustRecipe = RobustRecipe(),  # noqa: B008  (frozen)
+    regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     **options: Unpack[Options],
 ) -> Classifier:
@@ -40,6 +42,7 @@ def fine_tune(
         perturb: disturbs training images: noise, or an attack for adversarial training; a recipe by
             name is --config pgd_at, fast_at, free_at, trades, mart or noise.
         robust: of training images that are attacked: the loss, and which epoch is kept.
+        regulariser: what is added to the loss, each with its weight; see `assay list regularisers`.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
@@ -54,11 +57,15 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
-    module = made_module(classifier, tuning, perturb, robust, opened, study.seed, study.flags)
+    module = made_module(
+        classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
+    )
     if perturb:
         study.say(f"perturb  {module.perturb!r}")
     name, facts = study.name(), {"robust": repr(robust)} if perturb else {}
+    tell_regularisation(study, regulariser, module.tuning, classifier)
     settings = {"tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation, **facts}
+    settings |= {"regulariser": regulariser.chosen} if regulariser.chosen else {}
     with study.running(name, settings) as run:
         folder = trained_weights(study, module, opened, name, run, facts)
         classifier.source = f"checkpoint:{folder}"

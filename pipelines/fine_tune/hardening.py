@@ -8,7 +8,7 @@ from callbacks.adversarial.threat_models import THREAT_MODELS
 from callbacks.adversarial.training import StillRight
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
-from lightning_modules import Classifier, FineTuning, Perturb, Tuning
+from lightning_modules import Classifier, FineTuning, Perturb, Regularisation, Tuning
 from lightning_modules.robust import RobustFineTuning, RobustRecipe
 from pipelines.study.radius import fill_radius
 
@@ -21,6 +21,7 @@ def made_module(
     data: ImageDataModule,
     seed: int,
     flags: Mapping[str, Any],
+    regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
 ) -> FineTuning:
     """Makes what trains: robustly where the training images are attacked.
 
@@ -32,6 +33,7 @@ def made_module(
         data: whose usual radius an attack without `epsilon` gets.
         seed: of the starts of validation attacks.
         flags: of the Trainer.
+        regularisation: what is added to the loss.
 
     Raises:
         UserError: robust training without an attack, data without a usual radius, or flags of the
@@ -44,7 +46,7 @@ def made_module(
                 f"{type(perturb).__name__ if perturb is not None else 'none'}: give "
                 "callbacks.AdversarialTraining, or --config pgd_at."
             )
-        return FineTuning(classifier, tuning, perturb)
+        return FineTuning(classifier, tuning, perturb, regularisation)
     fill_radius(perturb, data)
     ignored = flags.get("gradient_clip_val") or flags.get("accumulate_grad_batches", 1) > 1
     if hasattr(perturb, "replays") and ignored:
@@ -55,4 +57,4 @@ def made_module(
     attack: Any = perturb
     threat = THREAT_MODELS[attack.norm](attack.epsilon)
     still_right = StillRight(threat, PGD(steps=robust.steps), seed)
-    return RobustFineTuning(classifier, tuning, perturb, robust, still_right)
+    return RobustFineTuning(classifier, tuning, perturb, robust, still_right, regularisation)

@@ -162,7 +162,9 @@ def trained_weights(
         DivergedError: the loss is no number; the last good epoch is saved and named.
     """
     flags = {**TRAINER, **study.flags}
+    added = module.regularisation.chosen  # without any the key is that of before there were any
     decides = {
+        **({"regulariser": added} if added else {}),
         "start": model_digest(module.classifier), "module": type(module).__name__,
         "tuning": asdict(module.tuning), "perturb": repr(module.perturb),
         "data": data.training_digest(), "batch_size": data.batch_size, "augment": data.augment,
@@ -218,6 +220,7 @@ def _log(
     recipe = {f"tuning.{name}": value for name, value in asdict(module.tuning).items()}
     perturb = repr(module.perturb)
     try:
+        recipe |= {f"regulariser.{k}": value for k, value in module.regularisation.chosen.items()}
         params = {**recipe, "epochs": cell.facts["epochs"], "perturb": perturb}
         run.log_batch(curves, params)
         run.log_data(data.manifest(), data.manifest_digest(), "train")
