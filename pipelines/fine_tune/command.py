@@ -10,6 +10,8 @@ from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.fine_tune.hardening import made_module
+from pipelines.fine_tune.sweep import Recipe, Sweep
+from pipelines.fine_tune.swept import swept
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.study.regularisation import tell_regularisation
@@ -29,6 +31,7 @@ def fine_tune(
     perturb: Perturb | None = None,
     robust: RobustRecipe = RobustRecipe(),  # noqa: B008  (frozen)
     regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
+    sweep: Sweep = Sweep(),  # noqa: B008  (frozen)
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     **options: Unpack[Options],
 ) -> Classifier:
@@ -43,12 +46,14 @@ def fine_tune(
             name is --config pgd_at, fast_at, free_at, trades, mart or noise.
         robust: of training images that are attacked: the loss, and which epoch is kept.
         regulariser: what is added to the loss, each with its weight; see `assay list regularisers`.
+        sweep: several values of one weight, a training for each; the one that is taken is chosen on
+            validation images, and the front of clean and robust accuracy drawn.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
     Returns:
         The trained classifier, with the weights of the epoch of the best accuracy on validation
-        images, or of the best robust accuracy.
+        images, or of the best robust accuracy; of a sweep, the one that was chosen.
 
     Raises:
         UserError: something the user can mend.
@@ -57,6 +62,9 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
+    if sweep.lambdas:
+        recipe = Recipe(tuning, robust, regulariser)
+        return swept(study, classifier, opened, perturb, recipe, sweep, evaluation)
     module = made_module(
         classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
     )
