@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -40,7 +40,14 @@ class FineTuning(L.LightningModule):
         tuning: the recipe; its `ema` is a callback, see `weight_average`.
         perturb: replaces training images: noise, or an attack for adversarial training.
         regularisation: what is added to the loss.
+
+    Raises:
+        UserError: another module trains in the recipe's mode, see `tuned_module`, or a regulariser
+            finds nothing to act on.
     """
+
+    modes: ClassVar[tuple[str, ...]] = ("full", "linear_probe", "lp_ft")
+    """Of the recipe, that this module trains in."""
 
     def __init__(
         self,
@@ -52,6 +59,11 @@ class FineTuning(L.LightningModule):
         super().__init__()
         self.classifier, self.perturb = classifier, perturb
         self.tuning = (tuning or Tuning()).with_rate(classifier.architecture)
+        if self.tuning.mode not in self.modes:
+            raise UserError(
+                f"Expected `tuning.mode` {' or '.join(self.modes)} for {type(self).__name__}, but "
+                f"got {self.tuning.mode}."
+            )
         classifier.requires_grad_(True)
         probing = self.tuning.mode == "linear_probe"
         # A tuple, not a list of submodules: they are registered in the classifier already.
@@ -81,7 +93,7 @@ class FineTuning(L.LightningModule):
     def on_fit_start(self) -> None:
         """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
         self.classifier.facts.pop("fresh", None)
-        if self.tuning.mode == "full":  # from now on the weights were trained with it
+        if self.tuning.mode != "linear_probe":  # from now on the weights were trained with it
             self.classifier.reasons = all_fields(WEIGHTS)
         if self._frozen:  # in eval mode on purpose
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")

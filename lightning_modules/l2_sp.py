@@ -48,12 +48,14 @@ class L2SPTuning(FineTuning):
 
     Args:
         classifier: trained in place.
-        tuning: the recipe, of mode `full`.
+        tuning: the recipe, of mode `l2_sp` or `full`.
         alpha: of the backbone's springs.
         beta: of the head's decay to zero.
         perturb: see `FineTuning`.
         regularisation: see `FineTuning`.
     """
+
+    modes = ("full", "l2_sp")
 
     def __init__(
         self,
@@ -65,8 +67,6 @@ class L2SPTuning(FineTuning):
         regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__(classifier, tuning, perturb, regularisation)
-        if self.tuning.mode != "full":
-            raise UserError("Expected `tuning.mode` full: a frozen backbone needs no springs.")
         if alpha < 0 or beta < 0:
             raise UserError(
                 f"Expected `alpha` and `beta` of L2-SP to be at least 0, but got {alpha} and "

@@ -64,11 +64,13 @@ class StagedTuning(FineTuning):
 
     Args:
         classifier: trained in place.
-        tuning: the recipe, of mode `full`.
+        tuning: the recipe, of mode `staged`, `last_k` or `full`.
         unfreezing: the stages; default: those of `Unfreezing`.
         perturb: see `FineTuning`.
         regularisation: see `FineTuning`.
     """
+
+    modes = ("full", "staged", "last_k")
 
     def __init__(
         self,
@@ -79,8 +81,6 @@ class StagedTuning(FineTuning):
         regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__(classifier, tuning, perturb, regularisation)
-        if self.tuning.mode != "full":
-            raise UserError("Expected `tuning.mode` full: the stages say what learns.")
         self.unfreezing = unfreezing or Unfreezing()
         self._blocks = blocks(classifier.model)
         self.free(0)

@@ -52,6 +52,8 @@ class Distillation(FineTuning):
         UserError: teacher, student and recipe do not fit together.
     """
 
+    modes = ("full", "linear_probe")
+
     def __init__(
         self,
         teacher: Classifier | Sequence[Classifier] | Teachers,

@@ -46,6 +46,11 @@ class RobustFineTuning(FineTuning):
         withstands: Withstands,
         regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
+        if tuning.mode not in self.modes:
+            raise UserError(
+                f"Got `tuning.mode` {tuning.mode} with an attack in `perturb`: robust training is "
+                f"done in mode {', '.join(self.modes)}."
+            )
         super().__init__(classifier, tuning, perturb, regularisation)
         self.recipe, self.withstands = recipe, withstands
         self.monitor, self.overfitted = recipe.monitor, ""

@@ -14,6 +14,7 @@ from pipelines.fine_tune.sweep import Recipe, Sweep
 from pipelines.fine_tune.swept import swept
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.study.probing import probe_first
 from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.training import TRAINER, trained_weights
 
@@ -62,6 +63,8 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
+    if tuning.mode == "lp_ft":
+        probe_first(study, classifier, opened)
     if sweep.lambdas:
         recipe = Recipe(tuning, robust, regulariser)
         return swept(study, classifier, opened, perturb, recipe, sweep, evaluation)

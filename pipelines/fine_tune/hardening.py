@@ -9,6 +9,7 @@ from callbacks.adversarial.training import StillRight
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, FineTuning, Perturb, Regularisation, Tuning
+from lightning_modules.modes import tuned_module
 from lightning_modules.robust import RobustFineTuning, RobustRecipe
 from pipelines.study.radius import fill_radius
 
@@ -46,7 +47,8 @@ def made_module(
                 f"{type(perturb).__name__ if perturb is not None else 'none'}: give "
                 "callbacks.AdversarialTraining, or --config pgd_at."
             )
-        return FineTuning(classifier, tuning, perturb, regularisation)
+        epochs = int(flags.get("max_epochs") or -1)
+        return tuned_module(classifier, tuning, epochs, perturb, regularisation)
     fill_radius(perturb, data)
     ignored = flags.get("gradient_clip_val") or flags.get("accumulate_grad_batches", 1) > 1
     if hasattr(perturb, "replays") and ignored:
