@@ -86,7 +86,7 @@ def test_augmented_images_too(augment: Any, asked: int, classifier: Classifier) 
     data = Digits(limit=60, batch_size=64, augment=augment)
     images = len(data.images("train"))
     module, calls = tuned_module(classifier, SGD, 3), counted(classifier)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    quiet: Any = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     trainer = L.Trainer(accelerator="cpu", max_epochs=3, enable_checkpointing=False,
                         limit_val_batches=0, **quiet)  # fmt: skip
     trainer.fit(module, data)

@@ -80,56 +80,55 @@ def swept(assay: Assay, words: str, *more: str) -> tuple[int, str, str]:
     return assay("fine-tune", *words.split(), *rest.split(), *quiet.split(), *more)
 
 
-@pytest.fixture
-def result(assay: Assay, home: Path) -> SweepResult:
-    words = "--config trades --perturb.init_args.steps 1 --sweep.lambdas 0 6 --evaluation none"
-    code, out, err = swept(assay, words)
+TRADES = "--config trades --perturb.init_args.steps 1 --sweep.lambdas 0 6 --evaluation none"
+
+
+def test_one_command_draws_the_front(assay: Assay, home: Path) -> None:
+    code, out, err = swept(assay, TRADES, "--tracking.enabled", "false")
     assert code == 0, err
     assert "sweep    robust.beta over 0 6" in out
     assert out.count("train    robust.beta") == 2
     assert "robust %, PGD-2, L∞ 0.2" in out
-    # The same command trains nothing again, and says that it did not.
-    code, again, _ = swept(assay, words)
-    assert code == 0
-    assert "measure  " not in again
-    assert "results are from an earlier run" in again.replace("\n", " ")
     (folder,) = (home / "mlruns" / "results").iterdir()
-    loaded = load_result(folder)
-    assert isinstance(loaded, SweepResult)
-    return loaded
-
-
-def test_one_command_draws_the_front(result: SweepResult, home: Path) -> None:
-    import mlflow
-
+    result = load_result(folder)
+    assert isinstance(result, SweepResult)
     assert [point.value for point in result.points] == [0, 6]
     assert all(len(point.rows) == 40 for point in result.points)
-    assert result.option == "robust.beta"
-    told = json.loads(next((home / "mlruns" / "results").glob("*/result.json")).read_text())
-    assert f"Chosen: robust.beta {result.choice.value:g}" in told["sentences"][0]
-    assert list((home / "mlruns" / "results").glob("*/figures/front.png"))
-    # Every value has a run of its own below the sweep's.
-    mlflow.set_tracking_uri(f"sqlite:///{home}/mlruns/mlflow.db")
-    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
-    (parent,) = [run for run in runs if "sweep.chosen" in run.data.params]
-    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert {run.data.tags["stage"] for run in children} == {"robust.beta 0", "robust.beta 6"}
-    clean, robust = (parent.data.metrics[f"summary/chosen_{k}_acc"] for k in ("clean", "robust"))
-    assert (clean, robust) == (
-        result.taken.rows["clean"].mean(), result.taken.rows["robust"].mean()
-    )  # fmt: skip
-    history = mlflow.MlflowClient().get_metric_history(parent.info.run_id, "sweep/robust_acc")
-    assert {point.step for point in history} == {0, 1}
-
-
-def test_a_result_is_read_as_it_was_written(result: SweepResult, tmp_path: Path) -> None:
-    read = load_result(save_result(result, tmp_path / "again"))
+    told = json.loads((folder / "result.json").read_text())["sentences"][0]
+    assert f"Chosen: robust.beta {result.choice.value:g}" in told
+    assert (folder / "figures" / "front.png").is_file()
+    read = load_result(save_result(result, home / "again"))
     assert isinstance(read, SweepResult)
     pd.testing.assert_frame_equal(read.to_frame(), result.to_frame())
     assert read.sentences() == result.sentences()
     one, two, sections = result.beside(read)
     assert len(one.points) == len(two.points) == 2
     assert str(sections[0].sheets[0].cells[0][1]).startswith("+0.0")
+
+
+@pytest.mark.slow
+def test_the_same_command_trains_nothing_again(assay: Assay, home: Path) -> None:
+    import mlflow
+
+    assert swept(assay, TRADES)[0] == 0
+    code, again, _ = swept(assay, TRADES)
+    assert code == 0
+    assert "measure  " not in again
+    assert "results are from an earlier run" in again.replace("\n", " ")
+    # Every value has a run of its own below the sweep's.
+    mlflow.set_tracking_uri(f"sqlite:///{home}/mlruns/mlflow.db")
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    parent, _ = [run for run in runs if "sweep.chosen" in run.data.params]  # the last one first
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.data.tags["stage"] for run in children} == {"robust.beta 0", "robust.beta 6"}
+    (folder,) = (home / "mlruns" / "results").iterdir()
+    result = load_result(folder)
+    assert isinstance(result, SweepResult)
+    for name in ("clean", "robust"):
+        logged = parent.data.metrics[f"summary/chosen_{name}_acc"]
+        assert logged == result.taken.rows[name].mean()
+    history = mlflow.MlflowClient().get_metric_history(parent.info.run_id, "sweep/robust_acc")
+    assert {point.step for point in history} == {0, 1}
 
 
 def test_a_value_that_makes_no_sense_is_told_before_any_training(assay: Assay) -> None:
@@ -140,6 +139,7 @@ def test_a_value_that_makes_no_sense_is_told_before_any_training(assay: Assay) -
     assert "train " not in out
 
 
+@pytest.mark.slow
 def test_the_chosen_one_is_measured_on_test_images(assay: Assay) -> None:
     words = "--sweep.of tuning.weight_decay --sweep.lambdas 0 0.1 --evaluation quick"
     code, out, err = swept(assay, words, "--tracking.enabled", "false")
