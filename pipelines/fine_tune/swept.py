@@ -102,7 +102,7 @@ def _shares(evaluation: Evaluation) -> list[tuple[str, list[float]]]:
     """The evaluation's accuracies: name and interval."""
     numbers: Mapping[str, Any] = evaluation.headline()
     return [
-        (f"{number.title.lower()} ({number.note})", [float(end) for end in number.interval])
+        (f"{number.title} ({number.note})", [float(end) for end in number.interval])
         for number in numbers.values()
-        if number.card and number.unit == "%" and math.isfinite(number.interval.value)
+        if "accuracy" in number.title.lower() and math.isfinite(number.interval.value)
     ]

@@ -78,7 +78,13 @@ def tried(
             study.say(f"WARNING  {title} diverged and is left out: {error}")
             continue
         evaluation = _measured(study, trained, served, title, ball, sweep)
-        trials.append(Trial(Point(value, rows_of(evaluation, ball)), trained))
+        point = Point(value, rows_of(evaluation, ball))
+        if not point.rows["robust"].any() and recipe.robust.monitor == "val/robust_acc" and perturb:
+            study.notes.append(
+                f"{title}: nothing stands up, so that robust accuracy cannot tell its epochs apart "
+                "and an early one was kept; for its best clean accuracy say --robust.select acc."
+            )
+        trials.append(Trial(point, trained))
     if not trials:
         raise DivergedError("; ".join(failed.values()))
     return trials, failed
