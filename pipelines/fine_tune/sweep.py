@@ -14,6 +14,7 @@ SWEPT = (
     *(f"regulariser.{name}" for name in (*REGULARISERS, "noise", "awp")),
     *("tuning.weight_decay", "tuning.label_smoothing", "tuning.dropout", "tuning.mixup"),
     "tuning.cutmix",
+    "tuning.alpha",
 )
 """Options that a sweep may set."""
 

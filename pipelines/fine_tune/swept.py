@@ -18,6 +18,7 @@ from pipelines.fine_tune.result import SweepResult
 from pipelines.fine_tune.sweep import Recipe, Sweep, swept_option
 from pipelines.fine_tune.trials import about_data, ball_of, tried, validation
 from pipelines.study import Study
+from pipelines.study.regularisation import tell_regularisation
 
 
 def swept(
@@ -50,6 +51,7 @@ def swept(
         made_module(
             classifier, at.tuning, perturb, at.robust, data, study.seed, study.flags, at.regulariser
         )
+    tell_regularisation(study, recipe.regulariser, recipe.tuning, classifier)
     ball = ball_of(perturb, data)
     study.say(f"sweep    {option} over {' '.join(f'{value:g}' for value in sweep.lambdas)}")
     settings = _settings(study, recipe, option, sweep, perturb, preset)

@@ -20,5 +20,7 @@ def tell_regularisation(
         layers = len(dropout_layers(classifier.model))
         where = "1 layer" if layers == 1 else f"{layers} layers"
         study.say(f"dropout  {tuning.dropout:g} in {where}")
+    if tuning.mode == "l2_sp":
+        study.say("decay    0, because the springs of l2_sp take the place of weight decay")
     if regularisation.chosen:
         study.say(f"loss     + {regularisation}")

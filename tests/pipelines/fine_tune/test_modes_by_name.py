@@ -25,7 +25,7 @@ def trained(assay: Assay, words: str, tracking: bool = False) -> tuple[int, str,
         ("linear_probe", ""),
         ("last_k --tuning.last_k 2", ""),
         ("staged", ""),
-        ("l2_sp --tuning.alpha 0.01", ""),
+        ("l2_sp --tuning.alpha 0.01", "the place of weight decay"),
         ("lp_ft", "of the validation images, before the fine-tuning"),
     ],
 )
