@@ -43,6 +43,7 @@ bench: $(STAMP)
 	@$(BIN)/python tests/benchmarks/attack_speed.py
 	@.venv-bench/bin/python tests/benchmarks/damage_speed.py
 	@.venv-bench/bin/python tests/benchmarks/corruption_speed.py
+	@.venv-bench/bin/python tests/benchmarks/peer_corruptions.py
 
 # uv lives inside the environment: nothing is installed outside this folder.
 $(STAMP): pyproject.toml .ci/constraints.txt

@@ -6,7 +6,19 @@ found there by `assay list`, `--probes`, presets, tables, plots, metric keys and
 
 from collections.abc import Sequence
 
-from callbacks import adversarial, clean, corruption, damage, interpretability, missing, stability
+from callbacks import (
+    adaptation,
+    adversarial,
+    camera,
+    clean,
+    corruption,
+    damage,
+    foreign,
+    interpretability,
+    missing,
+    stability,
+)
+from callbacks.adaptation import AdaptationProbe
 from callbacks.adversarial import (
     FGSM,
     PGD,
@@ -17,10 +29,12 @@ from callbacks.adversarial import (
     SoftLabelTraining,
 )
 from callbacks.budget import Budget
+from callbacks.camera import CameraProbe
 from callbacks.clean import Clean
-from callbacks.corruption import CorruptionProbe, CorruptionTraining
+from callbacks.corruption import AugMix, CorruptionProbe, CorruptionTraining
 from callbacks.damage import DamageProbe
 from callbacks.family import Entries, Entry, Family
+from callbacks.foreign import ForeignProbe
 from callbacks.interpretability import ExplanationProbe
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.missing import MissingProbe
@@ -29,11 +43,15 @@ from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.stability import StabilityProbe
+from datamodules.image_datamodule import ImageDataModule
 
 FAMILIES: dict[str, Family] = {
     "test": clean.FAMILY,
     "adversarial": adversarial.FAMILY,
     "corruption": corruption.FAMILY,
+    "adaptation": adaptation.FAMILY,
+    "camera": camera.FAMILY,
+    "foreign": foreign.FAMILY,
     "missing": missing.FAMILY,
     "stability": stability.FAMILY,
     "damage": damage.FAMILY,
@@ -57,13 +75,21 @@ def companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     return [one for family in FAMILIES.values() for one in family.companions(probes, budget)]
 
 
+def brought(data: ImageDataModule, budget: Budget) -> list[Probe]:
+    """The probes of the disturbed images that a data set brings with it."""
+    return [one for family in FAMILIES.values() for one in family.brought(data, budget)]
+
+
 __all__ = [
     "FAMILIES",
     "FGSM",
     "PGD",
+    "AdaptationProbe",
     "AdversarialProbe",
     "AdversarialTraining",
+    "AugMix",
     "Budget",
+    "CameraProbe",
     "Clean",
     "CorruptionProbe",
     "CorruptionTraining",
@@ -73,6 +99,7 @@ __all__ = [
     "EvaluationProgress",
     "ExplanationProbe",
     "Family",
+    "ForeignProbe",
     "FreeTraining",
     "Measurement",
     "MissingProbe",
@@ -83,6 +110,7 @@ __all__ = [
     "Setting",
     "SoftLabelTraining",
     "StabilityProbe",
+    "brought",
     "companions",
     "preset_probes",
     "probe_entries",

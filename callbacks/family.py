@@ -15,6 +15,7 @@ from callbacks.budget import Budget
 from callbacks.probe import Probe
 from callbacks.results import ProbeResult
 from callbacks.statistics import Interval
+from datamodules.image_datamodule import ImageDataModule
 
 
 class Entry:
@@ -98,6 +99,7 @@ class Curve:
         aggregate: drawn behind the others, because it is made of them.
         draws: tables `value acc ...` of the single random draws that the curve is the mean of.
         places: names of severities that are places, see `ProbeResult`.
+        stairs: the number is known everywhere and changes at the severities of the table alone.
     """
 
     label: str
@@ -107,6 +109,7 @@ class Curve:
     aggregate: bool = False
     draws: Sequence[pd.DataFrame] = field(default=(), repr=False)
     places: Mapping[str, str] = field(default_factory=dict)
+    stairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,11 @@ class Summary:
     Args:
         numbers: by the name of their `summary/` metric.
         sentences: that need no background.
-        curves: besides one for each probe.
+        curves: besides one for each probe; one with a probe's title as its label replaces that.
         tables: lines for the table of all numbers, by title, as `by_setting` makes them.
         figures: besides the curves, by name.
         answers: rows whose answers are shown class by class, by title, as those of clean images.
+        front: names of the numbers that stand for the family against another, point by point.
     """
 
     numbers: Mapping[str, Number] = field(default_factory=dict)
@@ -128,6 +132,7 @@ class Summary:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     answers: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    front: Sequence[str] = ()
 
 
 Summarise = Callable[[Sequence[ProbeResult], ProbeResult | None], Summary]
@@ -146,6 +151,14 @@ def _no_companions(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     return []
 
 
+Brought = Callable[[ImageDataModule, Budget], list[Probe]]
+"""From the data set of a run and its budget, what measures the disturbed images it brings."""
+
+
+def _nothing_brought(data: ImageDataModule, budget: Budget) -> list[Probe]:
+    return []
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of probes.
@@ -160,6 +173,7 @@ class Family:
         headings: of columns of its own, where the column's name says too little.
         presets: names of its probes that belong to `quick`, `regular` and `full`.
         companions: probes that are measured beside others without being named.
+        brought: probes of the disturbed images that a data set brings with it.
     """
 
     name: str
@@ -171,6 +185,7 @@ class Family:
     headings: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     companions: Companions = _no_companions
+    brought: Brought = _nothing_brought
 
     def heading(self, column: str) -> str:
         """What stands over a column: of `srg_random` the heading of `srg`, then `random`."""

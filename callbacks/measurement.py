@@ -1,6 +1,6 @@
 """What goes into a probe and what comes out of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -91,3 +91,8 @@ class Measurement(NamedTuple):
     setting: Setting
     logits: Tensor
     extras: Mapping[str, Tensor] = MappingProxyType({})
+
+
+Listener = Callable[[Setting, Samples, Tensor, Tensor], None]
+"""Is told of the images `(n, C, H, W)` that an attack returned for some samples under a setting,
+after the judge has projected them, and of the answers `(n, K)` to them."""

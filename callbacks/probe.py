@@ -19,7 +19,7 @@ from typing_extensions import Self  # Python 3.10 has none
 from callbacks.budget import Budget
 from callbacks.digests import answers_digest, classes_in, model_digest, source_digest
 from callbacks.leave_no_trace import leave_no_trace
-from callbacks.measurement import Measurement, Samples, Setting
+from callbacks.measurement import Listener, Measurement, Samples, Setting
 from callbacks.outcomes import Outcomes
 from callbacks.progress import EvaluationProgress
 from callbacks.queries import Queries
@@ -29,7 +29,8 @@ from callbacks.subset import chosen
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
-from lightning_modules.chunks import shared_evenly
+from datamodules.preprocessing import in_unit_range
+from lightning_modules.chunks import in_chunks, shared_evenly
 from lightning_modules.classifier import Classifier
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")
@@ -83,6 +84,7 @@ class Probe(L.Callback, ABC):
         """How many rows came from an earlier run, and when that was."""
         self.note = ""
         """What decides how far its numbers can be trusted, found out while measuring."""
+        self._listener: Listener | None = None
         self._outcomes: Outcomes | None = None
         self._queue: list[Samples] = []
 
@@ -133,6 +135,10 @@ class Probe(L.Callback, ABC):
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Adapts defaults to model and data, and refuses what cannot be measured on them."""
 
+    def judged(self, index: Tensor) -> Tensor:
+        """Of `(N,)` indices of all test samples those that may be measured: all of them."""
+        return index
+
     def cost(self, setting: Setting) -> float:
         """Predicted forwards per image, for the time left; a backward counts as two forwards."""
         return 1.0
@@ -163,8 +169,11 @@ class Probe(L.Callback, ABC):
         assert isinstance(pl_module, Classifier)
         self._outcomes = Outcomes(self.settings(), self.extras, _cpu_group())
         self._queue = []
-        index = _data(trainer).test_index
+        every = _data(trainer).test_index
+        index = self.judged(every)
         self._chosen = chosen(index, self.limit, self.seed)
+        if self._chosen is None and len(index) < len(every):
+            self._chosen = index
         n = len(index if self._chosen is None else self._chosen)
         self.chunk = shared_evenly(n, self.most)
         self._progress = EvaluationProgress.of(trainer)
@@ -220,6 +229,47 @@ class Probe(L.Callback, ABC):
         """This process's rows, without waiting for the others: for a run that was interrupted."""
         with self.outcomes.sync_context(should_sync=False):
             return self.outcomes.compute()
+
+    # -- for what listens ------------------------------------------------------------------------
+
+    def listen(self, listener: Listener | None) -> None:
+        """Lets somebody see the images that were made, not only the answers to them.
+
+        Args:
+            listener: is told; only probes that make images for the answers tell it.
+        """
+        self._listener = listener
+
+    def kept_in(self, setting: Setting) -> Path | None:
+        """Folder of the rows of a setting, known once the pass has begun; None keeps nothing."""
+        return self._resume.folder(setting)
+
+    def ask(self, image: Tensor) -> Tensor:
+        """Answers of the model that is measured to other images, in chunks of the same shape."""
+        return self._model(image)
+
+    def measure_again(
+        self, trainer: L.Trainer, module: Classifier, index: Sequence[int], setting: Setting
+    ) -> None:
+        """Measures samples once more for what listens; the rows stay as they are.
+
+        Args:
+            trainer: of the pass.
+            module: that is measured.
+            index: of the samples, at least one.
+            setting: one of `settings`.
+        """
+        images = _data(trainer).images("test")
+        places = (images.index[None] == torch.as_tensor(index)[:, None]).nonzero()[:, 1]
+        context = trainer.precision_plugin.forward_context
+        with _gradients(), leave_no_trace(module, f"The probe {self.name!r}"):
+            batch = images.__getitems__(places.tolist())
+            image, label, found = (part.to(module.device) for part in batch)
+            image = in_unit_range(image)
+            with torch.no_grad(), context():
+                logits = in_chunks(module, image, module.chunk).float()
+            samples = Samples(image, label, found, logits, seed=self.seed)
+            list(self.measure(self._model, samples, [setting]))
 
     # -- the work --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from callbacks.reductions import by_setting
@@ -33,6 +34,8 @@ class ProbeResult:
         places: names of severities that are no amounts but places, such as layers, by the text of
             their step.
         certificate: what was spent, where a name stands for a budget.
+        pictures: one line an image that was saved, where some were; see `AdversarialPictures`.
+        shown: of those some to be looked at, `(n, H, W, C)` uint8 by what they are.
     """
 
     name: str
@@ -45,6 +48,8 @@ class ProbeResult:
     reported: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     certificate: str = ""
+    pictures: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    shown: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @cached_property
     def table(self) -> pd.DataFrame:

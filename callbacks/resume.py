@@ -41,6 +41,10 @@ class Resume:
             self._shards[setting] = Shards(folder / fingerprint(about), about)
             self._known[setting] = self._shards[setting].load().set_index("index", drop=False)
 
+    def folder(self, setting: Setting) -> Path | None:
+        """Where the rows of a setting are, which may have no rows yet; None keeps nothing."""
+        return self._shards[setting].folder if setting in self._shards else None
+
     def told(self, index: Tensor) -> str:
         """Says how many of the rows of some samples are stored, and since when; else nothing."""
         wanted = index.tolist()

@@ -6,6 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from callbacks.rows import OUTCOME_COLUMNS
+
+_ROUNDING = 1e-6
+"""Of a distance and a radius in float32, relative and absolute."""
+
 
 class WorstCase(NamedTuple):
     """The point-wise worst rows by radius.
@@ -62,7 +67,8 @@ def worst_up_to(attacks: Sequence[pd.DataFrame], clean: pd.DataFrame | None = No
     """The worst of the clean image and of every attack up to each radius, image by image.
 
     A ball holds every smaller one and its own middle, so accuracy never rises with the radius, nor
-    does the worst loss fall: 65.4 % for 58.6 % is shown where that is forgotten.
+    does the worst loss fall: 65.4 % for 58.6 % is shown where that is forgotten. It also holds
+    every adversarial point that is as near, whatever radius was attacked: see `found_points`.
 
     Args:
         attacks: rows of one attack each, at any radii of one norm; they need not share radii.
@@ -80,15 +86,64 @@ def worst_up_to(attacks: Sequence[pd.DataFrame], clean: pd.DataFrame | None = No
     for table in settings:
         kept = table.loc[table["index"].isin(common)]
         of_step.setdefault(int(table["severity"].iloc[0]), []).append(kept)
+    points = pd.concat([found_points(rows) for rows in attacks])
     so_far = [] if clean is None else [_undisturbed(clean.loc[clean["index"].isin(common)])]
     lines = []
     for step, parts in sorted(of_step.items()):
         value = max(float(part["value"].max()) for part in parts)
-        worst = worst_case([*so_far, *parts])
+        worst = _with_points(worst_case([*so_far, *parts]), within(points, value))
         so_far = [worst]
         lines.append(_with_clean_loss(worst, clean).assign(severity=step, value=value))
     rows = pd.concat(lines, ignore_index=True).assign(setting="worst")
     return WorstCase(rows, len(set.union(*met) - common))
+
+
+def found_points(rows: pd.DataFrame) -> pd.DataFrame:
+    """The adversarial points of an attack, each with its `distance` and the answers there.
+
+    An attack within a ball has one for every row that it broke; one that looks for the least change
+    one for every image, which stands in `minimum_distance` and in columns `found_...`.
+
+    Args:
+        rows: of one attack, at any radii.
+
+    Returns:
+        Rows of images that are right undisturbed; none where rows tell no distance.
+    """
+    if "distance" not in rows:
+        return rows.iloc[:0]
+    if "found_prediction" in rows:
+        rows = rows.drop_duplicates("index")
+        answers = {name: rows[f"found_{name}"] for name in FOUND_COLUMNS}
+        rows = rows.assign(**answers, distance=rows["minimum_distance"], correct=0)
+    broken = (rows["correct"] == 0) & (rows["clean_correct"] == 1)
+    moved = np.isfinite(rows["distance"]) & (rows["distance"] > 0)  # not by chance, where it is
+    return rows.loc[broken & moved]
+
+
+FOUND_COLUMNS = tuple(name for name in OUTCOME_COLUMNS if name not in ("label", "correct"))
+"""Answers at the nearest adversarial point, which rows keep with `found_` before them."""
+
+
+def within(points: pd.DataFrame, radius: float) -> pd.DataFrame:
+    """Those of `found_points` that lie in the ball of a radius."""
+    if "distance" not in points:
+        return points
+    return points.loc[points["distance"] <= radius * (1 + _ROUNDING) + _ROUNDING]
+
+
+def _with_points(worst: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    """Takes a point in the ball for the worst of each image that is right so far."""
+    right = worst.loc[worst["correct"] == 1, "index"]
+    broken = points.loc[points["index"].isin(right)].sort_values("margin", kind="stable")
+    broken = broken.drop_duplicates("index")
+    if broken.empty:
+        return worst
+    if "worst_loss" in worst:  # that of another ball is not the worst of this one
+        losses = worst.set_index("index")["worst_loss"]
+        broken = broken.assign(worst_loss=broken["index"].map(losses))
+    kept = worst.loc[~worst["index"].isin(broken["index"])]
+    return pd.concat([kept, broken]).sort_values("index").reset_index(drop=True)
 
 
 def _undisturbed(clean: pd.DataFrame) -> pd.DataFrame:

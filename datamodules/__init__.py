@@ -12,6 +12,7 @@ from datamodules.image_datamodule import ImageDataModule
 from datamodules.image_folder import ImageFolder
 from datamodules.mnist import MNIST
 from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
+from datamodules.prepared import Prepared
 from datamodules.preprocessing import Preprocessing
 
 # `torch_data.TorchData` is for notebooks: imported here, the command line would list it.
@@ -20,6 +21,7 @@ DATA: dict[str, type[ImageDataModule]] = {
     "MNIST": MNIST,
     "CIFAR10": CIFAR10,
     "ImageFolder": ImageFolder,
+    "Prepared": Prepared,
     "RotatedMNIST": RotatedMNIST,
     "PermutedMNIST": PermutedMNIST,
     "InvertedMNIST": InvertedMNIST,
@@ -42,6 +44,7 @@ __all__ = [
     "Digits",
     "ImageDataModule",
     "ImageFolder",
+    "Prepared",
     "Preprocessing",
     "UserError",
     "open_data",

@@ -60,6 +60,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
     classes: tuple[str, ...]
     classes_counted: bool = False
     """Whether their number is only that of the labels that occur."""
+    undisturbed: bool = True
+    """Whether its test images are; else they only stand for pictures that it has disturbed."""
+    own_probes: ClassVar[bool] = False
+    """Whether it brings disturbed images, which only `assay evaluate` measures."""
 
     def __init__(
         self,
@@ -124,6 +128,11 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """Whether validation images are a split of their own; else they are taken from training."""
         return False
 
+    @property
+    def files_in(self) -> Path:
+        """The folder that names of image files are told from."""
+        return self.root
+
     @abstractmethod
     def load(self, split: str) -> Images:
         """Returns all images of "train", "val" or "test" in a fixed order.
@@ -167,7 +176,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         rows = self._limit.rows(images.label, images.index, split, self.seed)
         images = images if rows is None else images.subset(rows)
         if isinstance(images, FileImages):
-            images, skipped, notes = readable(images, self.root, self.on_corrupt)
+            images, skipped, notes = readable(images, self.files_in, self.on_corrupt)
             self.skipped += skipped
             for note in notes:
                 self.note(f"{split}: {note}")

@@ -39,6 +39,26 @@ _TABLES = {
     "minimum_norm": Table(
         "callbacks/adversarial/__init__.py", "MINIMUM_NORM", "the same: --attack NAME"
     ),
+    "spatial": Table(
+        "callbacks/adversarial/__init__.py", "SPATIAL",
+        "the same: --attack NAME, --epsilon DEGREES",
+    ),
+    "universal": Table(
+        "callbacks/adversarial/__init__.py", "UNIVERSAL",
+        "the same: --attack NAME; --epsilon SHARE for a patch",
+    ),
+    "corruptions": Table(
+        "callbacks/corruption/registry.py", "CORRUPTIONS",
+        "assay evaluate --corruption NAME ...: the 15 of ImageNet-C, then the 4 that it holds out",
+    ),
+    "cameras": Table(
+        "callbacks/camera/registry.py", "CAMERAS",
+        "the same: --corruption NAME ...; a group with a mean of its own",
+    ),
+    "foreign": Table(
+        "callbacks/foreign/registry.py", "LIBRARIES",
+        'the same: --corruption "LIBRARY:Class(parameter=value, swept=mild|...|severe)"',
+    ),
     "damages": Table("callbacks/damage/__init__.py", "DAMAGES", _RECOVER),
     "structure": Table("callbacks/damage/__init__.py", "STRUCTURE", _RECOVER),
     "training_data": Table("pipelines/recover/damages.py", "DATA_DAMAGES", _RECOVER),
@@ -57,6 +77,8 @@ _TABLES = {
         "callbacks/interpretability/registry.py", "METRICS", "the same: metrics: [NAME, ...]"
     ),
 }  # fmt: skip
+_GROUPS = {"corruptions": ("corruptions", "cameras", "foreign")}
+"""Sections that are shown together where one is named."""
 
 
 _ELSEWHERE = {
@@ -85,7 +107,8 @@ def main(words: list[str]) -> int:
         from pipelines.cli import mistake, suggestion
 
         return mistake(f"There is no section {unknown[0]!r}.{suggestion(unknown[0], sections)}")
-    for section in chosen or sections:
+    shown = [part for section in chosen for part in _GROUPS.get(section, (section,))]
+    for section in dict.fromkeys(shown) or sections:
         _print_section(section)
     return 0
 

@@ -34,14 +34,17 @@ from callbacks.adversarial.minimum_norm import (
 )
 from callbacks.adversarial.nes import NES
 from callbacks.adversarial.pgd import PGD
+from callbacks.adversarial.pictures import AdversarialPictures
 from callbacks.adversarial.probe import AdversarialProbe, Norm, Target
 from callbacks.adversarial.soft_label_training import SoftLabelTraining
+from callbacks.adversarial.spatial import Spatial, SpatialProbe
 from callbacks.adversarial.spsa import SPSA
 from callbacks.adversarial.square import Square
 from callbacks.adversarial.summary import summarise
 from callbacks.adversarial.threat_models import L1, L2, Linf
 from callbacks.adversarial.training import AdversarialTraining
 from callbacks.adversarial.transfer import Transfer
+from callbacks.adversarial.universal import Patch, Universal, UniversalAttack, UniversalProbe
 from callbacks.family import Entries, Entry, Family, each
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
@@ -73,6 +76,15 @@ MINIMUM_NORM: dict[str, Callable[..., MinimumNormAttack]] = {
 }
 """Of `--attack NAME` too: they look for the least change, and `--epsilon` is where it is read."""
 
+SPATIAL: dict[str, Callable[..., Spatial]] = {
+    "spatial": Spatial,
+    "spatial_random": partial(Spatial, draws=10),
+}
+"""Of `--attack NAME` too: rotation and shift; `--epsilon` is the largest angle in degrees."""
+
+UNIVERSAL: dict[str, Callable[..., UniversalAttack]] = {"universal": Universal, "patch": Patch}
+"""Of `--attack NAME` too: one pattern for all images; of a patch `--epsilon` is its share."""
+
 PROBES: Entries = {
     **each(ATTACKS, AdversarialProbe, "attack"),
     # Thousands of queries an image, so at the usual radius only.
@@ -90,6 +102,9 @@ PROBES: Entries = {
     "crown_l2": Entry(CertifiedProbe, bounds=Crown, norm="l2"),
     "smoothing": Entry(SmoothingProbe),
     "autoattack_l2": Entry(AdversarialProbe, attack=AutoAttack, norm="l2"),
+    **each(SPATIAL, SpatialProbe, "attack"),
+    **each(UNIVERSAL, UniversalProbe, "attack"),
+    "universal_l2": Entry(UniversalProbe, attack=Universal, norm="l2"),
     "masking": Entry(MaskingProbe),
     "masking_l2": Entry(MaskingProbe, norm="l2"),
     "masking_l1": Entry(MaskingProbe, norm="l1"),
@@ -119,6 +134,10 @@ FAMILY = Family(
             "by attacks that fail in different ways, at the largest of three radii at which PGD "
             "leaves each image right."
         ),
+        "Right under the control": (
+            "Of one pattern learnt for all images: accuracy under a random pattern of the same "
+            "size, in the same place. What the learnt one takes beyond that is its own doing."
+        ),
         "Median minimum perturbation": (
             "Half of the images are answered wrongly after a change of this size or less, as far "
             "as an attack found it: 0 where the model errs undisturbed. A stronger attack can only "
@@ -129,6 +148,7 @@ FAMILY = Family(
             "Attacks that stop at the first error do not measure it."
         ),
     },
+    headings={"control_correct": "right under the control", "success": "target reached"},
     presets={
         "quick": ("fgsm", "pgd"),
         "regular": ("fgsm", "pgd", "apgd_dlr", "square", "fgsm_l2", "pgd_l2"),
@@ -152,7 +172,10 @@ __all__ = [
     "NES",
     "PGD",
     "PROBES",
+    "SPATIAL",
     "SPSA",
+    "UNIVERSAL",
+    "AdversarialPictures",
     "AdversarialProbe",
     "AdversarialTraining",
     "Attack",
@@ -171,14 +194,20 @@ __all__ = [
     "MinimumNormAttack",
     "MinimumNormProbe",
     "Norm",
+    "Patch",
     "RandomStartFGSM",
     "Smoothing",
     "SmoothingProbe",
     "SoftLabelTraining",
+    "Spatial",
+    "SpatialProbe",
     "Square",
     "Target",
     "TargetedAPGD",
     "TargetedFAB",
     "Transfer",
+    "Universal",
+    "UniversalAttack",
+    "UniversalProbe",
     "attack_sets",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 from callbacks.adversarial.active import Active
 from callbacks.adversarial.apgd_rules import Ascent, rule_of
 from callbacks.adversarial.attack import About, AttackResult, Objective
+from callbacks.adversarial.expectation import Averaged
 from callbacks.adversarial.found import Found, Spent
 from callbacks.adversarial.losses import LossName, chosen_loss, likeliest_others
 from callbacks.adversarial.threat_models import L1, ThreatModel, beside
@@ -130,15 +131,12 @@ class APGD:
         self, model: Queries, active: Active, found: Found, counts: bool, last: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Loss `(n,)` and its gradient where images are; the last point needs no gradient."""
-        function = chosen_loss(self.loss, active.aim)
+        function, asked = chosen_loss(self.loss, active.aim), Averaged(model, self.eot)
         if last:
-            logits = _mean([model(active.point) for _ in range(self.eot)])
+            logits = asked(active.point)
             loss, gradient = function(logits, *active.classes), torch.zeros_like(active.point)
         else:
-            answers = [
-                model.gradient(active.point, function, *active.classes) for _ in range(self.eot)
-            ]
-            logits, loss, gradient = (_mean(part) for part in zip(*answers, strict=True))
+            logits, loss, gradient = asked.gradient(active.point, function, *active.classes)
         spent: Spent = "forwards" if last else "steps"
         if counts:
             broken = active.broken(logits)
@@ -242,7 +240,3 @@ def _noise(threat: ThreatModel, origin: Tensor, draw: Draw, number: int, loss: s
         return noise * beside(threat.epsilon / noise.abs().flatten(1).amax(1))
     noise = draw.normal(purpose, number, shape)
     return threat.ascent(noise) * threat.epsilon if threat.norm == "l2" else noise
-
-
-def _mean(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).mean(0)

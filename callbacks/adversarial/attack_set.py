@@ -47,13 +47,18 @@ class AttackSet:
         return headline_step(self.values, usual[0] if usual else None)
 
     def measured(self, severity: int) -> list[ProbeResult]:
-        """The attacks that were run with this radius."""
-        return [result for result in self.results if severity in result.values]
+        """The attacks that were run with this radius, or in no ball, so that they tell of any."""
+        return [
+            result
+            for result in self.results
+            if severity in result.values or "found_prediction" in result.rows
+        ]
 
     def worst(self, severity: int) -> pd.DataFrame:
         """Point-wise worst rows over attacks with this radius or less, and the image as it is.
 
-        A ball holds every smaller one and its centre, so what broke an image there breaks it here.
+        A ball holds every smaller one and its centre, so what broke an image there breaks it here;
+        and so does any adversarial point that is as near, see `worst_up_to`.
         """
         rows = self._worst.rows
         return rows.loc[rows["severity"] == severity]

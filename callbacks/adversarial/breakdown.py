@@ -5,12 +5,15 @@ from collections.abc import Iterator
 import pandas as pd
 
 from callbacks.adversarial.attack_set import AttackSet
+from callbacks.worst_case import found_points, within
 
 _NAMED = 6
 
 
 def broken_by(attacks: AttackSet) -> pd.DataFrame:
     """What every attack broke at the headline radius or a smaller one, image by image.
+
+    A point that is as near breaks an image too, whatever radius was attacked.
 
     Args:
         attacks: of one threat model.
@@ -21,12 +24,15 @@ def broken_by(attacks: AttackSet) -> pd.DataFrame:
     """
     columns = {}
     for result in attacks.results:
-        rows = result.rows[result.rows["severity"] <= attacks.step]
+        rows = result.rows
         if "clean_correct" in rows:
-            rows = rows[rows["clean_correct"] == 1]
-        if len(rows):
+            rows = rows.loc[rows["clean_correct"] == 1]
+        near = set(within(found_points(rows), attacks.radius)["index"])
+        inside = rows["severity"] <= attacks.step
+        if inside.any() or near:
             name = result.title.split(" (")[0]
-            columns[name] = (rows["correct"] == 0).groupby(rows["index"]).any()
+            broken = (inside & (rows["correct"] == 0)) | pd.Series(rows["index"]).isin(near)
+            columns[name] = broken.groupby(rows["index"]).any()
     return pd.concat(columns, axis=1).dropna().astype(bool) if columns else pd.DataFrame()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.adversarial.attack import Attack, AttackResult, Objective, about
+from callbacks.adversarial.expectation import Averaged, check_eot, said_of_draws
 from callbacks.adversarial.pgd import PGD
 from callbacks.adversarial.threat_models import THREAT_MODELS, ThreatModel, radius
 from callbacks.budget import Budget
@@ -46,6 +47,8 @@ class AdversarialProbe(Probe):
             class of that number (whose own images are left as they are); None moves away from the
             label.
         objective: "verdict" or "loss".
+        eot: draws that every answer and gradient is averaged over, for models that answer at
+            random; see `Averaged`. The judge asks once.
         label: name of the probe where two share attack and norm.
         limit, chunk, pool, seed: see `Probe`.
     """
@@ -61,6 +64,7 @@ class AdversarialProbe(Probe):
         targeted: Target | None = None,
         objective: Objective = "verdict",
         label: str | None = None,
+        eot: int = 1,
         *,
         limit: int | None = None,
         chunk: int = 128,
@@ -81,7 +85,8 @@ class AdversarialProbe(Probe):
                 "Expected `targeted` to be next, least_likely, random or the number of a class, "
                 f"but got {targeted!r}."
             )
-        self.attack, self.norm, self.targeted = attack, norm, targeted
+        check_eot(eot, attack.gradients, said.title, getattr(attack, "keeps_budget", False))
+        self.attack, self.norm, self.targeted, self.eot = attack, norm, targeted, eot
         self.objective: Objective = objective
         self.curve, self.label = tuple(curve), label
         self.epsilons = None if epsilons is None else _checked(epsilons, norm)
@@ -113,8 +118,8 @@ class AdversarialProbe(Probe):
 
     @property
     def name(self) -> str:
-        """`<attack>_<norm>`, with the suffix `_targeted` where it is."""
-        stem = f"{about(self.attack).name}_{self.norm}"
+        """`<attack>_<norm>`, with the suffixes `_eot` and `_targeted` where it is so."""
+        stem = f"{about(self.attack).name}_{self.norm}" + ("_eot" if self.eot > 1 else "")
         return self.label or (f"{stem}_targeted" if self.targeted is not None else stem)
 
     @property
@@ -122,7 +127,8 @@ class AdversarialProbe(Probe):
         """For tables and plots."""
         which = "class {}" if isinstance(self.targeted, int) else "the {} class"
         kind = "" if self.targeted is None else f", towards {which.format(self.targeted)}"
-        return f"{about(self.attack).title} ({SIGNS[self.norm]}{kind})"
+        eot = f", EOT {self.eot}" if self.eot > 1 else ""
+        return f"{about(self.attack).title}{eot} ({SIGNS[self.norm]}{kind})"
 
     @property
     def unit(self) -> str:  # type: ignore[override]
@@ -132,12 +138,18 @@ class AdversarialProbe(Probe):
     @property
     def algorithm(self) -> str:
         """The attack with its parameters, norm, target and objective."""
-        return f"{self.attack!r} norm={self.norm} targeted={self.targeted} {self.objective}"
+        eot = f" eot={self.eot}" if self.eot > 1 else ""
+        return f"{self.attack!r} norm={self.norm} targeted={self.targeted} {self.objective}{eot}"
 
     @property
     def extras(self) -> tuple[str, ...]:  # type: ignore[override]
         """Those of every attack, then its own."""
         return (*_EXTRAS, *about(self.attack).columns)
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """With a target, how often it is answered."""
+        return () if self.targeted is None else ("success",)
 
     @property
     def certificate(self) -> str:
@@ -168,11 +180,8 @@ class AdversarialProbe(Probe):
             self.attack, self.note = fitted(classes, deterministic)
         elif getattr(self.attack, "loss", None) == "dlr" and classes < 3:
             self.note = f"{self.title}: the DLR loss needs 3 classes, so it follows the margin."
-        if not deterministic and getattr(self.attack, "eot", 1) == 1:
-            self.note += (
-                f" {self.title}: the model answers at random, which this attack does not average "
-                "out, and its rows are not the same in every run: see autoattack_rand."
-            )
+        if deterministic or getattr(self.attack, "eot", 1) == 1:
+            self.note += said_of_draws(self.title, deterministic, self.eot)
         self.note = self.note.strip()
         if isinstance(self.targeted, int) and not 0 <= self.targeted < classes:
             raise UserError(
@@ -186,16 +195,11 @@ class AdversarialProbe(Probe):
         """Refuses a target that every image has already; `(N,)` labels."""
         if not isinstance(self.targeted, int):
             return
-        same = int((label == self.targeted).sum())
-        if same == len(label):
-            raise UserError(
-                f"Expected `targeted` to be another class than the label, but all {same:,} images "
-                f"are of class {self.targeted}."
-            )
+        same = of_target(self.targeted, label)
         if same:
             self.note = f"{self.note} ".lstrip() + (
                 f"{self.title}: {same:,} of {len(label):,} images are of that class and are left "
-                "as they are."
+                "as they are; they count as not reached."
             )
 
     def settings(self) -> tuple[Setting, ...]:
@@ -204,7 +208,7 @@ class AdversarialProbe(Probe):
 
     def cost(self, setting: Setting) -> float:
         """At most: a gradient is one forward and one backward; the judge asks once."""
-        return 1 + 3 * self.attack.gradients + about(self.attack).forwards
+        return 1 + self.eot * (3 * self.attack.gradients + about(self.attack).forwards)
 
     def measure(
         self, model: Queries, samples: Samples, settings: Sequence[Setting]
@@ -218,8 +222,7 @@ class AdversarialProbe(Probe):
             todo = todo & (target != samples.label)
         todo = todo.nonzero().squeeze(1)
         for setting in settings:
-            threat = THREAT_MODELS[self.norm](setting.value)
-            yield Measurement(setting, *self._attacked(model, samples, target, todo, threat))
+            yield Measurement(setting, *self._attacked(model, samples, target, todo, setting))
 
     def _attacked(
         self,
@@ -227,10 +230,11 @@ class AdversarialProbe(Probe):
         samples: Samples,
         target: Tensor | None,
         todo: Tensor,
-        threat: ThreatModel,
+        setting: Setting,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Runs the attack on the samples `todo` and judges what it returns."""
-        logits, n = samples.logits.clone(), len(samples)
+        threat, n = THREAT_MODELS[self.norm](setting.value), len(samples)
+        logits = samples.logits.clone()
         forwards, backwards = samples.label.new_zeros(n), samples.label.new_zeros(n)
         own = {
             name: samples.label.new_full((n,), -1).float() for name in about(self.attack).columns
@@ -239,7 +243,7 @@ class AdversarialProbe(Probe):
         if len(todo):
             part = samples.select(todo)
             result = self.attack(
-                model,
+                model if self.eot == 1 else Averaged(model, self.eot),
                 part.image,
                 part.label,
                 threat,
@@ -249,16 +253,17 @@ class AdversarialProbe(Probe):
             )
             image = admissible(threat, result.image, part.image)
             logits[todo] = model(image)
+            if self._listener:
+                self._listener(setting, part, image, logits[todo])
             distance[todo] = threat.measure(image, part.image).float()
             if self.objective == "loss":
                 worst[todo] = self._worst_loss(model, threat, result, part, logits[todo])
-            backwards[todo] = result.steps + (
-                result.backwards if result.backwards is not None else 0
-            )
+            more = 0 if result.backwards is None else result.backwards
+            backwards[todo] = self.eot * (result.steps + more)
             for name, column in result.columns.items():
                 own[name][todo] = column.float()
             asked_again = 1 if result.worst is result.image else 2
-            forwards[todo] = result.steps + result.forwards + asked_again
+            forwards[todo] = self.eot * (result.steps + result.forwards) + asked_again
         prediction = logits.argmax(1)
         return logits, {
             "clean_correct": samples.correct,
@@ -309,6 +314,21 @@ def admissible(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:
     image = threat.project(image, origin)
     admitted = threat.contains(image, origin)
     return torch.where(admitted[:, None, None, None], image, origin)
+
+
+def of_target(target: int, label: Tensor) -> int:
+    """How many images have a target for their label already; `(N,)` labels.
+
+    Raises:
+        UserError: all of them.
+    """
+    same = int((label == target).sum())
+    if same == len(label):
+        raise UserError(
+            f"Expected `targeted` to be another class than the label, but all {same:,} images are "
+            f"of class {target}."
+        )
+    return same
 
 
 def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:

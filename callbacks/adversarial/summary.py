@@ -11,7 +11,9 @@ from callbacks.adversarial.breakdown import breakdown_sentences
 from callbacks.adversarial.budget_certificate import Certificate
 from callbacks.adversarial.certified.band import certified_bounds
 from callbacks.adversarial.masking import Beside, is_masking, passes
-from callbacks.adversarial.minimum_norm.summary import medians
+from callbacks.adversarial.minimum_norm.summary import medians, whole_curves
+from callbacks.adversarial.pictures.summary import saved_as_png
+from callbacks.adversarial.universal.summary import against_control
 from callbacks.adversarial.without_start import without_start
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
@@ -24,6 +26,8 @@ _BALLS = {
     "l2": "the whole image may move by up to {} (Euclidean distance, pixels in 0 to 1)",
     "l1": "the changes of all pixels together may be up to {} (pixels in 0 to 1)",
     "l0": "up to {} numbers (a pixel of a colour image has three) may be set at will",
+    "rotation_shift": "the image may be turned by up to {} degrees and shifted in proportion",
+    "patch": "one patch on {} of the image, the same for all images, may lie anywhere",
 }
 
 
@@ -38,7 +42,7 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
         Numbers `adversarial_<norm>_acc`, `_loss` and `_epsilon` of every threat model, and
         `adversarial_acc` and `worst_case_loss` over all of them; of AutoAttack what it spent and
         its early verdict; `masking_<norm>_overstated` and `_signs`, see `Beside`;
-        `adversarial_<norm>_median` of minimum-norm attacks.
+        `adversarial_<norm>_median` of minimum-norm attacks; see `against_control` too.
     """
     certified = [result for result in results if "certified" in result.rows]
     others = [r for r in results if "certified" not in r.rows and not is_masking(r)]
@@ -61,16 +65,22 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
             numbers |= certificate.numbers(result.name, asked)
             sentences += certificate.sentences()
     sentences += without_start(results)
-    for more, told in (medians(results), certified_bounds(certified, attacks)):
+    for more, told in (
+        medians(results),
+        against_control(results),
+        certified_bounds(certified, attacks),
+        saved_as_png(results),
+    ):
         numbers |= more
         sentences += told
     several = [attack_set for attack_set in attacks if len(attack_set.results) > 1]
     return Summary(
         numbers,
         sentences,
-        [_curve(attack_set, clean) for attack_set in several],
+        [*(_curve(attack_set, clean) for attack_set in several), *whole_curves(results)],
         {f"Worst case ({attack_set.sign})": attack_set.table for attack_set in several},
         answers={_attacked_at(attack_set): attack_set.at_headline for attack_set in attacks},
+        front=[f"adversarial_{attack_set.norm}_acc" for attack_set in attacks],
     )
 
 

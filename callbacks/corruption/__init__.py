@@ -3,9 +3,11 @@
 A new corruption is a file and a line in `CORRUPTIONS` (`registry.py`).
 """
 
+from callbacks.corruption.augmix import AugMix
 from callbacks.corruption.corruption import Corruption
 from callbacks.corruption.probe import CorruptionProbe
 from callbacks.corruption.registry import CORRUPTIONS
+from callbacks.corruption.stored import StoredProbe, stored_probes
 from callbacks.corruption.summary import summarise
 from callbacks.corruption.training import CorruptionTraining
 from callbacks.family import Entries, Family, each
@@ -17,10 +19,12 @@ FAMILY = Family(
     title="Corrupted",
     text=(
         "Every image is disturbed as sensors, optics, weather and storage do, at severities 1 to 5 "
-        "with the published constants for its size (Hendrycks & Dietterich 2019)."
+        "with the published constants for its size (Hendrycks & Dietterich 2019), or comes from a "
+        "set that was prepared so."
     ),
     probes=PROBES,
     summarise=summarise,
+    brought=stored_probes,
     terms={
         "Severity": (
             "1 to 5, each with constants of its own for every corruption and image size; 0 is the "
@@ -47,4 +51,13 @@ FAMILY = Family(
     },
 )  # fmt: skip
 
-__all__ = ["CORRUPTIONS", "FAMILY", "PROBES", "Corruption", "CorruptionProbe", "CorruptionTraining"]
+__all__ = [
+    "CORRUPTIONS",
+    "FAMILY",
+    "PROBES",
+    "AugMix",
+    "Corruption",
+    "CorruptionProbe",
+    "CorruptionTraining",
+    "StoredProbe",
+]

@@ -67,3 +67,8 @@ def levels(*constants: float) -> Levels:
     """Five severities of a corruption that has one constant."""
     first, second, third, fourth, fifth = constants
     return (first,), (second,), (third,), (fourth,), (fifth,)
+
+
+def of_any_size(levels: Levels) -> Constants:
+    """The same five severities for all sizes: constants without a length in pixels."""
+    return Constants(levels, levels)

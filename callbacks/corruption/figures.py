@@ -33,7 +33,7 @@ def picture_sheet(corruptions: Sequence[Corruption], side: int) -> Figure:
             shown = corruption(image, severity, Draw(0, torch.zeros(1, dtype=torch.long)), side)
             axes.imshow(shown[0].movedim(0, -1).numpy(), vmin=0, vmax=1)
             axes.set_title(f"{severity:g}", fontsize=8, loc="right", pad=2)
-        places[row, first].set_title(corruption.title, fontsize=8, loc="left", pad=2)
+        places[row, first].set_title(corruption.title, fontsize=7, loc="left", pad=2)
     return figure
 
 

@@ -1,6 +1,6 @@
 """Measures a model on corrupted images, in the one pass over the test data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning as L
@@ -12,14 +12,17 @@ from callbacks.budget import Budget
 from callbacks.corruption.constants import checked_side, side_for
 from callbacks.corruption.corruption import Corruption
 from callbacks.corruption.gaussian_noise import GaussianNoise
+from callbacks.corruption.registry import CORRUPTIONS
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
 from callbacks.randomness import Draw
-from datamodules.errors import UserError
+from datamodules.errors import UserError, suggestion
 from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.chunks import padded
 from lightning_modules.classifier import Classifier
+
+_OF_COLOUR = ("saturate", "white_balance")
 
 
 class CorruptionProbe(Probe):
@@ -28,7 +31,7 @@ class CorruptionProbe(Probe):
     Column of its own: `change`, the root mean square by which pixel values changed, in [0, 1].
 
     Args:
-        corruption: what is done to the images.
+        corruption: what is done to the images, by name in YAML.
         severities: between 1 and 5, whole or not.
         constants_for: image side in pixels whose published constants are taken (32, 64, 224, 299);
             None takes the nearest to the images' short side, and says which.
@@ -39,10 +42,12 @@ class CorruptionProbe(Probe):
     family: ClassVar[str] = "corruption"
     unit: ClassVar[str] = "severity"
     extras: ClassVar[tuple[str, ...]] = ("change",)
+    kinds: ClassVar[Mapping[str, type[Corruption]]] = CORRUPTIONS
+    """The corruptions that have names."""
 
     def __init__(
         self,
-        corruption: Corruption,
+        corruption: Corruption | str,
         severities: Sequence[float] = (1, 2, 3, 4, 5),
         constants_for: int | None = None,
         label: str | None = None,
@@ -59,7 +64,8 @@ class CorruptionProbe(Probe):
                 f"Expected `severities` to be numbers between 1 and 5, but got {[*severities]}: "
                 "there are no published constants outside."
             )
-        self.corruption, self.label = corruption, label
+        self.corruption = self._named(corruption) if isinstance(corruption, str) else corruption
+        self.label = label
         self.side = None if constants_for is None else checked_side(constants_for)
         self.classes = 0
 
@@ -75,6 +81,11 @@ class CorruptionProbe(Probe):
             **options: of the constructor, such as `severities`.
         """
         return super().within(budget, **{**options, "corruption": corruption()})
+
+    def _named(self, name: str) -> Corruption:
+        if name not in self.kinds:
+            raise UserError(f"There is no corruption {name!r}.{suggestion(name, self.kinds)}")
+        return self.kinds[name]()
 
     @property
     def name(self) -> str:
@@ -107,8 +118,8 @@ class CorruptionProbe(Probe):
             return
         channels, height, width = data.taken("test", 1).image.shape[1:]
         self.side = self.side or side_for(height, width)
-        if channels == 1 and self.corruption.name == "saturate":
-            self.note = "Saturation: grey images have no colour and stay as they are, in 8 bits."
+        if channels == 1 and self.corruption.name in _OF_COLOUR:
+            self.note = f"{self.title}: grey images have no colour and stay as they are, in 8 bits."
 
     def settings(self) -> tuple[Setting, ...]:
         """One for each severity; its step is the severity, or its place if some are not whole."""

@@ -2,8 +2,6 @@
 
 from typing import ClassVar, Protocol, runtime_checkable
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from callbacks.randomness import Draw
@@ -58,30 +56,9 @@ def flip_rate(prediction: Tensor, independent: bool) -> Tensor:
     Returns:
         `(N,)` in [0, 1].
 
+    >>> import torch
     >>> flip_rate(torch.tensor([[0], [0], [1], [0]]), independent=False)
     tensor([0.6667])
     """
     before = prediction[:1] if independent else prediction[:-1]
     return (prediction[1:] != before).float().mean(0)
-
-
-def warped(image: Tensor, matrix: Tensor) -> Tensor:
-    """Looks every pixel up elsewhere, bilinear; what is outside is mirrored in.
-
-    Args:
-        image: `(N, C, H, W)`.
-        matrix: `(3, 3)` from homogeneous places of the result to places in the image, in pixels
-            from the centre, x before y.
-    """
-    height, width = image.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64) - (height - 1) / 2,
-        torch.arange(width, dtype=torch.float64) - (width - 1) / 2,
-        indexing="ij",
-    )
-    place = torch.stack([x, y, torch.ones_like(x)], -1) @ matrix.double().T
-    place = place[..., :2] / place[..., 2:]
-    size = torch.tensor([width, height], dtype=torch.float64)
-    grid = (2 * place / size).to(image)  # in units of half the image, edges at 1
-    grid = grid.expand(len(image), -1, -1, -1)
-    return F.grid_sample(image, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)

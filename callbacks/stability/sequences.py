@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from callbacks.randomness import Draw
-from callbacks.stability.sequence import warped
+from callbacks.warp import warped
 from datamodules.errors import UserError
 
 _SIDE = 224

@@ -45,6 +45,7 @@ def answer_sections(
     results: Sequence[ProbeResult],
     classes: Sequence[str],
     disturbed: Mapping[str, pd.DataFrame],
+    sheets: Sequence[Sheet] = (),
 ) -> list[Section]:
     """Accuracy by class, confusion of undisturbed and attacked images, and reliability.
 
@@ -53,10 +54,13 @@ def answer_sections(
         results: of all probes.
         classes: names.
         disturbed: rows whose answers are shown class by class too, by title.
+        sheets: further tables about classes; those without lines are left out.
     """
     figures: dict[str, Figure] = {}
     if clean is not None and len(clean.rows):
         figures["reliability"] = reliability_figure(clean.rows)
+        for place, (title, rows) in enumerate(disturbed.items(), 1):
+            figures[f"reliability_{place}"] = reliability_figure(rows, title)
         shown = {"Undisturbed": clean.rows, **disturbed} if len(classes) <= _MANY_CLASSES else {}
         for place, (title, rows) in enumerate(shown.items()):
             name = f"confusion_{place}" if place else "confusion"
@@ -66,7 +70,8 @@ def answer_sections(
     if not (figures or sheet.lines):
         return []
     text = "Accuracy in per cent by true class, of curves at their headline severity."
-    return [Section("By class", text, figures, sheets=[sheet])]
+    more = [one for one in sheets if one.lines]
+    return [Section("By class", text, figures, sheets=[sheet, *more])]
 
 
 @mpl.rc_context(LOOK)
@@ -95,8 +100,13 @@ def confusion_figure(
 
 
 @mpl.rc_context(LOOK)
-def reliability_figure(rows: pd.DataFrame) -> Figure:
-    """Accuracy against confidence in equal bins, with how many answers each holds."""
+def reliability_figure(rows: pd.DataFrame, title: str = "Undisturbed") -> Figure:
+    """Accuracy against confidence in equal bins, with how many answers each holds.
+
+    Args:
+        rows: of one setting.
+        title: what was done to the images.
+    """
     confidence, correct = rows["confidence"].to_numpy(), rows["correct"].to_numpy(float)
     edges = np.linspace(0, 1, _BINS + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
@@ -116,7 +126,7 @@ def reliability_figure(rows: pd.DataFrame) -> Figure:
     )
     axes.plot(100 * mean, 100 * share, color=COLOURS[0], marker="o", markersize=4, label="answers")
     axes.set(
-        title="Reliability, undisturbed", xlabel="confidence (%)", ylabel="correct (%)",
+        title=f"{title}: reliability", xlabel="confidence (%)", ylabel="correct (%)",
         xlim=(0, 101), ylim=(0, 102),
     )  # fmt: skip
     axes.legend(fontsize=9, loc="upper left")

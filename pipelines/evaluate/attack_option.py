@@ -10,12 +10,20 @@ from torch import nn
 from callbacks.adversarial import (
     ATTACKS,
     MINIMUM_NORM,
+    SPATIAL,
+    UNIVERSAL,
     AdversarialProbe,
     MinimumNormProbe,
+    SpatialProbe,
+    UniversalProbe,
 )
 from callbacks.adversarial.minimum_norm import Distance
 from callbacks.budget import Budget
 from datamodules.errors import UserError, suggestion
+
+_ALL = {**ATTACKS, **MINIMUM_NORM, **SPATIAL, **UNIVERSAL}
+"""Of `--attack NAME`."""
+AttackProbe = AdversarialProbe | MinimumNormProbe | SpatialProbe | UniversalProbe
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,12 @@ class AttackOption:
     Args:
         attack: name of the attack.
         norm: of the ball, or what is least.
-        epsilon: radii in pixel units; of minimum-norm attacks those of the curve.
+        epsilon: radii in pixel units; of minimum-norm attacks those of the curve; of `spatial` the
+            largest angles in degrees, of `patch` shares of the image.
         steps: of the attack.
         restarts: of the attack.
         target: next, least_likely, random, or a class by name or number.
+        eot: draws that every gradient is averaged over.
         surrogate: that a transfer attack is carried out on; opened before `probe`.
     """
 
@@ -39,15 +49,14 @@ class AttackOption:
     restarts: int | None = None
     target: str | int | None = None
     surrogate: str | nn.Module | None = None
+    eot: int | None = None
 
     @property
     def asks_for_surrogate(self) -> bool:
         """Whether the attack takes one."""
         return "surrogate" in self._parameters()
 
-    def probe(
-        self, budget: Budget, classes: Sequence[str]
-    ) -> AdversarialProbe | MinimumNormProbe | None:
+    def probe(self, budget: Budget, classes: Sequence[str]) -> AttackProbe | None:
         """Makes the probe; None where no attack is named.
 
         Without a radius the data set's usual one is taken, without steps those of the attack.
@@ -64,13 +73,17 @@ class AttackOption:
         if self.attack is None:
             self._refuse_the_rest()
             return None
+        if self.attack not in _ALL:
+            raise UserError(
+                f"There is no attack {self.attack!r}.{suggestion(self.attack, _ALL)} See: assay "
+                "list attacks minimum_norm spatial universal"
+            )
         if self.attack in MINIMUM_NORM:
             return self._minimum_norm(budget)
-        if self.attack not in ATTACKS:
-            known = suggestion(self.attack, {**ATTACKS, **MINIMUM_NORM})
-            raise UserError(
-                f"There is no attack {self.attack!r}.{known} See: assay list attacks minimum_norm"
-            )
+        if self.attack in SPATIAL:
+            return self._spatial(budget)
+        if self.attack in UNIVERSAL:
+            return self._universal(budget, classes)
         attack = ATTACKS[self.attack](**self._effort())
         return AdversarialProbe.within(
             budget,
@@ -79,6 +92,7 @@ class AttackOption:
             epsilons=self.epsilon,
             curve=(1.0,),
             targeted=self._target(classes),
+            **self._draws(),
         )
 
     def _minimum_norm(self, budget: Budget) -> MinimumNormProbe:
@@ -90,7 +104,30 @@ class AttackOption:
             )
         attack = MINIMUM_NORM[str(self.attack)](**self._effort())
         return MinimumNormProbe.within(
-            budget, attack=lambda: attack, norm=self.norm, epsilons=self.epsilon
+            budget, attack=lambda: attack, norm=self.norm, epsilons=self.epsilon, **self._draws()
+        )
+
+    def _spatial(self, budget: Budget) -> SpatialProbe:
+        """Rotates and shifts; up to 30 degrees where no angle is given."""
+        for name, given in (("norm", self.norm), ("target", self.target)):
+            if given is not None:
+                raise UserError(
+                    f"The attack {self.attack!r} has no `{name}`: leave `--{name}` out; "
+                    "`--epsilon` is its largest angle in degrees."
+                )
+        attack = SPATIAL[str(self.attack)](**self._effort())
+        return SpatialProbe.within(budget, attack=lambda: attack, epsilons=self.epsilon)
+
+    def _universal(self, budget: Budget, classes: Sequence[str]) -> UniversalProbe:
+        """Learns one pattern for all images."""
+        attack = UNIVERSAL[str(self.attack)](**self._effort())
+        return UniversalProbe.within(
+            budget,
+            attack=lambda: attack,
+            norm=self.norm,
+            epsilons=self.epsilon,
+            curve=(1.0,),
+            targeted=self._target(classes),
         )
 
     def _refuse_the_rest(self) -> None:
@@ -99,9 +136,11 @@ class AttackOption:
             raise UserError(f"`--{given[0]}` is of an attack: name one by `--attack`, e.g. apgd.")
 
     def _effort(self) -> dict[str, Any]:
-        """Steps, restarts and surrogate, as far as they are given, and the attack has them."""
+        """Steps, restarts and the like, as far as they are given, and the attack has them."""
         known = self._parameters()
         given = {"steps": self.steps, "restarts": self.restarts, "surrogate": self.surrogate}
+        if self._averages or self.attack in {**SPATIAL, **UNIVERSAL}:
+            given["eot"] = self.eot
         given = {name: value for name, value in given.items() if value is not None}
         for name in given:
             if name not in known:
@@ -110,9 +149,17 @@ class AttackOption:
                 )
         return given
 
+    def _draws(self) -> dict[str, int]:
+        """Of the probe, which averages for any attack but the one that does so of itself."""
+        return {} if self.eot is None or self._averages else {"eot": self.eot}
+
+    @property
+    def _averages(self) -> bool:
+        return self.attack == "autoattack_rand"
+
     def _parameters(self) -> Mapping[str, Any]:
         """Of the attack's constructor; none where there is no such attack."""
-        attack = {**ATTACKS, **MINIMUM_NORM}.get(str(self.attack))
+        attack = _ALL.get(str(self.attack))
         return inspect.signature(attack).parameters if attack else {}
 
     def _target(self, classes: Sequence[str]) -> str | int | None:

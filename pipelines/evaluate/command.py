@@ -7,8 +7,10 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
 from callbacks.adversarial.minimum_norm import Distance
+from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.attack_option import AttackOption
+from pipelines.evaluate.corruption_option import corruption_probes
 from pipelines.evaluate.measure import TRAINER, budget_of, make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
 from pipelines.evaluate.surrogate import architectures, open_surrogate
@@ -27,14 +29,17 @@ def evaluate(
     data: DataLike,
     probes: list[Probe | str] | None = None,
     preset: Literal["quick", "regular", "full"] = "quick",
+    corruption: list[str] | None = None,
     attack: str | None = None,
     norm: Distance | None = None,
     epsilon: list[float | str] | None = None,
     steps: int | None = None,
     restarts: int | None = None,
     target: str | None = None,
+    eot: int | None = None,
     masking: bool = True,
     surrogate: ModelLike | None = None,
+    adversarials: int = 4,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
@@ -45,19 +50,28 @@ def evaluate(
         data: what it is tested on; see `assay list data`. In Python also a loader or a data set.
         probes: names (see `assay list probes`), or objects in YAML; default: those of the preset.
         preset: samples, budgets and default probes; see `assay list presets`.
+        corruption: corruptions by name, in place of the preset's probes or beside those named, and
+            transforms of other libraries whose swept parameter is the severity, as
+            "torchvision:GaussianBlur(kernel_size=9, sigma=0.5|1|2|3|4)", albumentations:Name(...),
+            nrtk:Name(...); see `assay list corruptions`.
         attack: an attack by name, without YAML, in place of the preset's probes or beside those
-            named; see `assay list attacks minimum_norm`.
+            named; see `assay list attacks minimum_norm spatial universal`.
         norm: of the attack's ball: linf (the default), l2 or l1. Of a minimum-norm attack what is
             least: l2 (the default), linf, l1, or l0, which counts coordinates.
         epsilon: its radii in pixel units, as 8/255 or 0.3; default: the data set's usual one. Of a
-            minimum-norm attack the points of its curve, which cost nothing.
+            minimum-norm attack the points of its curve, which cost nothing; of spatial the largest
+            angle in degrees (30), of patch the share of the image (0.1).
         steps: of the attack; default: its own.
         restarts: of the attack; default: its own.
         target: towards which class it moves: next, least_likely, random, or a class.
+        eot: draws that each of its gradients is averaged over, for a model that answers at random
+            (expectation over transformation); default: 1, and 20 in autoattack_rand.
         surrogate: of `--attack transfer`: the model that it is carried out on, as `model`; a second
             `--arch` is its.
         masking: look for gradient masking beside every attack, on about 100 images, at a cost of at
             most 60 passes for each image and step; false: the report says that nobody looked.
+        adversarials: images of every attack and radius that are saved as 8-bit PNG, read back and
+            judged again: the first that it broke, by index; 0 saves none.
         **options: see `Options`.
 
     Returns:
@@ -67,20 +81,24 @@ def evaluate(
         UserError: something the user can mend.
         KeyboardInterrupt: after the rows so far are logged.
     """
+    if adversarials < 0:
+        raise UserError(f"Expected `adversarials` to be at least 0, but got {adversarials}.")
     study = Study("evaluate", "robustness", options, TRAINER)
     opened = study.open_data(data)
     archs = architectures(study, surrogate)
     classifier = study.open_model(model, opened, arch=archs[0]).eval()
-    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate)
+    option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate, eot)
     if option.asks_for_surrogate and surrogate is not None:
         opened_surrogate = open_surrogate(study, surrogate, opened, archs[1])
         option = replace(option, surrogate=opened_surrogate)
     if named := option.probe(budget_of(preset, study), opened.classes):
         probes = [*(probes or []), named]
+    if corruption:
+        probes = [*(probes or []), *corruption_probes(corruption, budget_of(preset, study))]
     chosen = make_probes(probes, preset, study, masking)
     settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):
-        evaluation = measure(study, classifier, opened, chosen)
+        evaluation = measure(study, classifier, opened, chosen, adversarials)
         study.finish(evaluation, classifier)
         if evaluation.about.interrupted:
             raise KeyboardInterrupt

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from callbacks import (
     Budget,
     EvaluationProgress,
     Probe,
+    brought,
     companions,
     preset_probes,
     probe_entries,
 )
+from callbacks.adversarial import AdversarialPictures
 from callbacks.results import ProbeResult, check_settings
 from datamodules import ImageDataModule
 from datamodules.errors import UserError, suggestion
@@ -34,21 +37,32 @@ def make_probes(
 ) -> list[Probe]:
     """Makes probes of names with the preset's budget; the clean images are always measured first.
 
+    A data set that brings disturbed images is measured on them, in place of the preset's probes or
+    beside those named.
+
     Args:
         probes: names and probes; None takes the preset's.
         preset: a key of `PRESETS`.
-        study: gives chunk and seed.
+        study: gives chunk and seed, and the data sets that were opened.
         masking: look for gradient masking beside every attack.
 
     Raises:
-        UserError: there is no probe of a name, or two have the same.
+        UserError: there is no probe of a name, two have the same, or undisturbed images are needed
+            that are not there.
     """
     known, budget = probe_entries(), budget_of(preset, study)
-    names: list[Probe | str] = [*preset_probes(preset)] if probes is None else [*probes]
+    own: list[Probe | str] = [one for data in study.data for one in brought(data, budget)]
+    names = [*own, *(probes or ())] if own or probes is not None else [*preset_probes(preset)]
     if unknown := [name for name in names if isinstance(name, str) and name not in known]:
         raise UserError(f"There is no probe {unknown[0]!r}.{suggestion(unknown[0], known)}")
     chosen = [known[name](budget) if isinstance(name, str) else name for name in names]
-    if not any(probe.name == "clean" for probe in chosen):
+    undisturbed = all(data.undisturbed for data in study.data)
+    if not undisturbed and len(names) > len(own):
+        raise UserError(
+            f"Expected no probes besides the corruptions of {study.data[0].title}, but got "
+            f"{chosen[len(own)].name!r}: there are no undisturbed images; give `--data.clean`."
+        )
+    if undisturbed and not any(probe.name == "clean" for probe in chosen):
         chosen.insert(0, known["clean"](budget))
     chosen += companions(chosen, budget) if masking else []
     seen: set[str] = set()
@@ -84,7 +98,11 @@ def prepare_probes(
 
 
 def measure(
-    study: Study, classifier: Classifier, data: ImageDataModule, probes: Sequence[Probe]
+    study: Study,
+    classifier: Classifier,
+    data: ImageDataModule,
+    probes: Sequence[Probe],
+    adversarials: int = 0,
 ) -> Evaluation:
     """Runs the pass; rows that are on disk already are not measured again.
 
@@ -93,20 +111,22 @@ def measure(
         classifier: in evaluation mode.
         data: whose test split is served.
         probes: from `make_probes`, prepared.
+        adversarials: images of every attack and radius that are saved as PNG in the study's folder.
 
     Returns:
         The evaluation; interrupted, it holds the rows so far and says so.
     """
     progress = EvaluationProgress(enabled=bool(study.config))
-    trainer = study.trainer([progress, *probes], **TRAINER)
+    pictures = AdversarialPictures(probes, adversarials, study.folder / "adversarials")
+    trainer = study.trainer([progress, *probes, pictures], **TRAINER)
     done = uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False))
-    results = [_result(probe, partial=not done) for probe in probes]
+    results = [_result(probe, pictures, partial=not done) for probe in probes]
     about = study.about(classifier, interrupted=not done)
-    notes = [*about.notes, *_notes(data, probes, results)]
+    notes = [*about.notes, *_notes(data, probes, results), *pictures.notes]
     return Evaluation(about.with_notes(notes), results)
 
 
-def _result(probe: Probe, partial: bool) -> ProbeResult:
+def _result(probe: Probe, pictures: AdversarialPictures, partial: bool) -> ProbeResult:
     return ProbeResult(
         name=probe.name,
         family=probe.family,
@@ -118,6 +138,8 @@ def _result(probe: Probe, partial: bool) -> ProbeResult:
         places=probe.places,
         certificate=getattr(probe, "certificate", ""),
         rows=probe.rows_so_far() if partial else probe.rows,
+        pictures=pictures.tables.get(probe.name, pd.DataFrame()),
+        shown=pictures.shown.get(probe.name, {}),
     )
 
 

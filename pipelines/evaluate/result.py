@@ -1,7 +1,7 @@
 """What an evaluation is: the rows of any probes on one model and one data set."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,16 +15,18 @@ from callbacks.results import ProbeResult, check_settings, records
 from callbacks.words import NBSP
 from pipelines.evaluate.answers import answer_sections, by_class
 from pipelines.evaluate.comparison import common, comparison, same_images
+from pipelines.evaluate.front import front_points, front_sections
 from pipelines.evaluate.sections import (
     curve_of,
     family_section,
     number_sheets,
 )
+from pipelines.evaluate.worst_classes import worst_classes
 from pipelines.report.about import About
 from pipelines.report.images import image_sections
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, figures_of
-from pipelines.report.sections import Section
+from pipelines.report.sections import Section, Sheet
 
 
 @dataclass(frozen=True)
@@ -140,21 +142,35 @@ class Evaluation:
         )
         return mine, its, sections
 
+    @classmethod
+    def together(cls, results: Sequence["Evaluation"], names: Sequence[str]) -> list[Section]:
+        """All of several in one figure.
+
+        Args:
+            results: restricted to what all were asked.
+            names: of the models.
+        """
+        pairs = zip(results, names, strict=True)
+        return front_sections([p for one, name in pairs for p in front_points(one.summaries, name)])
+
     def parts(self) -> Parts:
         """Facts of every probe, and their rows."""
         facts = [{name: getattr(result, name) for name in _RESULT_FACTS} for result in self.results]
         rows = {result.name: result.rows for result in self.results}
-        return Parts({"results": facts}, rows)
+        saved = [result.pictures for result in self.results if len(result.pictures)]
+        arrays = {
+            f"{result.name}/{name}": array
+            for result in self.results
+            for name, array in result.shown.items()
+        }
+        if saved:
+            rows[_PICTURES] = pd.concat(saved, ignore_index=True)
+        return Parts({"results": facts}, rows, arrays)
 
     @classmethod
     def from_parts(cls, about: About, parts: Parts) -> "Evaluation":
         """The inverse of `parts`."""
-        results = [
-            ProbeResult(**{**facts, "reported": tuple(facts["reported"])}, rows=parts.rows[name])
-            for facts in parts.facts["results"]
-            for name in [facts["name"]]
-        ]
-        return cls(about, results)
+        return cls(about, [_loaded(facts, parts) for facts in parts.facts["results"]])
 
     def to_frame(self) -> pd.DataFrame:
         """One line a setting of every probe, with intervals."""
@@ -167,14 +183,18 @@ class Evaluation:
     @cached_property
     def curves(self) -> dict[str, list[Curve]]:
         """Curves over severity by family."""
+        return {name: self._curves(name, results) for name, results in self.families.items()}
+
+    def _curves(self, family: str, results: Sequence[ProbeResult]) -> list[Curve]:
+        """One a probe, in the family's own form where it has one, and what is made of them."""
+        own = {(curve.label, curve.unit): curve for curve in self.summaries[family].curves}
         clean = self.result("clean")
-        return {
-            name: [
-                *self.summaries[name].curves,
-                *(curve_of(one, clean) for one in results if one.is_curve),
-            ]
-            for name, results in self.families.items()
-        }
+        of_probes = [
+            own.pop((one.title, one.unit), None) or curve_of(one, clean)
+            for one in results
+            if one.is_curve
+        ]
+        return [*own.values(), *of_probes]
 
     @cached_property
     def _sections(self) -> list[Section]:
@@ -186,15 +206,20 @@ class Evaluation:
         ]
         brief, whole = number_sheets(self.results, self.summaries, self.title)
         shown = {k: rows for one in self.summaries.values() for k, rows in one.answers.items()}
-        answers = answer_sections(clean, self.results, self.classes, shown)
+        answers = answer_sections(clean, self.results, self.classes, shown, [self._worst_classes()])
         numbers = Section("Every number", sheets=[whole])
         return [
             Section("", sheets=[brief]),
             *families,
+            *front_sections(front_points(self.summaries)),
             numbers,
             *answers,
             *image_sections(self.about),
         ]
+
+    def _worst_classes(self) -> Sheet:
+        titles = {name: family_of(name).title for name in self.families}
+        return worst_classes(self.families, self.summaries, titles, self.classes)
 
     def _start(self, result: ProbeResult) -> list[Metric]:
         """A curve begins at step 0 with the undisturbed images that it has, at severity 0."""
@@ -208,6 +233,8 @@ class Evaluation:
 
 
 RESULT = Evaluation
+_PICTURES = "adversarials.saved"
+"""Of the table of saved pictures, which no probe is called."""
 _RESULT_FACTS = (
     "name",
     "family",
@@ -219,6 +246,22 @@ _RESULT_FACTS = (
     "places",
     "certificate",
 )
+
+
+def _loaded(facts: Mapping[str, Any], parts: Parts) -> ProbeResult:
+    """One result of what was written, with the pictures of its own."""
+    name = facts["name"]
+    saved = parts.rows.get(_PICTURES, pd.DataFrame({"probe": []}))
+    return ProbeResult(
+        **{**facts, "reported": tuple(facts["reported"])},
+        rows=parts.rows[name],
+        pictures=saved.loc[saved["probe"] == name].reset_index(drop=True),
+        shown={
+            key.removeprefix(f"{name}/"): array
+            for key, array in parts.arrays.items()
+            if key.startswith(f"{name}/")
+        },
+    )
 
 
 def family_of(name: str) -> Family:

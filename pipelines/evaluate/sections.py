@@ -9,6 +9,7 @@ import pandas as pd
 from callbacks.family import Curve, Family, Summary
 from callbacks.results import ProbeResult, records
 from callbacks.words import number, radius
+from pipelines.evaluate.gallery import galleries, saved_sheet
 from pipelines.report.curves import coloured, curve_figures
 from pipelines.report.sections import Cell, Section, Sheet, number_cell, rate_cell
 
@@ -62,8 +63,13 @@ def family_section(
         if result.reported and len(result.rows):
             alike.setdefault(result.reported, []).append(result)
     sheets = [_reported(family, names, found) for names, found in alike.items()]
+    saved = saved_sheet(results)
     return Section(
-        family.title, family.text, {**figures, **summary.figures}, sheets=sheets, terms=family.terms
+        family.title,
+        family.text,
+        {**figures, **summary.figures, **galleries(family.name, results)},
+        sheets=[*sheets, *([saved] if saved else [])],
+        terms=family.terms,
     )
 
 

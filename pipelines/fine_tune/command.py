@@ -44,7 +44,7 @@ def fine_tune(
         data: what it is trained, validated and tested on.
         tuning: the recipe.
         perturb: disturbs training images: noise, or an attack for adversarial training; a recipe by
-            name is --config pgd_at, fast_at, free_at, trades, mart or noise.
+            name is --config pgd_at, fast_at, free_at, trades, mart, noise, corrupted or augmix.
         robust: of training images that are attacked: the loss, and which epoch is kept.
         regulariser: what is added to the loss, each with its weight; see `assay list regularisers`.
         sweep: several values of one weight, a training for each; the one that is taken is chosen on

@@ -1,4 +1,4 @@
-"""Which training a disturbance of images asks for: an ordinary one, or one against an attack."""
+"""Which training a disturbance of images asks for: ordinary, consistent, or against an attack."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from callbacks.adversarial.training import StillRight
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, FineTuning, Perturb, Regularisation, Tuning
+from lightning_modules.consistency import ConsistentFineTuning
 from lightning_modules.modes import tuned_module
 from lightning_modules.robust import RobustFineTuning, RobustRecipe
 from pipelines.study.radius import fill_radius
@@ -25,6 +26,8 @@ def made_module(
     regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
 ) -> FineTuning:
     """Makes what trains: robustly where the training images are attacked.
+
+    Consistently where the disturbance has a `consistency`, as AugMix has.
 
     Args:
         classifier: trained in place.
@@ -47,6 +50,14 @@ def made_module(
                 f"{type(perturb).__name__ if perturb is not None else 'none'}: give "
                 "callbacks.AdversarialTraining, or --config pgd_at."
             )
+        if perturb is not None and getattr(perturb, "consistency", 0):
+            if regularisation.chosen:
+                raise UserError(
+                    f"Got `regulariser` {regularisation} with the consistency loss of `perturb`, "
+                    "which has a step of its own: leave it out, or set "
+                    "--perturb.init_args.consistency 0."
+                )
+            return ConsistentFineTuning(classifier, tuning, perturb)
         epochs = int(flags.get("max_epochs") or -1)
         return tuned_module(classifier, tuning, epochs, perturb, regularisation)
     fill_radius(perturb, data)

@@ -151,9 +151,15 @@ def _places(lines: Sequence[Line]) -> dict[str, str]:
     return {place: name for line in lines for place, name in line.curve.places.items()}
 
 
+def _severities(lines: Sequence[Line]) -> list[float]:
+    """Those that were asked for, ascending; where there are stairs alone, none."""
+    asked = [line.curve.table["value"] for line in lines if not line.curve.stairs]
+    return sorted({float(value) for column in asked for value in column})
+
+
 def _set_scales(axes: Axes, lines: Sequence[Line]) -> None:
     """Severities, and losses, of several orders of magnitude stand at equal distances."""
-    values = sorted({value for line in lines for value in line.curve.table["value"] if value > 0})
+    values = [value for value in _severities(lines) if value > 0]
     if len(values) > 2 and values[-1] >= _ORDERS * values[0] and not _places(lines):
         axes.set_xscale("symlog", linthresh=values[0], linscale=0.5)
     if axes.get_ylim()[1] > _HUGE_LOSS:
@@ -166,11 +172,12 @@ def _set_scales(axes: Axes, lines: Sequence[Line]) -> None:
 
 def _draw(axes: Axes, line: Line, quantity: _Quantity) -> None:
     """Draws one curve, from the undisturbed number on the same samples where that is known."""
-    aggregate = line.curve.aggregate
+    aggregate, stairs = line.curve.aggregate, line.curve.stairs
     look: dict[str, Any] = {
         "color": line.colour, "linestyle": line.style, "alpha": 0.2 if aggregate else 1.0,
-        "linewidth": 7 if aggregate else 1.8, "marker": None if aggregate else "o",
+        "linewidth": 7 if aggregate else 1.8, "marker": None if aggregate or stairs else "o",
         "markersize": 3.5, "label": line.curve.label,
+        "drawstyle": "steps-post" if stairs else "default",
     }  # fmt: skip
     if not _has(line.curve, quantity):
         axes.plot([], [], **look)
@@ -184,7 +191,8 @@ def _draw(axes: Axes, line: Line, quantity: _Quantity) -> None:
     value, (middle, low, high) = _points(line.curve.table, columns, line.curve, quantity)
     axes.plot(value, middle, **look)
     if line.band and not aggregate:
-        axes.fill_between(value, low, high, color=line.colour, alpha=0.16, linewidth=0)
+        step = "post" if stairs else None
+        axes.fill_between(value, low, high, color=line.colour, alpha=0.16, linewidth=0, step=step)
 
 
 def _points(
@@ -210,7 +218,7 @@ def _mark_chance(axes: Axes, classes: int) -> None:
 
 def _name_severities(axes: Axes, lines: Sequence[Line], unit: str) -> None:
     """Writes radii of whole grey levels as k/255, where the field thinks in them."""
-    values = sorted({value for line in lines for value in line.curve.table["value"]})
+    values = _severities(lines)
     names: Mapping[float, str] = {value: radius(value, unit) for value in values}
     if places := _places(lines):
         said = [places.get(f"{value:g}", "") for value in values]

@@ -84,6 +84,9 @@ def restricted(results: Sequence[Result]) -> tuple[list[Result], list[Section]]:
         kept[1:] = [
             other.beside(kept[0])[0] if other.room == first.room else other for other in kept[1:]
         ]
+    together = getattr(type(first), "together", None)  # what a question shows of all at once
+    if others and together and all(other.room == first.room for other in others):
+        sections += together(kept, model_names(kept))
     return kept, sections
 
 

@@ -28,8 +28,17 @@ class Subjects(Setup):
         return self.archs[0] if self.archs else None
 
     def open_data(self, data: DataLike) -> ImageDataModule:
-        """The data set of a name, a loader or a data set, which the result will be about."""
+        """The data set of a name, a loader or a data set, which the result will be about.
+
+        Raises:
+            UserError: it brings disturbed images, and this command would not measure them.
+        """
         opened = open_data(data)
+        if opened.own_probes and self.room != "evaluate":
+            raise UserError(
+                f"{opened.title} holds disturbed images, which only `assay evaluate` measures: "
+                f"give `assay {self.room}` the undisturbed data set."
+            )
         self.data.append(opened)
         return opened
 

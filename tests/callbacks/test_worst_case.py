@@ -113,3 +113,28 @@ def test_a_table_without_attack_counts_as_it_is() -> None:
     assert mixed["correct"].tolist() == [1, 1, 1, 0, 0]
     assert mixed["margin"].tolist() == [1, 1, 1, -1, -1]
     assert accuracy(mixed).value == 0.6, "also when it is asked again"
+
+
+def test_a_point_that_is_as_near_counts_at_every_radius() -> None:
+    """Three attacks of one image each at a radius of its own; what they found is nearer or farther.
+
+    By hand: image 0 falls at distance 0.05 to an attack within 0.3, image 1 at 0.2 to a search for
+    the least change whose own radius is 0.1, image 2 at 0.25; image 3 is wrong undisturbed.
+    """
+    wide = rows(0.3, [0, 1, 1, 0], [0.1] * 4, clean=[1, 1, 1, 0]).assign(distance=[0.05, 0, 0, 0.2])
+    ball = rows(0.2, [1, 1, 1, 1], [0.5] * 4, clean=[1, 1, 1, 0]).assign(distance=0.1)
+    least = rows(0.1, [1, 1, 1, 0], [NAN] * 4, clean=[1, 1, 1, 0]).assign(
+        distance=0.0, minimum_distance=[np.inf, 0.2, 0.25, 0], found_prediction=[0, 7, 8, 3],
+        found_loss=3.0, found_confidence=0.9, found_margin=-2.0, found_logsumexp=1.0,
+        found_brier=1.5,
+    )  # fmt: skip
+    clean = rows(0.0, [1, 1, 1, 0], setting="clean")
+    found = worst_up_to([wide, ball, least], clean).rows
+    table = found.pivot(index="value", columns="index", values="correct")
+    assert table.loc[0.1].tolist() == [0, 1, 1, 0]
+    assert table.loc[0.2].tolist() == [0, 0, 1, 0], "0.2 is in the ball of 0.2"
+    assert table.loc[0.3].tolist() == [0, 0, 0, 0]
+    answers = found[found["value"] == 0.3].set_index("index")
+    assert answers.loc[[1, 2], "prediction"].tolist() == [7, 8], "the answers there, not the clean"
+    assert answers.loc[[1, 2], "confidence"].tolist() == [0.9, 0.9]
+    assert found[found["value"] == 0.2]["worst_loss"].tolist() == [1, 1, 1, 2], "of that ball"

@@ -13,7 +13,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from datamodules import CIFAR10, DATA, MNIST, Digits, ImageDataModule, ImageFolder
+from datamodules import CIFAR10, DATA, MNIST, Digits, ImageDataModule, ImageFolder, Prepared
 from datamodules.torch_data import TorchData
 
 CLASSES = {"ant": 9, "bee": 6, "fly": 12}
@@ -103,6 +103,18 @@ def tensors(root: Path, **options: Any) -> TorchData:
     return TorchData(*parts, classes=list(CLASSES), **options)
 
 
+def fogged(root: Path) -> None:
+    """Writes photographs with three folders, and the test images under fog."""
+    three_folders(root / "photos")
+    for severity in ("1", "3"):
+        class_folders(root / "corrupted" / "fog" / severity)
+
+
+def prepared(root: Path, **options: Any) -> Prepared:
+    """Makes the set whose undisturbed twins lie elsewhere."""
+    return Prepared(root / "corrupted", clean=f"ImageFolder:{root / 'photos'}", **options)
+
+
 # One line a data set, or a form of it: what it is made of, and what else it is given.
 CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], dict[str, Any]]] = {
     "Digits": (Digits, nothing, {}),
@@ -115,11 +127,14 @@ CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], di
     "ImageFolder train, val": (ImageFolder, train_and_val, {}),
     "ImageFolder one": (ImageFolder, class_folders, {}),
     "ImageFolder grey": (ImageFolder, class_folders, {"channels": 1}),
+    "Prepared": (prepared, fogged, {}),
     "TorchData": (tensors, nothing, {}),
     **{name: (DATA[name], idx_files, {}) for name in DATA if "MNIST" in name and name != "MNIST"},
     **{name: (DATA[name], cifar_folders, {}) for name in ("CIFAR10Animals", "CIFAR10Vehicles")},
 }
-assert set(DATA.values()) <= {kind for kind, _, _ in CASES.values()}, "every data set has a case"
+assert set(DATA.values()) - {Prepared} <= {kind for kind, _, _ in CASES.values()}, (
+    "every data set has a case"
+)
 
 Make = Callable[..., ImageDataModule]
 

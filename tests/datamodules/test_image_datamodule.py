@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -241,6 +242,9 @@ def test_the_command_line_makes_it(name: str, tmp_path: Path) -> None:
     words = f"--data {name} --data.root {tmp_path} --data.batch_size 64 --data.resize 20"
     words += " --data.on_corrupt skip --data.limit 5"
     words += " --data.test_archive jpeg75" if name == "CIFAR10" else ""
+    if name == "Prepared":  # looks at once what form it has
+        np.save(tmp_path / "labels.npy", np.arange(2))
+        np.save(tmp_path / "fog.npy", np.zeros((10, 8, 8, 3), np.uint8))
     made = parser.instantiate_classes(parser.parse_args(words.split()))["data"]
     assert type(made) is DATA[name]
     assert (made.batch_size, made.limit, made.on_corrupt) == (64, 5, "skip")

@@ -9,7 +9,10 @@ import pytest
 
 from callbacks import FAMILIES, preset_probes, probe_entries
 from callbacks.adversarial import ATTACKS, MINIMUM_NORM
+from callbacks.camera import CAMERAS
+from callbacks.corruption import CORRUPTIONS
 from callbacks.damage import DAMAGES
+from callbacks.foreign import LIBRARIES
 from callbacks.interpretability import EXPLAINERS, METRICS
 from datamodules import DATA
 from lightning_modules import ARCHITECTURES, SOURCES
@@ -20,6 +23,7 @@ Assay = Callable[..., tuple[int, str, str]]
 TABLES = {
     "data": DATA, "models": SOURCES, "architectures": ARCHITECTURES, "damages": DAMAGES,
     "attacks": ATTACKS, "minimum_norm": MINIMUM_NORM,
+    "corruptions": CORRUPTIONS, "cameras": CAMERAS, "foreign": LIBRARIES,
     "explainers": EXPLAINERS, "explanation_metrics": METRICS, "strategies": STRATEGIES,
 }  # fmt: skip
 

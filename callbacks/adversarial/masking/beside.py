@@ -7,17 +7,18 @@ from callbacks.adversarial.masking.probe import MaskingProbe
 from callbacks.adversarial.minimum_norm.probe import MinimumNormProbe
 from callbacks.adversarial.probe import AdversarialProbe
 from callbacks.adversarial.threat_models import THREAT_MODELS
+from callbacks.adversarial.universal.probe import UniversalProbe
 from callbacks.budget import Budget
 from callbacks.probe import Probe
 
 _MOST_STEPS = 100
-_Attack = AdversarialProbe | MinimumNormProbe
+_Attack = AdversarialProbe | MinimumNormProbe | UniversalProbe
 
 
 def masking_beside(probes: Sequence[Probe], budget: Budget) -> list[Probe]:
     """A `MaskingProbe` for every norm that some of the probes attack and none looks at yet.
 
-    None for L0, which is no ball that gradients are followed in.
+    None for L0, which is no ball that gradients are followed in, nor for patches.
 
     Its steps are those of the attack with most of them, at most 100: a verdict should not be
     weaker than what it judges.

@@ -15,6 +15,7 @@ from callbacks.statistics import NOTHING, rate
 from callbacks.words import percent, radius
 
 NOT_LOOKED_FOR = "gradient masking was not looked for"
+_NO_GRADIENT = "no attack followed a gradient, so none could be masked"
 _LEAST = 3
 """Images broken here that PGD from another start may have found as well: fewer are not called."""
 
@@ -53,8 +54,9 @@ class Beside:
 
     @cached_property
     def follows_gradients(self) -> bool:
-        """Whether any of the attacks asked the model for a gradient."""
-        return any(bool((one.rows["backwards"] > 0).any()) for one in self.attacks.results)
+        """Whether any of the attacks asked the model for a gradient, be it while it learnt."""
+        tables = [one.rows for one in self.attacks.results]
+        return any("learning_gradients" in rows or (rows["backwards"] > 0).any() for rows in tables)
 
     @property
     def images(self) -> int:
@@ -81,7 +83,7 @@ class Beside:
     def note(self) -> str:
         """Beside the robust accuracy, in a few words."""
         if self.result is None:
-            return NOT_LOOKED_FOR
+            return NOT_LOOKED_FOR if self.follows_gradients else _NO_GRADIENT
         if not self.images:
             return "gradient masking unknown: no image of its check is right undisturbed"
         high = f"too high: {self._missed()}" if self.missed >= _LEAST else ""
@@ -89,7 +91,7 @@ class Beside:
             return f"gradient masking ({self._names()}){f', {high}' if high else ''}"
         none = f"no sign of gradient masking on {self.images:,} images"
         if not self.follows_gradients:
-            none = "no attack followed a gradient, so none could be masked"
+            none = _NO_GRADIENT
         return f"{none}{f', yet {high}' if high else ''}"
 
     def _names(self) -> str:
@@ -128,6 +130,9 @@ class Beside:
         """
         unit = self.attacks.results[0].unit
         at = f"{self.attacks.sign} {radius(self.attacks.radius, unit)}"
+        if self.result is None and not self.follows_gradients:
+            yield f"No attack at {at} followed a gradient, so none could be masked."
+            return
         if self.result is None:
             yield (
                 f"Gradient masking was not looked for at {at}: whether these attacks saw where to "

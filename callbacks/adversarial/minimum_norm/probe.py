@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self  # Python 3.10 has none
 
+from callbacks.adversarial.expectation import Averaged, check_eot, said_of_draws
 from callbacks.adversarial.minimum_norm.fmn import FMN
 from callbacks.adversarial.minimum_norm.nearest import Distance, MinimumNormAttack, measure
 from callbacks.adversarial.threat_models import THREAT_MODELS, radius
@@ -16,7 +17,8 @@ from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
-from callbacks.rows import is_answer
+from callbacks.rows import is_answer, outcome_columns
+from callbacks.worst_case import FOUND_COLUMNS
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.black_box import require_gradients
@@ -36,12 +38,16 @@ class _Found(NamedTuple):
         logits: `(N, K)` answers there; where there is none, the undisturbed ones.
         forwards: `(N,)` spent.
         backwards: `(N,)` spent.
+        rows: `(n,)` of the samples that were attacked.
+        image: `(n, C, H, W)`, the nearest adversarial points of these.
     """
 
     distance: Tensor
     logits: Tensor
     forwards: Tensor
     backwards: Tensor
+    rows: Tensor
+    image: Tensor
 
 
 class MinimumNormProbe(Probe):
@@ -51,8 +57,9 @@ class MinimumNormProbe(Probe):
     is as near, else those to the image as it is: so the curve of one run stands beside those of
     attacks within a ball, and the worst case of a norm counts it. Columns of its own:
     `minimum_distance` (infinite where nothing was found, 0 where the model errs undisturbed) and
-    `distance` (of the point whose answers the row holds; 0 for the image itself). A row of the
-    first radius carries the cost of all.
+    `distance` (of the point whose answers the row holds; 0 for the image itself). `found_...` are
+    the answers at the point, so that it counts at radii of other attacks too. A row of the first
+    radius carries the cost of all.
 
     Args:
         attack: how the nearest point is looked for.
@@ -62,6 +69,7 @@ class MinimumNormProbe(Probe):
             coordinates for L0; None takes `curve` times the data set's usual radius (24 for L0; 12
             for L1 where the data set has none).
         curve: multiples of the usual radius.
+        eot: see `AdversarialProbe`.
         label: name of the probe where two share attack and norm.
         limit, chunk, pool, seed: see `Probe`.
     """
@@ -69,6 +77,7 @@ class MinimumNormProbe(Probe):
     family: ClassVar[str] = "adversarial"
     extras: ClassVar[tuple[str, ...]] = (
         "clean_correct", "success", "distance", "minimum_distance", "worst_loss", "target",
+        *(f"found_{name}" for name in FOUND_COLUMNS),
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +87,7 @@ class MinimumNormProbe(Probe):
         epsilons: Sequence[float | str] | None = None,
         curve: Sequence[float] = (0.25, 0.5, 1.0, 2.0),
         label: str | None = None,
+        eot: int = 1,
         *,
         limit: int | None = None,
         chunk: int = 128,
@@ -93,7 +103,8 @@ class MinimumNormProbe(Probe):
                 f"Expected `norm` to be one of {', '.join(said.norms)} for {said.title}, but got "
                 f"{norm!r}."
             )
-        self.curve, self.label = tuple(curve), label
+        check_eot(eot, self.attack.gradients, said.title)
+        self.curve, self.label, self.eot = tuple(curve), label, eot
         self.epsilons = None if epsilons is None else _checked(epsilons, self.norm)
         self.headline: float | None = None
         """The usual radius, where there is one."""
@@ -119,13 +130,14 @@ class MinimumNormProbe(Probe):
 
     @property
     def name(self) -> str:
-        """`<attack>_<norm>`."""
-        return self.label or f"{self.attack.about.name}_{self.norm}"
+        """`<attack>_<norm>`, with the suffix `_eot` where answers are averaged."""
+        return self.label or f"{self.attack.about.name}_{self.norm}" + "_eot" * (self.eot > 1)
 
     @property
     def title(self) -> str:  # type: ignore[override]
         """For tables and plots."""
-        return f"{self.attack.about.title} ({_SIGNS[self.norm]})"
+        eot = f", EOT {self.eot}" if self.eot > 1 else ""
+        return f"{self.attack.about.title}{eot} ({_SIGNS[self.norm]})"
 
     @property
     def unit(self) -> str:  # type: ignore[override]
@@ -135,19 +147,15 @@ class MinimumNormProbe(Probe):
     @property
     def algorithm(self) -> str:
         """The attack with its parameters, and the norm."""
-        return f"{self.attack!r} norm={self.norm}"
+        return f"{self.attack!r} norm={self.norm}" + (f" eot={self.eot}" if self.eot > 1 else "")
 
     def prepare(self, classifier: Classifier, data: L.LightningDataModule | None) -> None:
         """Takes the data set's usual radius where none was given, and refuses what cannot be."""
         require_gradients(classifier, f"The attack {self.name!r}")
         if classifier.num_classes < 2:
             raise UserError("Expected a model with at least 2 classes: with one nothing is wrong.")
-        self.note = ""
-        if not classifier.facts.get("deterministic", True):
-            self.note = (
-                f"{self.title}: the model answers at random, so that the nearest point is one by "
-                "chance, and its rows are not the same in every run: see autoattack_rand."
-            )
+        deterministic = bool(classifier.facts.get("deterministic", True))
+        self.note = said_of_draws(self.title, deterministic, self.eot).strip()
         if isinstance(data, ImageDataModule) and self.norm in THREAT_MODELS:
             self.headline = data.epsilon.get(THREAT_MODELS[self.norm].__name__)
         if self.epsilons is None:
@@ -175,7 +183,7 @@ class MinimumNormProbe(Probe):
 
     def cost(self, setting: Setting) -> float:
         """Its part of the one search, at most: a gradient is one forward and one backward."""
-        whole = 1 + 3 * self.attack.gradients + self.attack.about.forwards
+        whole = 1 + self.eot * (3 * self.attack.gradients + self.attack.about.forwards)
         return whole / max(1, len(self.epsilons or ()))
 
     def measure(
@@ -183,9 +191,14 @@ class MinimumNormProbe(Probe):
     ) -> Iterator[Measurement]:
         """Looks for the nearest point of each image once, and replays it at each radius."""
         found = self._judged(model, samples)
+        answers = outcome_columns(found.logits, samples.label)
+        answers = {f"found_{name}": answers[name] for name in FOUND_COLUMNS}
         for setting in settings:
             near = found.distance <= setting.value
             logits = torch.where(near[:, None], found.logits, samples.logits)
+            if self._listener and len(here := near[found.rows].nonzero().squeeze(1)):
+                part = samples.select(found.rows[here])
+                self._listener(setting, part, found.image[here], logits[found.rows[here]])
             spent = 1 if setting is settings[0] else 0
             columns = {
                 "clean_correct": samples.correct,
@@ -196,27 +209,30 @@ class MinimumNormProbe(Probe):
                 "target": torch.full_like(samples.label, -1),
                 "forwards": spent * found.forwards,
                 "backwards": spent * found.backwards,
+                **answers,
             }
             yield Measurement(setting, logits, columns)
 
     def _judged(self, model: Queries, samples: Samples) -> _Found:
         """Runs the attack where the model is right, and asks again at what it returns."""
         nothing = torch.zeros_like(samples.label)
-        found = _Found(nothing.float(), samples.logits.clone(), nothing, nothing.clone())
         todo = samples.correct.nonzero().squeeze(1)
+        columns = (nothing.float(), samples.logits.clone(), nothing, nothing.clone())
+        found = _Found(*columns, todo, samples.image[todo])
         if not len(todo):
             return found
         part = samples.select(todo)
-        result = self.attack(model, part.image, part.label, self.norm, part.draw)
+        asked = model if self.eot == 1 else Averaged(model, self.eot)
+        result = self.attack(asked, part.image, part.label, self.norm, part.draw)
         image = torch.where(result.image.isfinite(), result.image, part.image).clamp(0, 1)
         logits = model(image)
         wrong = (logits.argmax(1) != part.label) | ~is_answer(logits)
         distance = measure(image, part.image, self.norm).masked_fill(~wrong, torch.inf)
         found.distance[todo] = distance
         found.logits[todo] = torch.where(wrong[:, None], logits, part.logits)
-        found.forwards[todo] = result.forwards + 1
-        found.backwards[todo] = result.backwards
-        return found
+        found.forwards[todo] = self.eot * result.forwards + 1
+        found.backwards[todo] = self.eot * result.backwards
+        return found._replace(image=image)
 
 
 def _checked(epsilons: Sequence[float | str], norm: str) -> tuple[float, ...]:

@@ -4,11 +4,12 @@ import math
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from callbacks.family import Number
+from callbacks.family import Curve, Number
 from callbacks.results import ProbeResult, unit_sign, unit_slug
-from callbacks.statistics import Interval, median
+from callbacks.statistics import Interval, median, share_ends
 from callbacks.words import said_interval
 
 _SIZES = {
@@ -57,6 +58,35 @@ def medians(results: Sequence[ProbeResult]) -> tuple[dict[str, Number], list[str
             numbers[f"adversarial_{unit_slug(unit)}_median"] = _number(unit, members, distances)
         sentences.append(_sentence(unit_slug(unit), distances, found))
     return numbers, sentences
+
+
+def whole_curves(results: Sequence[ProbeResult]) -> list[Curve]:
+    """Accuracy at every radius of each attack that looks for the least change, from its distances.
+
+    Args:
+        results: of the adversarial family; those of other attacks are passed over.
+
+    Returns:
+        Stairs from the undisturbed accuracy on, with Wilson's interval at every step, up to the
+        largest radius or to where all but a twentieth of the points found lie.
+    """
+    return [_whole_curve(r) for r in results if "minimum_distance" in r.rows and len(r.rows)]
+
+
+def _whole_curve(result: ProbeResult) -> Curve:
+    distances = least_distances([result]).to_numpy()
+    found = np.sort(distances[np.isfinite(distances)])
+    end = max([*result.values.values(), *np.quantile(found, [_SHOWN])] if len(found) else [0.0])
+    places = np.unique(found[(found > 0) & (found <= end)])
+    places = places[np.unique(np.linspace(0, len(places) - 1, _STEPS).astype(int))]
+    value = np.unique([0.0, *places, end])
+    share = (distances > value[:, None]).mean(1)
+    low, high = share_ends(share, len(distances))
+    table = pd.DataFrame({"value": value, "acc": share, "acc_low": low, "acc_high": high})
+    return Curve(result.title, result.unit, table, stairs=True)
+
+
+_SHOWN, _STEPS = 0.95, 200
 
 
 def _number(unit: str, members: Sequence[ProbeResult], distances: pd.Series) -> Number:

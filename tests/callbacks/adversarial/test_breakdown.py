@@ -1,11 +1,14 @@
 """Which attack broke what, by hand."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from callbacks.adversarial.attack_set import attack_sets
 from callbacks.adversarial.breakdown import breakdown_sentences, broken_by
 from callbacks.adversarial.summary import summarise
 from callbacks.results import ProbeResult
+from callbacks.worst_case import FOUND_COLUMNS
 
 
 def result(name: str, broken: dict[float, set[int]], images: int = 8) -> ProbeResult:
@@ -57,3 +60,16 @@ def test_answers_under_attack_are_shown_class_by_class() -> None:
     rows = shown[title].set_index("index")
     assert rows.loc[0, "prediction"] == 1, "of the attack that broke it"
     assert rows.loc[5, "prediction"] == 2, "left right"
+
+
+def test_a_search_for_the_least_change_broke_what_is_near_enough() -> None:
+    """Its own radius is far from the usual one; image 6 is beyond that."""
+    least = result("fmn", {0.05: set()})
+    distance = least.rows["index"].map({4: 0.15, 5: 0.2, 6: 0.3}).fillna(float("inf"))
+    found = {f"found_{name}": least.rows[name] for name in FOUND_COLUMNS}
+    rows = least.rows.assign(minimum_distance=distance, **found)
+    (attacks,) = attack_sets([*results(), replace(least, rows=rows)])
+    broken = broken_by(attacks)
+    assert broken.index[broken["FMN"]].tolist() == [4, 5]
+    assert attacks.at_headline["correct"].tolist() == [0, 0, 0, 0, 0, 0, 1, 0]
+    assert [one.name for one in attacks.measured(200)] == ["pgd", "square", "fmn"]

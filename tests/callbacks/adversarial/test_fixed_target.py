@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from callbacks.adversarial import PGD, AdversarialProbe, AutoAttack
+from callbacks.adversarial import PGD, AdversarialProbe, AutoAttack, UniversalProbe
+from datamodules import Digits
 from datamodules.errors import UserError
+from datamodules.images import MemoryImages
 from lightning_modules import Classifier
 
 
@@ -21,6 +23,7 @@ def test_images_of_the_target_class_are_not_attacked(one_pass: Callable) -> None
     assert (rows["target"] == 3).all()
     assert (rows.loc[own, ["success", "forwards", "distance"]] == 0).all(axis=None)
     assert rows.loc[~own, "success"].any()
+    assert (probe(targeted=3).reported, probe().reported) == (("success",), ())
 
 
 def test_a_target_that_is_no_other_class_is_refused(classifier: Classifier) -> None:
@@ -28,6 +31,17 @@ def test_a_target_that_is_no_other_class_is_refused(classifier: Classifier) -> N
         probe(targeted=10).prepare(classifier, None)
     with pytest.raises(UserError, match="another class than the label, but all 4 images"):
         probe(targeted=3)._check_target(torch.full((4,), 3))
+    with pytest.raises(UserError, match="another class than the label"):
+        UniversalProbe(targeted=3).prepare(classifier, Threes(limit=20))
+
+
+class Threes(Digits):
+    """Every image is a three."""
+
+    def load(self, split: str) -> MemoryImages:
+        images = super().load(split)
+        images.label = torch.full_like(images.label, 3)
+        return images
 
 
 def test_models_that_answer_at_random_get_rand_and_are_told(classifier: Classifier) -> None:

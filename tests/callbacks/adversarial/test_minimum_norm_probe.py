@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from callbacks.adversarial import PGD, AdversarialProbe, MinimumNormProbe, attack_sets, summarise
 from callbacks.adversarial.attack import About
 from callbacks.adversarial.minimum_norm import DDN, FMN, DeepFool, NearestResult
-from callbacks.adversarial.minimum_norm.summary import least_distances, medians
+from callbacks.adversarial.minimum_norm.summary import least_distances, medians, whole_curves
 from callbacks.results import ProbeResult
 from datamodules import Digits, Preprocessing
 from datamodules.errors import UserError
@@ -187,3 +188,22 @@ def test_models_of_one_class_and_at_random() -> None:
     made = probe()
     made.prepare(two, None)
     assert "answers at random" in made.note
+
+
+def test_the_whole_curve_is_the_share_of_larger_distances(one_pass: Callable) -> None:
+    made = probe()
+    (rows,) = one_pass(made).values()
+    (curve,) = whole_curves([result(made, rows)])
+    distances = least_distances([result(made, rows)])
+    table = curve.table
+    assert curve.stairs
+    assert table["value"].iloc[0] == 0
+    assert table["value"].iloc[-1] >= EPSILONS[-1]
+    assert table["value"].is_monotonic_increasing
+    # Foreign: every step is scipy's binomial share of what lies farther
+    for value, acc, low, high in table[["value", "acc", "acc_low", "acc_high"]].to_numpy():
+        assert acc == (distances > value).mean()
+        between = binomtest(int((distances > value).sum()), len(distances))
+        if 3 < between.k < len(distances) - 3:
+            ends = between.proportion_ci(method="wilson")
+            assert (low, high) == pytest.approx(tuple(ends), abs=1e-9)

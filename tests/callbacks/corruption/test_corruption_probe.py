@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from callbacks import FAMILIES, CameraProbe
+from callbacks.camera import CAMERAS
 from callbacks.corruption import CORRUPTIONS, FAMILY, CorruptionProbe
 from callbacks.corruption.alexnet import ERRORS, mean_corruption_error, relative_corruption_error
 from callbacks.corruption.figures import picture_sheet, scene
@@ -87,6 +89,13 @@ def test_mistakes(options: dict) -> None:
         CorruptionProbe(CORRUPTIONS["fog"](), **options)
 
 
+def test_a_name_stands_for_its_corruption() -> None:
+    assert CorruptionProbe("fog", (2,)).corruption == CORRUPTIONS["fog"]()
+    assert CameraProbe("rain").name == "camera_rain"
+    with pytest.raises(UserError, match="Did you mean 'fog'"):
+        CorruptionProbe("fogg")
+
+
 def test_grey_images_have_no_colour_and_the_probe_says_so(one_pass: Callable) -> None:
     probe = CorruptionProbe(CORRUPTIONS["saturate"](), (5,), chunk=16)
     rows = one_pass(probe)["saturate"]
@@ -97,6 +106,7 @@ def test_grey_images_have_no_colour_and_the_probe_says_so(one_pass: Callable) ->
 def test_presets_are_the_fifteen_and_all() -> None:
     assert FAMILY.presets["regular"] == tuple(ERRORS)
     assert FAMILY.presets["full"] == tuple(CORRUPTIONS)
+    assert FAMILIES["camera"].presets["full"] == tuple(f"camera_{name}" for name in CAMERAS)
 
 
 # -- what they amount to ---------------------------------------------------------------------------
@@ -140,6 +150,16 @@ def test_half_is_gone_where_the_curve_crosses() -> None:
     assert half.value == pytest.approx(2.5)
     assert half.low < 2.5 < half.high
     assert any("1 of 1 corruptions take half" in said for said in summary.sentences)
+
+
+def test_cameras_have_a_mean_of_their_own() -> None:
+    results = [result(f"camera_{name}", np.full((5, 12), 0.5)) for name in ("rain", "haze")]
+    summary = FAMILIES["camera"].summarise(results, None)
+    acc = summary.numbers["camera_acc"]
+    assert (acc.title, acc.interval.value) == ("Accuracy under what cameras do", 0.5)
+    assert "mean of 2 camera corruptions" in acc.note
+    assert not {"corruption_acc", "mce"} & set(summary.numbers)
+    assert {"camera_error", "camera_pictures"} == set(summary.figures)
 
 
 @pytest.mark.parametrize(("side", "classes", "told"), [(224, 1000, True), (224, 10, False),

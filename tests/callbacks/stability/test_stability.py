@@ -15,9 +15,10 @@ from callbacks.queries import Queries
 from callbacks.randomness import Draw
 from callbacks.results import ProbeResult
 from callbacks.stability import PROBES, SEQUENCES, StabilityProbe
-from callbacks.stability.sequence import amounts, flip_rate, warped
+from callbacks.stability.sequence import amounts, flip_rate
 from callbacks.stability.sequences import Brighten, Rotate, Scale, SensorNoise, Tilt, Translate
 from callbacks.stability.summary import summarise
+from callbacks.warp import warped
 from datamodules import Digits
 from datamodules.errors import UserError
 from lightning_modules import Classifier

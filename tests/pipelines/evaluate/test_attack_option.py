@@ -2,7 +2,19 @@
 
 import pytest
 
-from callbacks.adversarial import APGD, ATTACKS, MINIMUM_NORM, AdversarialProbe, MinimumNormProbe
+from callbacks.adversarial import (
+    APGD,
+    ATTACKS,
+    MINIMUM_NORM,
+    SPATIAL,
+    UNIVERSAL,
+    AdversarialProbe,
+    AutoAttack,
+    MinimumNormProbe,
+    Patch,
+    SpatialProbe,
+    UniversalProbe,
+)
 from callbacks.adversarial.minimum_norm import FMN
 from callbacks.budget import Budget
 from datamodules.errors import UserError
@@ -23,7 +35,7 @@ def test_an_attack_with_everything() -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_by_its_name_alone(name: str) -> None:
     probe = AttackOption(name).probe(Budget(steps=3), CLASSES)
-    assert probe is not None
+    assert isinstance(probe, AdversarialProbe)
     assert probe.attack == ATTACKS[name](), "its own steps, not the preset's"
     assert probe.curve == (1.0,)
 
@@ -44,6 +56,35 @@ def test_a_minimum_norm_attack_with_everything() -> None:
     assert (probe.norm, probe.epsilons, probe.limit) == ("l1", (3, 6.5), 7)
 
 
+@pytest.mark.parametrize("name", [*SPATIAL, *UNIVERSAL])
+def test_every_other_threat_by_its_name_alone(name: str) -> None:
+    probe = AttackOption(name).probe(Budget(steps=3), CLASSES)
+    assert isinstance(probe, SpatialProbe | UniversalProbe)
+    assert probe.attack == {**SPATIAL, **UNIVERSAL}[name](), "its own steps, not the preset's"
+
+
+def test_other_threats_with_everything() -> None:
+    patch = AttackOption("patch", epsilon=[0.05], steps=7, target="dog").probe(Budget(), CLASSES)
+    assert isinstance(patch, UniversalProbe)
+    assert (patch.attack, patch.epsilons, patch.targeted) == (Patch(7), (0.05,), 1)
+    spatial = AttackOption("spatial", epsilon=["10", 20]).probe(Budget(limit=7), CLASSES)
+    assert isinstance(spatial, SpatialProbe)
+    assert (spatial.epsilons, spatial.limit) == ((10, 20), 7)
+
+
+def test_averaging_is_the_probes_and_of_rand_its_own() -> None:
+    probe = AttackOption("pgd", eot=20).probe(Budget(), CLASSES)
+    assert isinstance(probe, AdversarialProbe)
+    assert (probe.eot, probe.name) == (20, "pgd_linf_eot")
+    nearest = AttackOption("fmn", eot=3).probe(Budget(), CLASSES)
+    assert isinstance(nearest, MinimumNormProbe)
+    assert nearest.eot == 3
+    rand = AttackOption("autoattack_rand", eot=5).probe(Budget(), CLASSES)
+    assert isinstance(rand, AdversarialProbe)
+    assert rand.attack == AutoAttack("rand", eot=5)
+    assert rand.name == "autoattack_reduced_linf", "no other name for a smaller budget"
+
+
 def test_nothing_said_is_nothing_made() -> None:
     assert AttackOption().probe(Budget(), CLASSES) is None
 
@@ -61,6 +102,17 @@ BAD = [
     ({"attack": "ddn", "norm": "l1"}, "one of l2 for DDN, but got 'l1'"),
     ({"attack": "fmn", "norm": "l0", "epsilon": [0.5]}, "whole numbers of coordinates"),
     ({"attack": "pgd", "norm": "l0"}, "one of linf, l2 for PGD, but got 'l0'"),
+    ({"attack": "spatial", "norm": "l2"}, "has no `norm`: leave `--norm` out"),
+    ({"attack": "spatial", "target": "dog"}, "has no `target`"),
+    ({"attack": "spatial", "eot": 5}, "has no `eot`: leave `--eot` out"),
+    ({"attack": "patch", "eot": 5}, "has no `eot`"),
+    ({"attack": "square", "eot": 5}, "Square follows no gradient"),
+    ({"attack": "autoattack", "eot": 5}, "take autoattack_rand"),
+    ({"eot": 5}, "`--eot` is of an attack"),
+    ({"attack": "spatial", "steps": 5}, "has no `steps`"),
+    ({"attack": "patch", "norm": "l2"}, "one of patch for Adversarial patch"),
+    ({"attack": "universal", "norm": "l1"}, "one of linf, l2 for Universal"),
+    ({"attack": "patch", "target": "next"}, "One pattern for all images has one target"),
     ({"attack": "pgd", "target": "nearest"}, "next, least_likely, random or the number"),
 ]
 

@@ -53,6 +53,11 @@ def test_everything_is_in_the_store(done: tuple[int, str, str], home: Path) -> N
     assert {"summary/clean_acc", "summary/adversarial_acc"} <= run.data.metrics.keys()
     files = {file.path for file in store.list_artifacts(run.info.run_id)}
     assert {"report.html", "result.json", "config.yaml", "rows", "figures", "tables"} <= files
+    saved = {file.path for file in store.list_artifacts(run.info.run_id, "adversarials")}
+    assert {f"adversarials/{name}" for name in ("index.json", "clean", "pgd_linf")} <= saved
+    loaded = newest(home)
+    assert "adversarial_linf_gallery" in loaded.figures(), "also of a result that was read again"
+    assert "8-bit PNG" in " ".join(loaded.sentences())
     assert run.inputs.dataset_inputs[0].dataset.name == "Digits"
     assert "assay ui" in out
     assert "accuracy %" in out

@@ -56,6 +56,7 @@ def test_options_of_a_mode_change_the_weights(assay: Assay) -> None:
         ("--model cifar_resnet20 --tuning.dropout 0.1", "has no dropout layer"),
         ("--config pgd_at --tuning.mode staged", "robust training is done in mode full"),
         ("--regulariser.logit_pairing 1", "without `perturb`"),
+        ("--config augmix --regulariser.awp 0.01", "the consistency loss of `perturb`"),
         ("--config free_at --regulariser.awp 0.01", "free training"),
     ],
 )

@@ -25,7 +25,11 @@ def test_it_trains(
     assert trained(f"--config {name}", tmp_path, monkeypatch) == 0
     said = capsys.readouterr().out  # type: ignore[attr-defined]
     assert "perturb" in said
-    if name not in ("noise", "corrupted"):  # the usual radius of digits, as nothing was given
+    if name not in (
+        "noise",
+        "corrupted",
+        "augmix",
+    ):  # the usual radius of digits, as nothing was given
         assert "0.2" in said.partition("perturb")[2].splitlines()[0]
 
 

@@ -1,0 +1,130 @@
+"""What adaptation amounts to: what it gains, what it costs on clean images, and where it fails."""
+
+import re
+from collections.abc import Sequence
+
+from callbacks.adaptation.figures import gain_map
+from callbacks.adaptation.gains import Gains, gains_of
+from callbacks.family import Number, Summary
+from callbacks.results import ProbeResult
+from callbacks.statistics import Interval
+from callbacks.words import DASH, ends, with_mark
+
+BASE = "adaptation_none"
+_CONTROLS = {
+    "sorted": "class after class",
+    "small": "in small batches",
+    "foreign": "with the statistics of another corruption",
+}
+"""By the end of a control's name."""
+
+
+def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summary:
+    """Gains of every adaptation and control against the network as it is.
+
+    Args:
+        results: of adaptation probes; without `adaptation_none` on the same cells nothing is told.
+        clean: not asked for: clean images are a cell of every probe, in the same batches.
+
+    Returns:
+        For each of them, such as `adaptation_tent` and `adaptation_tent_sorted`, the numbers
+        `..._gain` (mean over corrupted cells) and `..._clean_gain`; for what is no control
+        `..._gain_fog_5` of every cell too.
+    """
+    base = next((one for one in results if one.name == BASE and len(one.rows)), None)
+    found = gains_of(results, base) if base is not None else []
+    if not found:
+        return Summary()
+    numbers: dict[str, Number] = {}
+    for gains in found:
+        numbers |= _numbers(gains)
+    plain = [gains for gains in found if _control(gains) is None]
+    return Summary(
+        numbers,
+        [sentence for gains in plain for sentence in _sentences(gains, found)],
+        figures={"adaptation_gain": gain_map(found)},
+    )
+
+
+def _control(gains: Gains) -> str | None:
+    """Which control it is, or None for an adaptation itself."""
+    _, _, last = gains.result.name.rpartition("_")
+    return last if last in _CONTROLS else None
+
+
+def _numbers(gains: Gains) -> dict[str, Number]:
+    name, title = gains.result.name, gains.result.title
+    note, plain = _note(gains), _control(gains) is None
+    asked = f"{gains.result.algorithm}; against {gains.base.algorithm}"
+
+    def told(what: str, gain: Interval, of: str, card: bool = False) -> Number:
+        return Number(f"{title}: {what}", gain, "%", with_mark(of, gain), asked, card)
+
+    numbers = {
+        f"{name}_gain": told("points gained", gains.corrupted, note, plain),
+        f"{name}_clean_gain": told("points gained on clean images", gains.of_cell(0), "paired"),
+    }
+    for place, cell in enumerate(gains.cells) if plain else ():
+        if place:
+            key = re.sub(r"\W+", "_", cell)
+            numbers[f"{name}_gain_{key}"] = told(
+                f"points under {cell}", gains.of_cell(place), "paired"
+            )
+    return numbers
+
+
+def _sentences(gains: Gains, all_gains: Sequence[Gains]) -> list[str]:
+    """What it does, and whether the controls let it be believed."""
+    signs = gains.significant[1:]
+    title = gains.result.title
+    said = (
+        f"{title}: {_points(gains.corrupted)} on corrupted images ({_note(gains)}), "
+        f"{_points(gains.of_cell(0))} on clean ones; significantly better in {signs.count(1)} of "
+        f"{len(signs)} corrupted cells, worse in {signs.count(-1)} (McNemar, Holm)."
+    )
+    beside = [
+        (control, one)
+        for one in all_gains
+        for control in _CONTROLS
+        if one.result.name == f"{gains.result.name}_{control}"
+    ]
+    if not beside:
+        return [said, _verdict(gains, {})]
+    told = ", ".join(f"{_CONTROLS[name]} {_points(one.corrupted)}" for name, one in beside)
+    return [said, f"{title}, controls: {told}.", _verdict(gains, dict(beside))]
+
+
+def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
+    """Whether it helps, and what that depends on."""
+    title, gain = gains.result.title, gains.corrupted
+    if not gain.low > 0:
+        verb = "costs more than it brings" if gain.high < 0 else "brings nothing that can be told"
+        return f"Verdict: {title} {verb} on these corruptions."
+    spoilt = [_CONTROLS[name] for name in ("sorted", "small") if _no_gain(controls.get(name))]
+    costs = gains.of_cell(0).high < 0
+    parts = [f"Verdict: {title} helps on these corruptions in mixed batches"]
+    parts += [f"not {' nor '.join(spoilt)}"] if spoilt else []
+    parts += ["and costs accuracy on clean images"] if costs else []
+    if foreign := controls.get("foreign"):
+        theirs = foreign.corrupted.high < gain.low
+        parts.append(
+            "their own statistics help more than another corruption's"
+            if theirs
+            else "but another corruption's statistics help as much"
+        )
+    return f"{'; '.join(parts)}{'' if controls else '; no control was measured'}."
+
+
+def _no_gain(gains: Gains | None) -> bool:
+    return gains is not None and not gains.corrupted.low > 0
+
+
+def _points(gain: Interval) -> str:
+    """`+9.2 points (8.4-10.1)`."""
+    both = ends(gain.low, gain.high, 100, 1)
+    return f"{100 * gain.value:+.1f} points ({both or DASH})"
+
+
+def _note(gains: Gains) -> str:
+    """`mean of 10 cells on 1,000 images`."""
+    return f"mean of {len(gains.cells) - 1} cells on {len(gains.images):,} images"
