@@ -9,6 +9,7 @@ from lightning_modules.examination import examine
 from lightning_modules.fine_tuning import DivergedError, FineTuning
 from lightning_modules.input_contract import InputContract
 from lightning_modules.perturb import GaussianNoise, Perturb
+from lightning_modules.regularisers import Regularisation
 from lightning_modules.saved_model import load_saved, save_classifier
 from lightning_modules.sources import SOURCES, load_classifier
 from lightning_modules.tuning import Tuning
@@ -23,6 +24,7 @@ __all__ = [
     "InputContract",
     "Inspection",
     "Perturb",
+    "Regularisation",
     "Tuning",
     "build",
     "examine",

@@ -1,12 +1,13 @@
 """Trains a classifier on new data."""
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import Self
@@ -23,6 +24,7 @@ from lightning_modules.optimization import make_optimizer, make_schedule
 from lightning_modules.own_optimization import OwnOptimization
 from lightning_modules.perturb import Perturb, perturbed
 from lightning_modules.progress import metric_states, plain_values, set_metric_states
+from lightning_modules.regularisers import REGULARISERS, AdversarialWeights, Regularisation, Step
 from lightning_modules.tuning import Tuning
 
 
@@ -33,23 +35,37 @@ class DivergedError(UserError):
 class FineTuning(L.LightningModule):
     """Fits a classifier: all of it, or a linear probe on a truly frozen backbone.
 
-    Logs `train/loss`, `val/loss` and `val/acc` once an epoch.
+    Logs `train/loss`, `val/loss`, `val/acc`, and `train/NAME` of every regulariser, once an epoch.
 
     Args:
         classifier: trained in place.
         tuning: the recipe; its `ema` is a callback, see `weight_average`.
         perturb: replaces training images: noise, or an attack for adversarial training.
+        regularisation: what is added to the loss.
+
+    Raises:
+        UserError: another module trains in the recipe's mode, see `tuned_module`, or a regulariser
+            finds nothing to act on.
     """
+
+    modes: ClassVar[tuple[str, ...]] = ("full", "linear_probe", "lp_ft")
+    """Of the recipe, that this module trains in."""
 
     def __init__(
         self,
         classifier: Classifier,
         tuning: Tuning | None = None,
         perturb: Perturb | None = None,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__()
         self.classifier, self.perturb = classifier, perturb
         self.tuning = (tuning or Tuning()).filled(classifier.pretrained)
+        if self.tuning.mode not in self.modes:
+            raise UserError(
+                f"Expected `tuning.mode` {' or '.join(self.modes)} for {type(self).__name__}, but "
+                f"got {self.tuning.mode}."
+            )
         self.optimization = OwnOptimization()
         """Of the user, instead of the recipe's; to be set before the training."""
         classifier.requires_grad_(True)
@@ -60,6 +76,13 @@ class FineTuning(L.LightningModule):
             set_dropout(classifier.model, self.tuning.dropout)
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.val_acc = MulticlassAccuracy(classifier.num_classes, average="micro")
+        self.regularisation, self._worst = regularisation, AdversarialWeights(regularisation.awp)
+        self.terms = nn.ModuleDict({name: MeanMetric() for name in regularisation.weights})
+        if regularisation.logit_pairing and perturb is None:
+            raise UserError(
+                "Got `regulariser.logit_pairing` without `perturb`, so that an image would be "
+                "paired with itself: give an attack, or take regulariser.clean_logit_pairing."
+            )
 
     def train(self, mode: bool = True) -> Self:
         """Switches modes, except of what is frozen: Lightning calls this at every epoch."""
@@ -75,7 +98,7 @@ class FineTuning(L.LightningModule):
         """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
         self.classifier.facts.pop("fresh", None)
         self.classifier.pretrained = True
-        if self.tuning.mode == "full":  # from now on the weights were trained with it
+        if self.tuning.mode != "linear_probe":  # from now on the weights were trained with it
             self.classifier.reasons = all_fields(WEIGHTS)
         if self._frozen:  # in eval mode on purpose
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
@@ -87,20 +110,52 @@ class FineTuning(L.LightningModule):
         self._check(loss)
         self.train_loss(loss.detach(), len(batch.label))
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        for name, mean in self.terms.items():
+            self.log(f"train/{name}", mean, on_step=False, on_epoch=True)  # type: ignore[arg-type]
         return loss
 
     def batch_loss(self, batch: Batch) -> Tensor:
-        """The recipe's loss `()` of a batch, perturbed and mixed."""
-        image, recipe = batch.image, self.tuning
+        """The recipe's loss `()` of a batch, perturbed and mixed, and what regularises it."""
+        image = batch.image
         if self.perturb is not None:
             image = perturbed(self.perturb, self.classifier, image, batch.label)
-        return self._fitted(image, batch.label, recipe)
+        return self.regularised(batch.image, image, batch.label, self.fitted)
 
-    def _fitted(self, image: Tensor, label: Tensor, recipe: Tuning) -> Tensor:
-        """Mixes images `(N, C, H, W)` and compares answers with labels `(N,)`."""
-        classes = self.classifier.num_classes
-        image, target = mixed(image, label, classes, recipe.mixup, recipe.cutmix)
-        return LOSSES[recipe.loss](self(image).float(), target, recipe.label_smoothing)
+    def fitted(self, step: Step) -> Tensor:
+        """Mixes the disturbed images and compares answers with labels: the recipe's own loss."""
+        recipe, classes = self.tuning, self.classifier.num_classes
+        image, target = mixed(step.disturbed, step.label, classes, recipe.mixup, recipe.cutmix)
+        return LOSSES[recipe.loss](step.logits(image), target, recipe.label_smoothing)
+
+    def regularised(
+        self, image: Tensor, disturbed: Tensor, label: Tensor, own: Callable[[Step], Tensor]
+    ) -> Tensor:
+        """Adds lambda R(f) to a loss, and takes both where the weights are worse, if asked to.
+
+        Args:
+            image: see `Step`, like all that follow.
+            disturbed: found before, so that both passes see the same images.
+            label: `(N,)`.
+            own: the loss without regularisers.
+        """
+
+        def loss(last: bool) -> Tensor:
+            step = Step(self, image, disturbed, label, self.regularisation.noise or 0.1)
+            total = own(step)
+            for name, weight in self.regularisation.weights.items():
+                term = REGULARISERS[name](step)
+                total = total + weight * term
+                if last:
+                    self.terms[name](term.detach(), len(label))
+            return total
+
+        if self.regularisation.awp and self.current_epoch >= self.regularisation.awp_from:
+            self._worst.climb(self.classifier.model, lambda: loss(False))
+        return loss(True)
+
+    def on_after_backward(self) -> None:
+        """Takes worse weights back before the optimizer's step."""
+        self._worst.restore()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures loss and accuracy of the images as they are."""
@@ -151,6 +206,7 @@ class FineTuning(L.LightningModule):
     def _check(self, loss: Tensor) -> None:
         """Stops before a step that would spoil the weights."""
         if not bool(torch.isfinite(loss)):
+            self._worst.restore()
             raise DivergedError(
                 f"The training loss became {loss.item():g} in step {self.global_step} of epoch "
                 f"{self.current_epoch}: use a smaller --tuning.lr than {self.tuning.lr:g}, a "

@@ -11,6 +11,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.heads import head_name
 from lightning_modules.perturb import Perturb
+from lightning_modules.regularisers import Regularisation
 from lightning_modules.tuning import Tuning
 
 
@@ -47,11 +48,14 @@ class L2SPTuning(FineTuning):
 
     Args:
         classifier: trained in place.
-        tuning: the recipe, of mode `full`.
+        tuning: the recipe, of mode `l2_sp` or `full`.
         alpha: of the backbone's springs.
         beta: of the head's decay to zero.
         perturb: see `FineTuning`.
+        regularisation: see `FineTuning`.
     """
+
+    modes = ("full", "l2_sp")
 
     def __init__(
         self,
@@ -60,10 +64,9 @@ class L2SPTuning(FineTuning):
         alpha: float = 0.1,
         beta: float = 0.01,
         perturb: Perturb | None = None,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(classifier, tuning, perturb)
-        if self.tuning.mode != "full":
-            raise UserError("Expected `tuning.mode` full: a frozen backbone needs no springs.")
+        super().__init__(classifier, tuning, perturb, regularisation)
         if alpha < 0 or beta < 0:
             raise UserError(
                 f"Expected `alpha` and `beta` of L2-SP to be at least 0, but got {alpha} and "

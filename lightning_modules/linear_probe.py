@@ -168,6 +168,7 @@ def fit_linear_probe(
     classes: int,
     selection: tuple[Tensor, Tensor] | None = None,
     strengths: Sequence[float] = STRENGTHS,
+    refit: bool = True,
 ) -> LinearProbe:
     """Selects the penalty on held-out samples, then solves anew on all (Kornblith et al. 2019).
 
@@ -178,6 +179,7 @@ def fit_linear_probe(
         selection: features and labels to select by; None (too few samples) takes the middle.
         strengths: of the penalty, strongest first; each solve starts from the one before. Equal
             accuracies are decided by the held-out loss.
+        refit: solve anew on all samples; False leaves those to select by unlearnt.
 
     Returns:
         The probe; its accuracy is that on the held-out samples before they were learnt from.
@@ -189,6 +191,10 @@ def fit_linear_probe(
         regression = Regression(feature, label, classes)
         return regression.probe(regression.solve(strength), strength)
     best = _selected(Regression(feature, label, classes), selection, strengths)
+    if not refit:
+        regression = Regression(feature, label, classes)
+        solution = regression.solve(best.strength, regression.coordinates(best))
+        return regression.probe(solution, best.strength, best.accuracy)
     together = Regression(
         torch.cat([feature, selection[0]]), torch.cat([label, selection[1]]), classes
     )

@@ -10,6 +10,7 @@ from lightning_modules.blocks import block_of, blocks
 from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.perturb import Perturb
+from lightning_modules.regularisers import Regularisation
 from lightning_modules.tuning import Tuning
 
 
@@ -63,10 +64,13 @@ class StagedTuning(FineTuning):
 
     Args:
         classifier: trained in place.
-        tuning: the recipe, of mode `full`.
+        tuning: the recipe, of mode `staged`, `last_k` or `full`.
         unfreezing: the stages; default: those of `Unfreezing`.
         perturb: see `FineTuning`.
+        regularisation: see `FineTuning`.
     """
+
+    modes = ("full", "staged", "last_k")
 
     def __init__(
         self,
@@ -74,10 +78,9 @@ class StagedTuning(FineTuning):
         tuning: Tuning | None = None,
         unfreezing: Unfreezing | None = None,
         perturb: Perturb | None = None,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(classifier, tuning, perturb)
-        if self.tuning.mode != "full":
-            raise UserError("Expected `tuning.mode` full: the stages say what learns.")
+        super().__init__(classifier, tuning, perturb, regularisation)
         self.unfreezing = unfreezing or Unfreezing()
         self._blocks = blocks(classifier.model)
         self.free(0)

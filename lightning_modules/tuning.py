@@ -14,6 +14,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "cutmix": (0, float("inf")),
     "dropout": (0, 1),
     "ema": (0, 1),
+    "last_k": (1, float("inf")),
+    "alpha": (0, float("inf")),
 }
 """Lower bound included, upper bound not."""
 
@@ -23,7 +25,10 @@ class Tuning:
     """The recipe of a fine-tuning; the defaults take LeNet on MNIST to 99 % in five epochs.
 
     Args:
-        mode: train all weights, or only a new last layer on a backbone that is truly frozen.
+        mode: train all weights (full), only a new last layer on a backbone that is truly frozen
+            (linear_probe), the last blocks (last_k), block after block from the last one on
+            (staged), everything held near where it started (l2_sp), or everything after a linear
+            probe (lp_ft).
         loss: cross-entropy, or squared error of the probabilities (Brier score).
         optimizer: by name.
         lr: largest learning rate; None takes 0.003 for random weights or a linear probe, a tenth of
@@ -40,9 +45,11 @@ class Tuning:
         cutmix: Beta parameter of cutmix; 0 for none.
         dropout: probability for a model that has dropout layers; None keeps theirs.
         ema: decay of a moving average of the weights; 0 for none.
+        last_k: blocks that last_k trains besides the head; None trains 1.
+        alpha: pull of l2_sp to where the weights started; None takes 0.1.
     """
 
-    mode: Literal["full", "linear_probe"] = "full"
+    mode: Literal["full", "linear_probe", "last_k", "staged", "l2_sp", "lp_ft"] = "full"
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: float | None = None
@@ -56,6 +63,8 @@ class Tuning:
     dropout: float | None = None
     ema: float = 0.0
     nesterov: bool = True
+    last_k: int | None = None
+    alpha: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense."""
@@ -73,13 +82,26 @@ class Tuning:
                 "leave it out, or say --tuning.mode full."
             )
 
+        for name, mode in (("last_k", "last_k"), ("alpha", "l2_sp")):
+            if getattr(self, name) is not None and self.mode != mode:
+                raise UserError(
+                    f"Got `tuning.{name}` with --tuning.mode {self.mode}, which has none: leave it "
+                    f"out, or say --tuning.mode {mode}."
+                )
+        usual = type(self).__dataclass_fields__["weight_decay"].default
+        if self.mode == "l2_sp" and self.weight_decay not in (0, usual):
+            raise UserError(
+                f"Got `tuning.weight_decay` {self.weight_decay:g} with --tuning.mode l2_sp, whose "
+                "springs take its place: set --tuning.alpha."
+            )
+
     def filled(self, pretrained: bool) -> "Tuning":
         """Returns the recipe with learning rate, schedule and warm-up: the given or usual ones.
 
         Args:
             pretrained: whether it begins with weights that learnt something.
         """
-        tender = self.mode == "full" and pretrained
+        tender = self.mode != "linear_probe" and pretrained
         rate = (3e-4 if tender else 3e-3) * (10 if self.optimizer == "sgd" else 1)
         return replace(
             self,

@@ -65,6 +65,10 @@ _TABLES = {
     "strategies": Table(
         "pipelines/recover/strategies.py", "STRATEGIES", "assay recover --strategies NAME ..."
     ),
+    "regularisers": Table(
+        "lightning_modules/regularisers/terms.py", "REGULARISERS",
+        "--regulariser.NAME WEIGHT of fine-tune and distill, or as the line says",
+    ),
     "explainers": Table(
         "callbacks/interpretability/registry.py", "EXPLAINERS",
         "callbacks.ExplanationProbe, in YAML: explainer: NAME",
@@ -75,6 +79,20 @@ _TABLES = {
 }  # fmt: skip
 _GROUPS = {"corruptions": ("corruptions", "cameras", "foreign")}
 """Sections that are shown together where one is named."""
+
+
+_ELSEWHERE = {
+    "awp": "Adversarial weight perturbation (2004.05884): --regulariser.awp GAMMA",
+    "trades": "KL of clean and attacked answers (1901.08573): --config trades --robust.beta WEIGHT",
+    "mart": "The same, weighted by what is wrong: --config mart --robust.beta WEIGHT",
+    "l2_sp": "Pull to where the weights started (1802.01483): --tuning.mode l2_sp",
+    "label_smoothing": "Labels spread over all classes: --tuning.label_smoothing SHARE",
+    "weight_decay": "Pull to zero: --tuning.weight_decay WEIGHT",
+    "dropout": "Of the model's dropout layers: --tuning.dropout PROBABILITY",
+    "noise": "Noisy training images: --config noise",
+    "corrupted": "Corrupted training images: --config corrupted",
+}
+"""Regularisers that are options of another name."""
 
 
 def main(words: list[str]) -> int:
@@ -240,7 +258,8 @@ def _lines(section: str) -> tuple[list[tuple[str, str]], str]:
     if section in special:
         lines, usage = special[section]
         return list(lines()), usage
-    return list(entries(section)), _TABLES[section].usage
+    elsewhere = _ELSEWHERE if section == "regularisers" else {}
+    return [*entries(section), *elsewhere.items()], _TABLES[section].usage
 
 
 def _presets() -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ from lightning_modules.distillation.teachers import Teachers, check_classes
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.losses import LOSSES
 from lightning_modules.perturb import Perturb, perturbed
+from lightning_modules.regularisers import Regularisation, Step
 from lightning_modules.tuning import Tuning
 
 
@@ -45,10 +46,13 @@ class Distillation(FineTuning):
             called with the teacher's probabilities `(N, K)` in place of the labels.
         example: `(1, C, H, W)` as the loader serves images, for feature losses.
         labelled: `(M,)` indices of the images whose labels may be used; None: all of them.
+        regularisation: what is added to the loss, about the student alone.
 
     Raises:
         UserError: teacher, student and recipe do not fit together.
     """
+
+    modes = ("full", "linear_probe")
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Distillation(FineTuning):
         perturb: Perturb | None = None,
         example: Tensor | None = None,
         labelled: Tensor | None = None,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
         self.recipe = (recipe or DistillationRecipe()).filled()
         layers = layer_pairs(self.recipe)
@@ -67,7 +72,7 @@ class Distillation(FineTuning):
         if self.recipe.init_from:
             source = self.teachers.classifiers[0].model
             initialise_from(student.model, source, self.recipe.init_from)
-        super().__init__(student, tuning, perturb)
+        super().__init__(student, tuning, perturb, regularisation)
         self._check_fit()
         self._own_layers = [own for own, _ in layers]
         self.matching = (
@@ -100,13 +105,16 @@ class Distillation(FineTuning):
         """Frees the device of the teacher, as Lightning does of the student."""
         self.teachers.to(torch.device("cpu"))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns the loss of a batch."""
-        loss = self.loss_of(self._loss_inputs(batch))
-        self._check(loss)
-        self.train_loss(loss.detach(), len(batch.label))
-        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
-        return loss
+    def batch_loss(self, batch: Batch) -> Tensor:
+        """The loss `()` of a batch, and what regularises the student."""
+        teacher, image = self._teacher_answers("train", batch), self._shown(batch)
+        label = self._labels(batch, teacher)
+        disturbed = image
+        if self.perturb is not None:
+            disturbed = self._disturbed(image, batch.label, teacher.logits)
+        return self.regularised(
+            image, disturbed, label, lambda step: self.loss_of(self._loss_inputs(step, teacher))
+        )
 
     def loss_of(self, inputs: LossInputs) -> Tensor:
         """Adds up the weighted terms of a batch."""
@@ -137,24 +145,20 @@ class Distillation(FineTuning):
             self.val_robust(self._attacked(image, batch.label, teacher), batch.label)
             self.log("val/robust_acc", self.val_robust, on_epoch=True, prog_bar=True)
 
-    def _loss_inputs(self, batch: Batch) -> LossInputs:
-        teacher = self._teacher_answers("train", batch)
-        image = self._shown(batch)
-        label = self._labels(batch, teacher)
-        if self.perturb is None:
-            answers = self._asked(image)
-            return LossInputs(answers, answers, teacher, label)
-        disturbed = self._disturbed(image, batch.label, teacher.logits)
-        student = self._asked(disturbed)
+    def _loss_inputs(self, step: Step, teacher: Answers) -> LossInputs:
+        student = self._asked(step, step.disturbed)
         wanted = self.recipe.is_robust and (self.recipe.hard_weight or self.recipe.loss == "rslad")
-        return LossInputs(student, self._asked(image) if wanted else student, teacher, label)
+        clean = self._asked(step, step.image) if wanted else student
+        return LossInputs(student, clean, teacher, step.label)
 
     def _shown(self, batch: Batch) -> Tensor:
         """The images as the student sees them."""
         return shown(batch.image, self.classifier.preprocessing, self.teachers.native)
 
-    def _asked(self, image: Tensor) -> Answers:
-        return answered(self, self.classifier.model, image, self._own_layers)
+    def _asked(self, step: Step, image: Tensor) -> Answers:
+        answers = answered(self, self.classifier.model, image, self._own_layers)
+        step.knows(image, answers.logits)
+        return answers
 
     def _teacher_answers(self, split: str, batch: Batch) -> Answers:
         if self._caching:

@@ -12,6 +12,7 @@ from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.perturb import Perturb, as_in_a_test, perturbed
+from lightning_modules.regularisers import Regularisation, Step
 from lightning_modules.robust.losses import mart_loss, trades_loss
 from lightning_modules.robust.recipe import RobustRecipe
 from lightning_modules.tuning import Tuning
@@ -34,6 +35,7 @@ class RobustFineTuning(FineTuning):
         perturb: the attack; an object with `replays` and `move` trains for free.
         recipe: of the robust training.
         withstands: measures robust accuracy on validation images.
+        regularisation: what is added to the loss.
     """
 
     def __init__(
@@ -43,8 +45,14 @@ class RobustFineTuning(FineTuning):
         perturb: Perturb,
         recipe: RobustRecipe,
         withstands: Withstands,
+        regularisation: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     ) -> None:
-        super().__init__(classifier, tuning, perturb)
+        if tuning.mode not in self.modes:
+            raise UserError(
+                f"Got `tuning.mode` {tuning.mode} with an attack in `perturb`: robust training is "
+                f"done in mode {', '.join(self.modes)}."
+            )
+        super().__init__(classifier, tuning, perturb, regularisation)
         self.recipe, self.withstands = recipe, withstands
         self.overfitted = ""
         self.val_robust, self._best, self._seen = MeanMetric(), 0.0, 0
@@ -78,8 +86,12 @@ class RobustFineTuning(FineTuning):
         if self.recipe.loss == "trades":  # the attack leaves the model's own answer
             aim = self._answer(batch.image)
         image = perturbed(self.perturb, self.classifier, batch.image, aim)
-        answers = self(image).float(), self(batch.image).float()
-        return _LOSSES[self.recipe.loss](*answers, batch.label, self.recipe.weight)
+        return self.regularised(batch.image, image, batch.label, self._compared)
+
+    def _compared(self, step: Step) -> Tensor:
+        """The loss `()` of attacked images and of clean ones beside."""
+        answers = step.logits(step.disturbed), step.logits(step.image)
+        return _LOSSES[self.recipe.loss](*answers, step.label, self.recipe.weight)
 
     def training_step(  # type: ignore[override]
         self, batch: Batch, batch_idx: int
@@ -102,7 +114,7 @@ class RobustFineTuning(FineTuning):
         assert self.perturb is not None
         image = perturbed(self.perturb, self.classifier, batch.image, batch.label)
         image.requires_grad_()
-        loss = self._fitted(image, batch.label, self.tuning)
+        loss = self.fitted(Step(self, batch.image, image, batch.label))
         self._check(loss)
         optimizer.zero_grad()  # type: ignore[union-attr]
         self.manual_backward(loss)
@@ -176,6 +188,11 @@ class RobustFineTuning(FineTuning):
     # -- what makes no sense ---------------------------------------------------------------------
 
     def _check_terms(self) -> None:
+        if self._replays and self.regularisation.chosen:
+            raise UserError(
+                f"Got `regulariser` {self.regularisation} with free training, whose one gradient "
+                "moves weights and images: take callbacks.AdversarialTraining."
+            )
         soft = bool(getattr(self.perturb, "soft", False))
         if self.recipe.loss == "plain":
             return

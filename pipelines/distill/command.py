@@ -7,7 +7,7 @@ from typing import Any, Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from datamodules.errors import UserError, suggestion
-from lightning_modules import Perturb, Tuning
+from lightning_modules import Perturb, Regularisation, Tuning
 from lightning_modules.distillation import DistillationRecipe
 from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
 from pipelines.cli import COMMANDS
@@ -20,6 +20,7 @@ from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
+from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.trainer_flags import TRAINER, check_flags
 
 
@@ -42,6 +43,7 @@ def distill(
     early_stopping: EarlyStopping = EarlyStopping(),  # noqa: B008  (frozen)
     checkpoint: Checkpoint = Checkpoint(),  # noqa: B008  (frozen)
     ckpt_path: str | None = None,
+    regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     seeds: list[int] = [0],  # noqa: B006  (never changed)
     controls: list[Literal["label_only", "random_teacher", "pruned", "int8"]] = [],  # noqa: B006
     labelled: int | None = None,
@@ -70,6 +72,8 @@ def distill(
         checkpoint: when it is written to disk; the same command goes on after it was stopped.
         ckpt_path: checkpoint of another training to go on from, or last: go on or say that there is
             nothing to go on with.
+        regulariser: what is added to the student's loss, each with its weight; see `assay list
+            regularisers`.
         seeds: a student for each; the first is measured under probes too.
         controls: what to compare with; label_only for every seed, others for the first.
         labelled: keep the labels of so many training images; of the rest only the teacher speaks.
@@ -96,8 +100,9 @@ def distill(
     with adopted(opened, opened.preprocessing):
         plan = make_plan(
             study, teacher, student, opened, distillation, tuning, perturb, fitting, labelled,
-            student_arch, seeds[0],
+            student_arch, seeds[0], regulariser,
         )  # fmt: skip
+        tell_regularisation(study, regulariser, plan.tuning, study.models[0])
         settings = _settings(plan, seeds, controls, labelled, evaluation)
         # The Trainer's flags decide how long is trained, so they belong to the run's key.
         with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
@@ -122,6 +127,8 @@ def _settings(
 ) -> dict[str, Any]:
     """The run's parameters, which also tell its folder from those of other settings."""
     parts = {"distillation": asdict(plan.recipe.filled()), "tuning": asdict(plan.tuning)}
+    if plan.regularisation.chosen:  # else the run's folder is that of before there were any
+        parts["regulariser"] = plan.regularisation.chosen
     return {
         **{
             f"{part}.{name}": [*value] if isinstance(value, tuple) else value

@@ -17,7 +17,7 @@ from callbacks.shards import fingerprint
 from datamodules import ImageDataModule, Preprocessing
 from datamodules.errors import UserError
 from datamodules.splits import limited
-from lightning_modules import Classifier, Perturb, Tuning, load_classifier
+from lightning_modules import Classifier, Perturb, Regularisation, Tuning, load_classifier
 from lightning_modules.distillation import (
     DistillationRecipe,
     Teachers,
@@ -49,6 +49,7 @@ class Plan:
         labelled: indices of the training images whose labels are used; None: all.
         student_macs: multiply-accumulates of the student for one image.
         name: `lenet-from-resnet18`.
+        regularisation: what is added to the student's loss.
     """
 
     teachers: Teachers
@@ -61,6 +62,7 @@ class Plan:
     labelled: Tensor | None
     student_macs: int
     name: str
+    regularisation: Regularisation = Regularisation()  # noqa: RUF009  (frozen)
 
     def images_for(self, preprocessing: Preprocessing, count: int = 1) -> Tensor:
         """`(count, C, H, W)` training images as a model of that preprocessing sees them."""
@@ -102,6 +104,7 @@ def make_plan(
     labelled: int | None,
     student_arch: str | None,
     seed: int,
+    regularisation: Regularisation,
 ) -> Plan:
     """Opens the models and lets the data serve what the largest of them wants.
 
@@ -117,6 +120,7 @@ def make_plan(
         labelled: how many labels are used.
         student_arch: of a bare checkpoint.
         seed: of the first student.
+        regularisation: see `Plan`.
     """
     teachers = _open_teachers(study, teacher, data)
     make_student = _student_maker(study, student, teachers[0], data, student_arch)
@@ -134,6 +138,7 @@ def make_plan(
     return Plan(
         asked, make_student, data, recipe, tuning, perturb or usual_attack(recipe, data),
         fitting, labelled_indices(data, labelled), macs(first.eval(), image), f"{own}-from-{its}",
+        regularisation,
     )  # fmt: skip
 
 

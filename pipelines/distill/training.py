@@ -40,7 +40,10 @@ def train_student(
     # A copy, because attacks count their batches: no training may depend on those before it.
     perturb = copy.deepcopy(plan.perturb)
     example = plan.data.taken("train", 1).image
-    options = (teachers, student, recipe, plan.tuning, perturb, example, plan.labelled)
+    options = (
+        teachers, student, recipe, plan.tuning, perturb, example, plan.labelled,
+        plan.regularisation,
+    )  # fmt: skip
     fit(study, plan, Distillation(*options), name, seed, plan.facts(teachers, recipe))
     return TrainedModel(name, seed, [student])
 

@@ -4,16 +4,20 @@ from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
-from lightning_modules import Classifier, Perturb, Tuning
+from lightning_modules import Classifier, Perturb, Regularisation, Tuning
 from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
 from lightning_modules.robust import RobustRecipe
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.fine_tune.hardening import made_module
+from pipelines.fine_tune.sweep import Recipe, Sweep
+from pipelines.fine_tune.swept import swept
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
+from pipelines.study.probing import probe_first
+from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.trainer_flags import TRAINER, check_flags
 from pipelines.study.training import trained_weights
 
@@ -36,6 +40,8 @@ def fine_tune(
     early_stopping: EarlyStopping = EarlyStopping(),  # noqa: B008  (frozen)
     checkpoint: Checkpoint = Checkpoint(),  # noqa: B008  (frozen)
     ckpt_path: str | None = None,
+    regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
+    sweep: Sweep = Sweep(),  # noqa: B008  (frozen)
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     **options: Unpack[Options],
 ) -> Classifier:
@@ -58,12 +64,15 @@ def fine_tune(
         checkpoint: when it is written to disk; the same command goes on after it was stopped.
         ckpt_path: checkpoint of another training to go on from, or last: go on or say that there is
             nothing to go on with.
+        regulariser: what is added to the loss, each with its weight; see `assay list regularisers`.
+        sweep: several values of one weight, a training for each; the one that is taken is chosen on
+            validation images, and the front of clean and robust accuracy drawn.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
     Returns:
         The trained classifier, with the weights of the epoch of the best accuracy on validation
-        images, or of the best robust accuracy.
+        images, or of the best robust accuracy; of a sweep, the one that was chosen.
 
     Raises:
         UserError: something the user can mend.
@@ -76,14 +85,23 @@ def fine_tune(
     check_flags(study.flags, evaluation != "none")
     opened = study.open_data(data)
     classifier = study.open_model(model, opened, new_head=True).train()
-    module = made_module(classifier, tuning, perturb, robust, opened, study.seed, study.flags)
+    if tuning.mode == "lp_ft":
+        probe_first(study, classifier, opened)
+    if sweep.lambdas:
+        recipe = Recipe(tuning, robust, regulariser)
+        return swept(study, classifier, opened, perturb, recipe, sweep, evaluation, fitting)
+    module = made_module(
+        classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
+    )
     fitting.fit_to(module)
     if perturb:
         study.say(f"perturb  {module.perturb!r}")
+    tell_regularisation(study, regulariser, module.tuning, classifier)
     name, facts = study.name(), {"robust": repr(robust)} if perturb else {}
     settings = {
         "tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation,
         **facts, **fitting.facts(), **({"lr_find": True} if lr_find else {}),
+        **({"regulariser": regulariser.chosen} if regulariser.chosen else {}),
     }  # fmt: skip
     with study.running(name, settings) as run:
         folder = trained_weights(study, module, opened, name, run, facts, fitting)

@@ -178,7 +178,9 @@ def trained_weights(
         DivergedError: the loss is no number; the last good epoch is saved and named.
     """
     flags = {**TRAINER, **study.flags}
+    added = module.regularisation.chosen  # without any the key is that of before there were any
     decides = {
+        **({"regulariser": added} if added else {}),
         "start": model_digest(module.classifier), "module": type(module).__name__,
         "tuning": asdict(module.tuning), "perturb": repr(module.perturb),
         "data": data.training_digest(), "batch_size": data.batch_size, "augment": data.augment,
@@ -280,7 +282,8 @@ def _log(
         del recipe[f"tuning.{name}"]
     perturb = repr(module.perturb)
     try:
-        params = {**recipe, **own, "epochs": cell.facts["epochs"], "perturb": perturb}
+        added = {f"regulariser.{k}": v for k, v in module.regularisation.chosen.items()}
+        params = {**recipe, **added, **own, "epochs": cell.facts["epochs"], "perturb": perturb}
         run.log_batch(curves, params)
         run.log_data(data.manifest(), data.manifest_digest(), "train")
         run.log_model(module.classifier)

@@ -63,7 +63,7 @@ def transfer(
             networks.
         data: names with an optional folder, e.g. MNIST CIFAR10:FOLDER ImageFolder:FOLDER; in YAML
             and Python also data sets with options.
-        modes: probe, last_k, staged, l2_sp, full; untouched is always measured.
+        modes: probe, last_k, staged, l2_sp, lp_ft, full; untouched is always measured.
         seeds: of heads, choices and orders.
         fractions: of the labelled images: 5/class, 1000, all; 20 % of them select.
         sources: data set each model was trained on, or none: for what it forgets.

@@ -15,10 +15,11 @@ MODES: dict[str, str] = {
     "last_k": "training the last blocks",
     "staged": "training block after block, the last ones first",
     "l2_sp": "training everything, held near where it started",
+    "lp_ft": "training everything, from a linear probe's head",
     "full": "training everything",
 }
 """By growing cost, which decides between modes that are equally good."""
-TRAINED = ("last_k", "staged", "l2_sp", "full")
+TRAINED = ("last_k", "staged", "l2_sp", "lp_ft", "full")
 """Modes that change the backbone."""
 VERSION = 2
 """Raised whenever the same cell would give other rows: stored cells are then not reused."""

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
-from datamodules.errors import UserError
 from datamodules.fractions import held_out, with_images
 from lightning_modules import Classifier, DivergedError, FineTuning
-from lightning_modules.blocks import blocks
-from lightning_modules.l2_sp import L2SPTuning
-from lightning_modules.staged import StagedTuning, Unfreezing, unfrozen_by
+from lightning_modules.linear_probe import fit_linear_probe
+from lightning_modules.modes import tuned_module
 from pipelines.study.training import BestEpoch, train
 from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import Recipe
@@ -66,6 +65,9 @@ def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folde
         train=pair.pool.subset(rows[learn]),
         val=pair.pool.subset(rows[select if len(select) else learn]),
     )
+    if mode == "lp_ft":
+        index = pair.pool.index[rows]
+        _install_probe(pair, classifier, index[learn], index[select])
     part.batch_size, part.seed = recipe.batch_size, seed
     epochs = recipe.epochs_for(len(learn))
     flags = {**recipe.flags, **_QUIET, "max_epochs": epochs}
@@ -85,20 +87,28 @@ def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folde
 
 def _module(classifier: Classifier, mode: str, recipe: Recipe, epochs: int) -> FineTuning:
     """The module of a mode."""
-    tuning = recipe.tuning
-    if mode == "full":
-        return FineTuning(classifier, tuning)
+    own: dict[str, Any] = {"mode": mode}
+    if mode == "last_k":
+        own["last_k"] = recipe.last_k
     if mode == "l2_sp":
-        return L2SPTuning(classifier, replace(tuning, weight_decay=0.0), recipe.alpha)
-    if mode == "staged":
-        return StagedTuning(classifier, tuning, unfrozen_by(classifier.model, epochs))
-    names = blocks(classifier.model)
-    if recipe.last_k >= len(names):
-        raise UserError(
-            f"Expected `last_k` below {len(names)}, the blocks of the network "
-            f"({', '.join(names)}), but got {recipe.last_k}: that is mode full."
-        )
-    return StagedTuning(classifier, tuning, Unfreezing(recipe.last_k + 1, 0))
+        own |= {"alpha": recipe.alpha, "weight_decay": 0.0}
+    return tuned_module(classifier, replace(recipe.tuning, **own), epochs)
+
+
+def _install_probe(pair: Pair, classifier: Classifier, learn: Tensor, select: Tensor) -> None:
+    """Begins with the head of a linear probe of the same images, selected by the same ones.
+
+    Args:
+        pair: has the features.
+        classifier: of its backbone, changed in place.
+        learn: indices of images to learn from.
+        select: indices of images to select by.
+    """
+    known, held = (pair.features.at(index) for index in (learn, select))
+    probe = fit_linear_probe(
+        known.feature, known.label, len(pair.classes), (held.feature, held.label), refit=False
+    )
+    probe.install(classifier.model)
 
 
 def seconds_an_image(pair: Pair) -> float:

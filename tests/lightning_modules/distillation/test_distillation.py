@@ -48,6 +48,20 @@ def digits() -> Digits:
     return Digits(limit=120, batch_size=32)
 
 
+def loss_inputs(module: Distillation, batch: Batch) -> LossInputs:
+    """What the loss of a batch is made of."""
+    seen: list[LossInputs] = []
+
+    def watched(inputs: LossInputs) -> Tensor:
+        seen.append(inputs)
+        return torch.zeros(())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "loss_of", watched)
+        module.batch_loss(batch)
+    return seen[0]
+
+
 def fit(module: L.LightningModule, data: Any, epochs: int = 2, **flags: Any) -> L.Trainer:
     quiet = {
         "accelerator": "cpu",
@@ -155,20 +169,20 @@ def test_images_without_labels_teach_through_the_teacher_alone(digits: Digits) -
     batch = digits.taken("train", 8)
     chosen = DistillationRecipe(hard_weight=0.5, soft_weight=0.5)
     module = module_for(chosen, labelled=batch.index[:2]).eval()
-    made = module._loss_inputs(batch)
+    made = loss_inputs(module, batch)
     assert (made.label[2:] == -1).all()
     assert torch.equal(made.label[:2], batch.label[:2])
     hard = F.cross_entropy(made.student.logits[:2], batch.label[:2], reduction="sum") / 8
     expected = 0.5 * hard + 0.5 * divergence(made.student.logits, made.teacher.logits, 4.0)
     torch.testing.assert_close(module.loss_of(made), expected)
     nothing = module_for(chosen, labelled=torch.tensor([10_000])).eval()
-    assert torch.isfinite(nothing.loss_of(nothing._loss_inputs(batch)))
+    assert torch.isfinite(nothing.loss_of(loss_inputs(nothing, batch)))
 
 
 def test_the_teachers_labels_replace_those_of_the_data(digits: Digits) -> None:
     batch = digits.taken("train", 8)
     module = module_for(DistillationRecipe(labels="teacher")).eval()
-    made = module._loss_inputs(batch)
+    made = loss_inputs(module, batch)
     assert torch.equal(made.label, made.teacher.logits.argmax(1))
 
 
@@ -329,9 +343,9 @@ def test_noise_disturbs_the_student_only(digits: Digits) -> None:
     ).eval()
     batch = digits.taken("train", 8)
     torch.testing.assert_close(
-        module._loss_inputs(batch).teacher.logits, module.teachers(batch.image).logits
+        loss_inputs(module, batch).teacher.logits, module.teachers(batch.image).logits
     )
-    assert not torch.equal(module._loss_inputs(batch).student.logits, module(batch.image))
+    assert not torch.equal(loss_inputs(module, batch).student.logits, module(batch.image))
 
 
 def test_stops_when_the_loss_is_no_number(digits: Digits) -> None:

@@ -67,7 +67,7 @@ def test_from_words_to_a_page(
     line = f"--data Digits --sources Digits --modes {modes} --fractions 1/class --probes fgsm"
     code, out, err = assay(*words(lenet, line))
     assert (code, "Traceback" in err) == (0, False), out
-    assert "Plan: 6 cells, 0 known, about" in out
+    assert "Plan: 7 cells, 0 known, about" in out
     assert max(map(len, out.partition("Accuracy, and")[2].splitlines())) < 160
     (folder,) = results(home)
     page = (folder / "report.html").read_text()
@@ -82,7 +82,7 @@ def test_from_words_to_a_page(
     assert {"cells", "comparison", "by_class", "variability", "predicted"} <= set(tables)
     found = json.loads(tables["comparison"].read_text())
     table = pd.DataFrame(found["data"], columns=found["columns"]).set_index(["mode", "fraction"])
-    assert len(table) == 6
+    assert len(table) == 7
     assert table.loc["untouched", "all"]["acc"] > 0.6, "the fixture knows digits fairly well"
     assert table.loc["probe", "1/class"]["forgot_old_head"] == 0
     full = table.loc["full", "1/class"]
@@ -96,10 +96,10 @@ def test_from_words_to_a_page(
     assert run.data.metrics["transfer/Digits_full_acc"] == pytest.approx(full["acc"])
     low, high = (run.data.metrics[f"summary/full_mean_acc_{end}"] for end in ("low", "high"))
     assert low < full["acc"] < high, "the interval of one data set is that of its images"
-    assert run.data.params["cells"] == "6"
+    assert run.data.params["cells"] == "7"
     assert run.data.tags["question"] == "variability"
     assert run.inputs.dataset_inputs[0].dataset.name == "Digits"
-    assert len(list(home.glob("mlruns/cells/*/evaluation/rows/fgsm_linf.parquet"))) == 6
+    assert len(list(home.glob("mlruns/cells/*/evaluation/rows/fgsm_linf.parquet"))) == 7
     assert not list(home.rglob("*.ckpt")), "a cell keeps no checkpoint"
 
 
