@@ -36,7 +36,8 @@ def test_rows_are_those_of_the_damaged_model(one_pass: Callable, classifier: Cla
 def test_no_damage_is_the_clean_model(one_pass: Callable) -> None:
     rows = one_pass(DamageProbe(Noise(), (0.0,), draws=1, chunk=16))["noise"]
     assert not rows[["sdc", "sdc5", "due"]].any().any()
-    assert (rows["confidence_shift"] == 0).all()
+    # Chunks of another shape than the clean answers': on some processors the last bits differ.
+    assert (rows["confidence_shift"].abs() <= 1e-6).all()
 
 
 def test_late_damage_uses_the_prefix_and_changes_nothing(

@@ -165,7 +165,7 @@ def test_more_models_than_colours(made_evaluation: MakeEvaluation) -> None:
 
 def test_of_many_classes_the_surely_bad_ones_are_shown(made_evaluation: MakeEvaluation) -> None:
     sections = made_evaluation(classes=100, n=3000).sections()
-    (sheet,) = next(section for section in sections if section.title == "By class").sheets
+    sheet, _ = next(section for section in sections if section.title == "By class").sheets
     assert len(sheet.lines) == 24
     assert "76 more" in sheet.caption
     titles = ["Clean images", "FGSM (L∞) 0.2", "PGD (L∞) 0.2"]
@@ -177,7 +177,7 @@ def test_images_are_counted_not_draws(made_evaluation: MakeEvaluation) -> None:
     attack = evaluation.results[1]
     rows = pd.concat([attack.rows.assign(draw=draw) for draw in range(3)])
     drawn = replace(evaluation, results=[evaluation.results[0], replace(attack, rows=rows)])
-    (sheet,) = next(part for part in drawn.sections() if part.title == "By class").sheets
+    sheet, _ = next(part for part in drawn.sections() if part.title == "By class").sheets
     assert sum(int(line[1].text) for line in sheet.cells) == 200
 
 

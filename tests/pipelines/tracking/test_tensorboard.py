@@ -95,7 +95,7 @@ def test_an_evaluation_is_the_same_in_both(assay: Assay, lenet: Path, home: Path
     assert points(board)["adversarial/fgsm_linf_acc"].keys() == {0, 50, 100, 200}
     read = events(board).Tags()
     assert read["images"]
-    assert all(tag.startswith("figures/") for tag in read["images"])
+    assert all(tag.startswith(("figures/", "adversarials/")) for tag in read["images"])
     assert len(read["histograms"]) == 10, "five layers with weight and bias"
     shown = parameters(board)
     assert shown["data.name"] == "Digits"
