@@ -12,6 +12,7 @@ from lightning_modules.distillation.compression import (
 )
 from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_parts
 from lightning_modules.distillation.distillation import Distillation, made_teachers
+from lightning_modules.distillation.federated import ConsensusFitting, FederatedRecipe, fused
 from lightning_modules.distillation.hints import hint_loss
 from lightning_modules.distillation.initialisation import initialise_from
 from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, LossInputs
@@ -30,8 +31,10 @@ __all__ = [
     "AnswerCache",
     "Answers",
     "Compressed",
+    "ConsensusFitting",
     "Distillation",
     "DistillationRecipe",
+    "FederatedRecipe",
     "LossInputs",
     "Teachers",
     "angle_loss",
@@ -41,6 +44,7 @@ __all__ = [
     "decoupled_loss",
     "decoupled_parts",
     "distance_loss",
+    "fused",
     "hint_loss",
     "hold_pruned",
     "initialise_from",
