@@ -19,6 +19,7 @@ from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS,
 from lightning_modules.distillation.recipe import USUAL, DistillationRecipe
 from lightning_modules.distillation.relational import angle_loss, distance_loss, relational_loss
 from lightning_modules.distillation.robust import rslad_loss
+from lightning_modules.distillation.search_space import Search
 from lightning_modules.distillation.sizes import largest, shown
 from lightning_modules.distillation.soft_targets import soft_target_loss
 from lightning_modules.distillation.teachers import Teachers
@@ -36,6 +37,7 @@ __all__ = [
     "DistillationRecipe",
     "FederatedRecipe",
     "LossInputs",
+    "Search",
     "Teachers",
     "angle_loss",
     "attention_loss",

@@ -62,10 +62,10 @@ def federate(
     settings = _settings(plan)
     name = study.name(federated.method, f"{len(plan.clients)}-clients")
     with study.running(name, {**settings, "flags": repr(study.flags)}):
-        runs = {arm: run_arm(study, plan, arm) for arm in ARMS}
+        runs: dict[Arm, Any] = {arm: run_arm(study, plan, arm) for arm in ARMS}
         _keep(study, plan, runs["federated"][1])
         study.notes += _notes(plan)
-        rows: dict[Arm, Any] = {arm: table for arm, (table, _) in runs.items()}
+        rows: dict[Arm, Any] = {arm: runs[arm][0] for arm in ARMS}
         names = [client.name for client in plan.clients]
         about = study.about(*runs["federated"][1])
         result = FederationResult(about, rows, names, plan.counts, settings)
