@@ -1,8 +1,8 @@
 """Pipelines: what a user runs, each readable from top to bottom.
 
-`from pipelines import evaluate, fine_tune, recover, transfer, distill, explain, report` are the
-commands as functions, typed in `__init__.pyi`; nothing heavy is imported before the first of them
-is asked for.
+`from pipelines import evaluate, fine_tune, recover, transfer, distill, federate, explain, report`
+are the commands as functions, typed in `__init__.pyi`; nothing heavy is imported before the first
+of them is asked for.
 """
 
 import importlib
@@ -13,7 +13,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_COMMANDS = ("distill", "evaluate", "explain", "fine_tune", "recover", "report", "transfer")
+_COMMANDS = (
+    "distill",
+    "evaluate",
+    "explain",
+    "federate",
+    "fine_tune",
+    "recover",
+    "report",
+    "transfer",
+)
 
 
 class _Commands(ModuleType):

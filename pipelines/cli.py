@@ -54,6 +54,10 @@ COMMANDS = {
         "teach a smaller model what a model says, and measure what it kept",
         "assay distill --teacher checkpoint:FOLDER --student lenet --data MNIST --seeds 0 1 2",
     ),
+    "federate": Command(
+        "let clients with images of their own teach each other by answers to public images",
+        "assay federate --clients lenet lenet lenet_wide lenet_wide --data MNIST",
+    ),
     "list": Command("name every data set, model source, probe and preset", "assay list probes"),
     "inspect": Command(
         "look into a checkpoint file and propose the command to type", "assay inspect model.pt"

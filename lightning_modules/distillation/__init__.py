@@ -12,12 +12,14 @@ from lightning_modules.distillation.compression import (
 )
 from lightning_modules.distillation.decoupled import decoupled_loss, decoupled_parts
 from lightning_modules.distillation.distillation import Distillation, made_teachers
+from lightning_modules.distillation.federated import ConsensusFitting, FederatedRecipe, fused
 from lightning_modules.distillation.hints import hint_loss
 from lightning_modules.distillation.initialisation import initialise_from
 from lightning_modules.distillation.objectives import FEATURE_TERMS, SOFT_TERMS, LossInputs
 from lightning_modules.distillation.recipe import USUAL, DistillationRecipe
 from lightning_modules.distillation.relational import angle_loss, distance_loss, relational_loss
 from lightning_modules.distillation.robust import rslad_loss
+from lightning_modules.distillation.search_space import Search
 from lightning_modules.distillation.sizes import largest, shown
 from lightning_modules.distillation.soft_targets import soft_target_loss
 from lightning_modules.distillation.teachers import Teachers
@@ -30,9 +32,12 @@ __all__ = [
     "AnswerCache",
     "Answers",
     "Compressed",
+    "ConsensusFitting",
     "Distillation",
     "DistillationRecipe",
+    "FederatedRecipe",
     "LossInputs",
+    "Search",
     "Teachers",
     "angle_loss",
     "attention_loss",
@@ -41,6 +46,7 @@ __all__ = [
     "decoupled_loss",
     "decoupled_parts",
     "distance_loss",
+    "fused",
     "hint_loss",
     "hold_pruned",
     "initialise_from",

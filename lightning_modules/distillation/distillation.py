@@ -34,7 +34,8 @@ class Distillation(FineTuning):
     """Fits a student to its teacher; optimizer, schedule and checkpoints are fine-tuning's.
 
     Logs `train/loss`, `val/loss`, `val/acc`, `val/agreement` (share of images on which teacher and
-    student predict the same) and, for robust losses, `val/robust_acc`.
+    student predict the same) and, for robust losses, `val/robust_acc`. A recipe of labels alone
+    asks no teacher, and logs no agreement unless it selects by it.
 
     Args:
         teacher: one classifier, several, or `Teachers` whose cache earlier students have filled.
@@ -76,11 +77,12 @@ class Distillation(FineTuning):
         self._check_fit()
         self._own_layers = [own for own, _ in layers]
         self.matching = (
-            FeatureMatching(self.recipe.loss, layers, student, self.teachers, example)
+            FeatureMatching(self.recipe, layers, student, self.teachers, example)
             if self.recipe.uses_features
             else None
         )
         self.labelled, self._caching = labelled, False
+        self._asks = self.recipe.asks_teacher
         self.val_agreement = MulticlassAccuracy(student.num_classes, average="micro")
         self.val_robust = MulticlassAccuracy(student.num_classes, average="micro")
 
@@ -137,10 +139,11 @@ class Distillation(FineTuning):
         logits, teacher = self(image).float(), self._teacher_answers("val", batch).logits
         self.val_loss(LOSSES[self.tuning.loss](logits, batch.label, 0.0), len(batch.label))
         self.val_acc(logits, batch.label)
-        self.val_agreement(logits, teacher.argmax(1))
         self.log("val/loss", self.val_loss, on_epoch=True)
         self.log("val/acc", self.val_acc, on_epoch=True, prog_bar=True)
-        self.log("val/agreement", self.val_agreement, on_epoch=True)
+        if len(teacher):
+            self.val_agreement(logits, teacher.argmax(1))
+            self.log("val/agreement", self.val_agreement, on_epoch=True)
         if self.monitor == "val/robust_acc":
             self.val_robust(self._attacked(image, batch.label, teacher), batch.label)
             self.log("val/robust_acc", self.val_robust, on_epoch=True, prog_bar=True)
@@ -161,6 +164,9 @@ class Distillation(FineTuning):
         return answers
 
     def _teacher_answers(self, split: str, batch: Batch) -> Answers:
+        """No rows where no loss and no selection needs them."""
+        if not self._asks and not (split == "val" and self.monitor == "val/agreement"):
+            return Answers(batch.image.new_empty(0, self.classifier.num_classes))
         if self._caching:
             return self.teachers.cached(split, batch.image, batch.index)
         return self.teachers(batch.image)

@@ -10,6 +10,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.distillation.answers import Answers, answered
 from lightning_modules.distillation.objectives import FEATURE_TERMS
 from lightning_modules.distillation.projection import projection, same_places
+from lightning_modules.distillation.recipe import DistillationRecipe
 from lightning_modules.distillation.sizes import final_size, shown
 from lightning_modules.distillation.teachers import Teachers
 
@@ -18,7 +19,7 @@ class FeatureMatching(nn.Module):
     """Adds up a feature loss over pairs of layers; FitNets' regressors are learnt with the student.
 
     Args:
-        loss: a key of `FEATURE_TERMS`.
+        recipe: its loss is a key of `FEATURE_TERMS`.
         layers: pairs of the student's and the teacher's layer.
         student: is asked about one image to learn its shapes.
         teachers: the same.
@@ -31,14 +32,14 @@ class FeatureMatching(nn.Module):
 
     def __init__(
         self,
-        loss: str,
+        recipe: DistillationRecipe,
         layers: Sequence[tuple[str, str]],
         student: Classifier,
         teachers: Teachers,
         example: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.loss, self.layers = loss, list(layers)
+        self.recipe, self.layers = recipe, list(layers)
         image = _empty(student) if example is None else example
         with torch.no_grad():
             own = [name for name, _ in layers]
@@ -54,15 +55,15 @@ class FeatureMatching(nn.Module):
         losses = []
         for (own, its), project in zip(self.layers, self.projections, strict=True):
             ours, theirs = student.features[own], teacher.features[its]
-            if self.loss != "rkd":  # which compares samples, wherever they lie
+            if self.recipe.loss != "rkd":  # which compares samples, wherever they lie
                 ours, theirs = same_places(ours, theirs)
-            losses.append(FEATURE_TERMS[self.loss](project(ours), theirs))
+            losses.append(FEATURE_TERMS[self.recipe.loss](project(ours), theirs, self.recipe))
         return torch.stack(losses).sum()
 
     def _projection(self, ours: Tensor, theirs: Tensor) -> nn.Module:
-        if self.loss == "fitnets":
+        if self.recipe.loss == "fitnets":
             return projection(*same_places(ours, theirs))
-        if self.loss == "attention" and not ours.ndim == theirs.ndim == 4:
+        if self.recipe.loss == "attention" and not ours.ndim == theirs.ndim == 4:
             raise UserError(
                 "Expected `distillation.layers` that have places, (N, C, H, W), for attention, but "
                 f"got {tuple(ours.shape)} and {tuple(theirs.shape)}."

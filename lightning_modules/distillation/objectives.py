@@ -28,7 +28,7 @@ class LossInputs(NamedTuple):
     Args:
         student: answers to the images of the step, disturbed where there is a `perturb`.
         clean: answers to the undisturbed images; `student` itself where none were asked for.
-        teacher: answers to the undisturbed images.
+        teacher: answers to the undisturbed images; none where nothing needs them.
         label: `(N,)` hard labels, `UNLABELLED` where there is none.
     """
 
@@ -81,6 +81,21 @@ def hard_labels(
     return share * LOSSES[loss](logits[labelled], inputs.label[labelled], smoothing)
 
 
+def hints(student: Tensor, teacher: Tensor, recipe: DistillationRecipe) -> Tensor:
+    """FitNets."""
+    return hint_loss(student, teacher)
+
+
+def attention(student: Tensor, teacher: Tensor, recipe: DistillationRecipe) -> Tensor:
+    """Attention transfer in the form of the recipe."""
+    return attention_loss(student, teacher, recipe.attention_form)
+
+
+def relations(student: Tensor, teacher: Tensor, recipe: DistillationRecipe) -> Tensor:
+    """RKD with the weights of the recipe."""
+    return relational_loss(student, teacher, recipe.distance_weight, recipe.angle_weight)
+
+
 SOFT_TERMS: dict[str, Callable[[LossInputs, DistillationRecipe], Tensor]] = {
     "kd": soft_targets,
     "dkd": decoupled,
@@ -90,8 +105,8 @@ SOFT_TERMS: dict[str, Callable[[LossInputs, DistillationRecipe], Tensor]] = {
     "ard": soft_targets,
     "rslad": robust_soft_labels,
 }
-FEATURE_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "fitnets": hint_loss,
-    "attention": attention_loss,
-    "rkd": relational_loss,
+FEATURE_TERMS: dict[str, Callable[[Tensor, Tensor, DistillationRecipe], Tensor]] = {
+    "fitnets": hints,
+    "attention": attention,
+    "rkd": relations,
 }

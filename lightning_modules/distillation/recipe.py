@@ -1,6 +1,6 @@
 """What a student learns from its teacher, in flat values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple
 
 from datamodules.errors import UserError
@@ -29,6 +29,15 @@ USUAL: dict[str, Usual] = {
 _WEIGHTS = ("hard_weight", "soft_weight", "feature_weight")
 _FEATURE_LOSSES = ("fitnets", "attention", "rkd")
 ROBUST_LOSSES = ("ard", "rslad")
+_OF_LOSS = {
+    "alpha": "dkd",
+    "beta": "dkd",
+    "clean_share": "rslad",
+    "attention_form": "attention",
+    "distance_weight": "rkd",
+    "angle_weight": "rkd",
+}
+"""Options that one loss alone looks at."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,10 @@ class DistillationRecipe:
         beta: of dkd: weight of the other classes' part; 2 to 8 are published.
         ramp: epochs over which the teacher's terms rise linearly; 20 of 240 is usual for dkd.
         clean_share: of rslad: weight of the undisturbed images.
+        attention_form: of attention: "code", whose published weight is 1000, or "paper", which
+            needs a `feature_weight`.
+        distance_weight: of rkd: weight of the pairs' distances.
+        angle_weight: of rkd: weight of the triples' angles.
         layers: feature layers by name, `NAME` or `STUDENTS=TEACHERS`, or head_input.
         teacher_weights: of several teachers; equal by default.
         labels: the hard labels: those of the data, or what the teacher predicts.
@@ -64,6 +77,9 @@ class DistillationRecipe:
     beta: float = 8.0
     ramp: int = 0
     clean_share: float = 1 / 6
+    attention_form: Literal["code", "paper"] = "code"
+    distance_weight: float = 25.0
+    angle_weight: float = 50.0
     layers: tuple[str, ...] = ()
     teacher_weights: tuple[float, ...] = ()
     labels: Literal["data", "teacher"] = "data"
@@ -82,7 +98,7 @@ class DistillationRecipe:
             raise UserError(
                 f"Expected `distillation.temperature` to be above 0, but got {self.temperature}."
             )
-        for name in ("hard_weight", "soft_weight", "feature_weight", "alpha", "beta", "ramp"):
+        for name in (*_WEIGHTS, "alpha", "beta", "ramp", "distance_weight", "angle_weight"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise UserError(f"Expected `distillation.{name}` of at least 0, but got {value}.")
@@ -91,6 +107,26 @@ class DistillationRecipe:
                 f"Expected `distillation.clean_share` in [0, 1], but got {self.clean_share}."
             )
         self._check_terms()
+        self._check_own()
+
+    def _check_own(self) -> None:
+        """Refuses options of another loss, and a weight that nobody has published."""
+        usual = {field.name: field.default for field in fields(self)}
+        for name, loss in _OF_LOSS.items():
+            if self.loss != loss and getattr(self, name) != usual[name]:
+                raise UserError(
+                    f"Got `distillation.{name}`, which only {loss!r} looks at, with "
+                    f"{self.loss!r}: leave it out, or say --distillation.loss {loss}."
+                )
+        if self.attention_form == "paper" and self.feature_weight is None:
+            raise UserError(
+                "Expected `distillation.feature_weight` with the attention form 'paper': the "
+                "published 1000 is of the form 'code'."
+            )
+        if self.loss == "rkd" and not self.distance_weight + self.angle_weight:
+            raise UserError(
+                "Expected `distillation.distance_weight` or `distillation.angle_weight` above 0."
+            )
 
     def _check_terms(self) -> None:
         if not any(self._or_usual(name) for name in _WEIGHTS):
@@ -115,6 +151,13 @@ class DistillationRecipe:
     def uses_features(self) -> bool:
         """Whether the loss looks at features."""
         return self.loss in _FEATURE_LOSSES
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the training needs any answer of the teacher."""
+        filled = self.filled()
+        weights = filled.soft_weight, filled.feature_weight, self.labels == "teacher"
+        return any(weights) or self.loss == "rslad"  # whose attack aims at the teacher's answers
 
     @property
     def is_robust(self) -> bool:

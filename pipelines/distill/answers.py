@@ -11,6 +11,7 @@ from callbacks.rows import DISCRETE_COLUMNS, outcome_columns
 from datamodules import ImageDataModule
 from datamodules.preprocessing import in_unit_range
 from lightning_modules import Classifier, in_chunks
+from lightning_modules.distillation import shown
 
 
 @torch.no_grad()
@@ -19,6 +20,7 @@ def answer_test(
     data: ImageDataModule,
     weights: Sequence[float] = (1.0,),
     device: torch.device | str = "cpu",
+    native: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Asks a model, or several together, about every test image as the data serve it.
 
@@ -27,6 +29,7 @@ def answer_test(
         data: whose test split is asked about, on every process the whole of it.
         weights: of the classifiers, adding up to 1.
         device: where to compute; the classifiers come back to the CPU.
+        native: size of the data, which those of several that state none are shown; see `shown`.
 
     Returns:
         Indices `(N,)` in ascending order, labels `(N,)` and logits `(N, K)`, on the CPU.
@@ -39,7 +42,11 @@ def answer_test(
     for rows in torch.arange(len(images)).split(data.batch_size):
         batch = images.__getitems__(rows.tolist())
         image = in_unit_range(batch.image.to(device))
-        logits = [in_chunks(model, image, model.chunk).float().cpu() for model in classifiers]
+        seen = [image]  # by one model as it is served
+        if len(classifiers) > 1:
+            seen = [shown(image, model.preprocessing, native) for model in classifiers]
+        pairs = zip(classifiers, seen, strict=True)
+        logits = [in_chunks(model, its, model.chunk).float().cpu() for model, its in pairs]
         parts.append((batch.index, batch.label, _mean(logits, weights)))
     for classifier in classifiers:
         classifier.cpu()

@@ -49,7 +49,8 @@ def train_models(
     Raises:
         DivergedError: there is no student at all.
     """
-    models = [TrainedModel("teacher", 0, plan.teachers.classifiers, plan.teachers.weights)]
+    its = plan.teachers
+    models = [TrainedModel("teacher", 0, its.classifiers, its.weights, native=its.native)]
     failed: dict[str, str] = {}
 
     def attempt(train: Callable[[Study, Plan, int], TrainedModel], name: str, seed: int) -> None:
@@ -105,7 +106,7 @@ def _answered(study: Study, plan: Plan, model: TrainedModel, teacher: Path | Non
     """Rows of the undisturbed test images, and what the model takes; `teacher` has its answers."""
 
     def work(folder: Path) -> Cell:
-        asked = model.classifiers, plan.data, model.weights, study.device
+        asked = model.classifiers, plan.data, model.weights, study.device, model.native
         index, label, logits = answer_test(*asked)
         np.save(folder / "logits.npy", logits.numpy())  # the teacher's serve all other models
         its = torch.from_numpy(np.load((teacher or folder) / "logits.npy"))

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+import pandas as pd
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Perturb, Regularisation, Tuning
-from lightning_modules.distillation import DistillationRecipe
+from lightning_modules.distillation import DistillationRecipe, Search
 from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
 from pipelines.cli import COMMANDS
 from pipelines.distill.cell import measure_models, train_models
@@ -16,6 +17,7 @@ from pipelines.distill.controls import CONTROLS
 from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, adopted, make_plan
 from pipelines.distill.result import DistillationResult
+from pipelines.distill.search import searched
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
@@ -35,6 +37,7 @@ def distill(
     student: ModelLike,
     data: DataLike,
     distillation: DistillationRecipe = DistillationRecipe(),  # noqa: B008  (frozen)
+    auto: Search = Search(),  # noqa: B008  (frozen)
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
     optimizer: MakeOptimizer | None = None,
@@ -60,6 +63,7 @@ def distill(
             architecture with fresh weights. In Python also a network.
         data: what it is taught, validated and tested on.
         distillation: what is learnt from the teacher.
+        auto: search for that instead, on the validation images; the test images see the best alone.
         tuning: optimizer and schedule.
         perturb: disturbs the student's images; default for ard and rslad: the published attack at
             the data set's usual radius.
@@ -93,6 +97,10 @@ def distill(
     fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
     if fitting.file is not None and (len(seeds) > 1 or controls):
         raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
+    if auto.trials and (fitting.file is not None or lr_find):
+        raise UserError(
+            "Expected no `ckpt_path` and no `lr_find` with `auto.trials`, many trainings."
+        )
     tuning = fitting.tuned(tuning)
     study = Study("distill", "distillation", options, TRAINER)
     check_flags(study.flags, evaluated=True)
@@ -103,13 +111,19 @@ def distill(
             student_arch, seeds[0], regulariser,
         )  # fmt: skip
         tell_regularisation(study, regulariser, plan.tuning, study.models[0])
-        settings = _settings(plan, seeds, controls, labelled, evaluation)
+        searching = {f"auto.{k}": v for k, v in asdict(auto).items()} if auto.trials else {}
+        settings = {**_settings(plan, seeds, controls, labelled, evaluation), **searching}
         # The Trainer's flags decide how long is trained, so they belong to the run's key.
         with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
+            trials = pd.DataFrame()
+            if auto.trials:
+                plan, trials, note = searched(study, plan, auto, seeds[0])
+                study.notes.append(note)
+                settings |= _settings(plan, seeds, controls, labelled, evaluation)
             models, failed = train_models(study, plan, seeds, controls)
             measured = measure_models(study, plan, models, evaluation)
-            study.notes += _notes(models, failed, distillation, labelled)
-            result = DistillationResult(_about(study, models), measured, settings, failed)
+            study.notes += _notes(models, failed, plan.recipe, labelled)
+            result = DistillationResult(_about(study, models), measured, settings, failed, trials)
             study.finish(result)
     return result
 

@@ -3,8 +3,6 @@
 import copy
 from collections.abc import Callable
 
-import torch
-
 from lightning_modules import FineTuning
 from lightning_modules.distillation import (
     Teachers,
@@ -16,6 +14,7 @@ from lightning_modules.distillation import (
 from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, adopted
 from pipelines.distill.training import fit, train_student
+from pipelines.recover.original import redrawn
 from pipelines.study import Study
 
 
@@ -27,11 +26,7 @@ def label_only(study: Study, plan: Plan, seed: int) -> TrainedModel:
 def random_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The same recipe with a teacher of random weights: what a second loss term does by itself."""
     teacher = copy.deepcopy(plan.teachers.classifiers[0])
-    with torch.random.fork_rng(devices=[]):  # the student's weights are not to depend on it
-        torch.manual_seed(seed + 1)
-        for part in teacher.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()  # type: ignore[operator]
+    teacher.model = redrawn(teacher.model, seed + 1)  # no parameter stays, wherever it belongs
     like = plan.teachers
     teachers = Teachers([teacher], (), like.temperature, like.layers, like.chunk, like.native)
     return train_student(study, plan, seed, "random teacher", teachers)

@@ -24,6 +24,7 @@ class TrainedModel(NamedTuple):
         weights: of several, adding up to 1.
         compressed: its size, where the network itself holds zeros or floats for smaller numbers.
         note: what limits a comparison with it.
+        native: size of the data, which those of several that state none are shown.
     """
 
     name: str
@@ -32,11 +33,14 @@ class TrainedModel(NamedTuple):
     weights: Sequence[float] = (1.0,)
     compressed: Compressed | None = None
     note: str = ""
+    native: tuple[int, int] | None = None
 
     @property
     def network(self) -> nn.Module:
         """One module that runs all of them, so that the footprint of several teachers is theirs."""
-        return self.classifiers[0] if len(self.classifiers) == 1 else _Mean(self.classifiers)
+        if len(self.classifiers) == 1:
+            return self.classifiers[0]
+        return _Mean(self.classifiers, self.native)
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,15 @@ def titled(name: str, seed: int) -> str:
 
 
 class _Mean(nn.Module):
-    def __init__(self, classifiers: Sequence[Classifier]) -> None:
+    def __init__(
+        self, classifiers: Sequence[Classifier], native: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
-        self.classifiers = nn.ModuleList(classifiers)
+        self.classifiers, self.native = nn.ModuleList(classifiers), native
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        parts = [part(shown(image, part.preprocessing)) for part in self.classifiers]  # type: ignore[arg-type]
+        parts = [
+            part(shown(image, part.preprocessing, self.native))  # type: ignore[arg-type]
+            for part in self.classifiers
+        ]
         return torch.stack(parts).mean(0)

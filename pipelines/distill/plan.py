@@ -77,6 +77,10 @@ class Plan:
             select=select, cache=self.recipe.cache,
         )  # fmt: skip
 
+    def start_digest(self, seed: int) -> str:
+        """Hashes the weights that a student of a seed starts with."""
+        return model_digest(self.make_student(seed))
+
     def facts(self, teachers: Teachers, recipe: DistillationRecipe) -> dict[str, Any]:
         """What decides a student's weights besides what every training knows of itself."""
         labelled = None if self.labelled is None else self.labelled.tolist()

@@ -14,7 +14,7 @@ from pipelines.distill.comparison import ModelComparison
 from pipelines.distill.footprint import Footprint
 from pipelines.distill.headline import headline_of, metrics_of
 from pipelines.distill.model import MeasuredModel
-from pipelines.distill.sections import sections_of
+from pipelines.distill.sections import sections_of, trial_sections
 from pipelines.distill.sentences import sentences_of
 from pipelines.distill.side_by_side import compared, in_both
 from pipelines.evaluate.answers import answer_sections
@@ -37,6 +37,7 @@ class DistillationResult:
         models: all that were measured; the teacher first.
         settings: recipe, seeds, controls: the run's parameters.
         failed: what went wrong with models that could not be trained, by their title.
+        trials: of an automatic distillation: a line for each recipe that was tried.
     """
 
     room: ClassVar[str] = "distill"
@@ -44,6 +45,7 @@ class DistillationResult:
     models: Sequence[MeasuredModel]
     settings: Mapping[str, Any]
     failed: Mapping[str, str] = field(default_factory=dict)
+    trials: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def title(self) -> str:
@@ -66,9 +68,10 @@ class DistillationResult:
         return [text.replace(" %", f"{NBSP}%") for text in sentences_of(self.comparison)]
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """`models`, a line for each name, and `paired`, the student against its teacher."""
+        """`models`, a line for each name, `paired`, student against teacher, and `trials`."""
         paired = {"paired": self.comparison.paired} if len(self.comparison.paired) else {}
-        return {"models": self.comparison.table, **paired}
+        trials = {"trials": self.trials} if len(self.trials) else {}
+        return {"models": self.comparison.table, **paired, **trials}
 
     def sections(self) -> Sequence[Section]:
         """Of the page."""
@@ -100,7 +103,8 @@ class DistillationResult:
 
     def parts(self) -> Parts:
         """Facts and rows of every model, and those of its evaluation."""
-        facts, rows = [], {}
+        facts: list[dict[str, Any]] = []
+        rows = {"trials": self.trials} if len(self.trials) else {}
         for model in self.models:
             own = asdict(replace(model, rows=pd.DataFrame(), evaluation=None))
             facts.append({k: v for k, v in own.items() if k not in ("rows", "evaluation")})
@@ -116,7 +120,8 @@ class DistillationResult:
     def from_parts(cls, about: About, parts: Parts) -> "DistillationResult":
         """The inverse of `parts`."""
         models = [_model(facts, parts.rows) for facts in parts.facts["models"]]
-        return cls(about, models, parts.facts["settings"], parts.facts["failed"])
+        trials = parts.rows.get("trials", pd.DataFrame())
+        return cls(about, models, parts.facts["settings"], parts.facts["failed"], trials)
 
     def to_frame(self) -> pd.DataFrame:
         """A line for each name, with intervals."""
@@ -129,7 +134,8 @@ class DistillationResult:
     @cached_property
     def _sections(self) -> list[Section]:
         own = sections_of(self.comparison, self.failed, self.title)
-        return [*own, *self._answers, *image_sections(self.about)]
+        tried = trial_sections(self.trials) if len(self.trials) else []
+        return [*own, *tried, *self._answers, *image_sections(self.about)]
 
     @property
     def _answers(self) -> list[Section]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import pandas as pd
+
 from callbacks.results import records
 from callbacks.words import DASH, amount, ends, number, percent
 from pipelines.distill.comparison import ModelComparison
@@ -126,6 +128,31 @@ def sections_of(
         sheets = [paired_sheet(comparison.paired)]
         sections.insert(-1, Section("Student against teacher, image by image", text, sheets=sheets))
     return sections
+
+
+def trial_sections(trials: pd.DataFrame) -> list[Section]:
+    """What an automatic distillation has tried.
+
+    Args:
+        trials: a line for each recipe.
+    """
+    columns = (
+        "loss", "T", "labels", "soft", "features", "layers", "epochs", "validation %", "fate"
+    )  # fmt: skip
+    names = ("hard_weight", "soft_weight", "feature_weight")
+    lines = [
+        [
+            str(line["loss"]), number(line["temperature"]), *(number(line[n]) for n in names),
+            str(line["layers"]) or DASH, str(line["epochs"]), percent(line["score"]),
+            "chosen" if line["chosen"] else str(line["fate"]),
+        ]
+        for line in records(trials)
+    ]  # fmt: skip
+    text = (
+        "Recipes in the order they were tried, by the best epoch on the validation images. One of "
+        "a few goes on to more epochs (successive halving); the others are given up."
+    )
+    return [Section("The search", text, sheets=[Sheet(columns, lines)])]
 
 
 def _sheet(

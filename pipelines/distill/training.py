@@ -36,16 +36,23 @@ def train_student(
         DivergedError: the loss is no number.
     """
     teachers, recipe = teachers or plan.teachers, recipe or plan.recipe
-    student = plan.make_student(seed)
+    module = distillation(plan, seed, teachers, recipe)
+    fit(study, plan, module, name, seed, plan.facts(teachers, recipe))
+    return TrainedModel(name, seed, [module.classifier])
+
+
+def distillation(
+    plan: Plan, seed: int, teachers: Teachers, recipe: DistillationRecipe
+) -> Distillation:
+    """Makes the training of a fresh student; see `train_student`."""
     # A copy, because attacks count their batches: no training may depend on those before it.
     perturb = copy.deepcopy(plan.perturb)
     example = plan.data.taken("train", 1).image
-    options = (
+    student = plan.make_student(seed)
+    return Distillation(
         teachers, student, recipe, plan.tuning, perturb, example, plan.labelled,
         plan.regularisation,
     )  # fmt: skip
-    fit(study, plan, Distillation(*options), name, seed, plan.facts(teachers, recipe))
-    return TrainedModel(name, seed, [student])
 
 
 def fit(

@@ -18,8 +18,8 @@ from datamodules.errors import UserError, suggestion
 
 # What only Python callers give, or what is added under another type below.
 _APART = ("trainer", "config", "options")
-_MODELS = ("model", "student", "models", "teacher")
-_DATA_SETS = ("data", "outliers")
+_MODELS = ("model", "student", "models", "teacher", "clients")
+_DATA_SETS = ("data", "outliers", "public")
 _FACTORIES = ("optimizer", "scheduler")
 """What is a class with options here, and in Python anything that makes one."""
 _PERTURB_HELP = "Disturbs training images: callbacks.AdversarialTraining or GaussianNoise, in YAML."

@@ -81,14 +81,16 @@ def _accuracy(table: pd.DataFrame, task: str) -> Figure:
 
 
 def _learning(axes: Axes, table: pd.DataFrame) -> None:
-    for mode in _ORDER:
+    """Points a little beside each other, so that equal ones do not hide one another."""
+    for i, mode in enumerate(_ORDER):
         lines = table.loc[table["mode"] == mode].sort_values(by="samples")
         if mode == "untouched" and len(lines):
             axes.axhline(100 * lines["acc"].iloc[0], **_look(mode))
         elif len(lines):
-            samples, low, high = lines["samples"], 100 * lines["acc_low"], 100 * lines["acc_high"]
-            axes.plot(samples, 100 * lines["acc"], marker="o", **_look(mode))
-            axes.fill_between(samples, low, high, color=_colour(mode), alpha=0.15, linewidth=0)
+            ends = [abs(lines[end] - lines["acc"]) for end in ("acc_low", "acc_high")]
+            place = lines["samples"] * 1.04 ** (i - len(_ORDER) / 2)  # on a logarithmic axis
+            bars = [100 * end for end in ends]
+            axes.errorbar(place, 100 * lines["acc"], bars, fmt="o", capsize=2, **_look(mode))
     axes.set_xscale("log")
     samples = sorted(set(table.loc[table["samples"] > 0, "samples"]))
     axes.set_xticks(samples, [f"{n:,.0f}" for n in samples])

@@ -21,7 +21,9 @@ from lightning_modules.distillation import (
     DistillationRecipe,
     LossInputs,
     Teachers,
+    attention_loss,
     initialise_from,
+    relational_loss,
 )
 
 PLAIN = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
@@ -177,6 +179,40 @@ def test_images_without_labels_teach_through_the_teacher_alone(digits: Digits) -
     torch.testing.assert_close(module.loss_of(made), expected)
     nothing = module_for(chosen, labelled=torch.tensor([10_000])).eval()
     assert torch.isfinite(nothing.loss_of(loss_inputs(nothing, batch)))
+
+
+@pytest.mark.parametrize("select", [None, "agreement"])
+def test_a_recipe_of_labels_alone_asks_no_teacher(select: Any, digits: Digits) -> None:
+    teacher, calls = classifier(8), []
+    teacher.model.register_forward_hook(lambda *_: calls.append(1))
+    chosen = DistillationRecipe(hard_weight=1, soft_weight=0, select=select)
+    trainer = fit(Distillation(teacher, classifier(4), chosen), digits, 1, num_sanity_val_steps=0)
+    assert len(calls) == (1 if select else 0), "the validation images fit into one chunk"
+    assert ("val/agreement" in trainer.callback_metrics) == bool(select)
+
+
+REACHED: dict[str, tuple[dict[str, Any], Callable[[Tensor, Tensor], Tensor]]] = {
+    "attention_form": (
+        {"loss": "attention", "attention_form": "paper", "feature_weight": 5.0},
+        lambda own, its: 5.0 * attention_loss(own, its, "paper"),
+    ),
+    "rkd's weights": (
+        {"loss": "rkd", "distance_weight": 3.0, "angle_weight": 0.0},
+        lambda own, its: relational_loss(own, its, 3.0, 0.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REACHED)
+def test_options_of_features_reach_their_loss(case: str, digits: Digits) -> None:
+    facts, expected = REACHED[case]
+    module = module_for(
+        DistillationRecipe(hard_weight=0.0, layers=("0",), **facts),
+        example=digits.taken("train", 1).image,
+    ).eval()
+    made = module._loss_inputs(digits.taken("train", 8))
+    its = made.student.features["0"], made.teacher.features["0"]
+    torch.testing.assert_close(module.loss_of(made), expected(*its))
 
 
 def test_the_teachers_labels_replace_those_of_the_data(digits: Digits) -> None:
@@ -365,6 +401,19 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "weight": (lambda: DistillationRecipe(soft_weight=-1), "of at least 0, but got -1"),
     "no weight": (lambda: DistillationRecipe(hard_weight=0, soft_weight=0), "but all are 0"),
     "no layers": (lambda: DistillationRecipe(loss="fitnets"), "but got none: name layers"),
+    "alpha of kd": (lambda: DistillationRecipe(alpha=2), "only 'dkd' looks at, with 'kd'"),
+    "form of rkd": (
+        lambda: DistillationRecipe(loss="rkd", attention_form="paper"),
+        "`distillation.attention_form`, which only 'attention' looks at",
+    ),
+    "weight of the paper's form": (
+        lambda: recipe("attention", attention_form="paper"),
+        "Expected `distillation.feature_weight` with the attention form 'paper'",
+    ),
+    "rkd of nothing": (
+        lambda: recipe("rkd", distance_weight=0, angle_weight=0),
+        "`distillation.distance_weight` or `distillation.angle_weight` above 0",
+    ),
     "layers of kd": (lambda: DistillationRecipe(layers=("0",)), "'kd' does not look at"),
     "share": (lambda: DistillationRecipe(clean_share=2), r"in \[0, 1\], but got 2"),
     "no teacher": (lambda: Teachers([]), "at least one `teacher`"),

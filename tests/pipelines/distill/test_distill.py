@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from torch import nn
 
-from datamodules import Digits
+from datamodules import Digits, Preprocessing
 from lightning_modules import Classifier, DivergedError, Tuning, load_classifier
 from lightning_modules.distillation import DistillationRecipe
 from pipelines import distill
 from pipelines.distill import command as module
+from pipelines.distill import controls
 from pipelines.distill.answers import answer_test, clean_rows
 from pipelines.distill.controls import CONTROLS, TITLES
 from pipelines.distill.plan import usual_attack
@@ -133,6 +135,50 @@ def test_several_teachers_and_few_labels(quiet: Any) -> None:
     assert [model["name"] for model in result.about.models] == [
         "student lenet", "teacher lenet", "teacher lenet",
     ]  # fmt: skip
+
+
+def test_teachers_of_other_sizes_and_channels(teacher: Classifier, quiet: Any) -> None:
+    wanted = Preprocessing(channels=3, resize=(16, 16), mean=(0.0,) * 3, std=(1.0,) * 3)
+    body = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.Flatten(), nn.Linear(36, 10))
+    other = Classifier(body, classes=10, preprocessing=wanted, architecture="test")
+    result = distill([teacher, other], "lenet", Digits(limit=80), **quiet)
+    data = Digits(limit=80)
+    index, _, own = answer_test([teacher], data)
+    data.adopt(wanted)
+    *_, its = answer_test([other], data)
+    mean = (own.softmax(1) + its.softmax(1)) / 2
+    rows = result.comparison.teacher.rows
+    assert rows["index"].tolist() == index.tolist()
+    # Grey images that were made larger, copied to three channels and made grey again, differ in
+    # their last digits from those that never were.
+    agree = (rows["prediction"].to_numpy() == mean.argmax(1).numpy()).mean()
+    assert agree > 0.9
+
+
+def test_a_random_teacher_keeps_no_parameter(teacher: Classifier, quiet: Any) -> None:
+    """Also not one that belongs to no layer, such as an embedding of positions."""
+
+    class Positioned(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner, self.position = inner, nn.Parameter(torch.linspace(0, 1, 64).view(8, 8))
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.inner(image + self.position)
+
+    seen: list[dict[str, torch.Tensor]] = []
+    teacher.model = Positioned(teacher.model)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+
+    def spied(study: Any, plan: Any, seed: int, name: str, teachers: Any) -> Any:
+        seen.append(teachers.classifiers[0].state_dict())
+        raise DivergedError("enough")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(controls, "train_student", spied)
+        distill([teacher], "lenet", Digits(limit=40), controls=["random_teacher"], **quiet)
+    (drawn,) = seen
+    assert all(not bool((drawn[name] == before[name]).any()) for name in before)
 
 
 def test_robust_losses_bring_their_attack(teacher: Classifier, quiet: Any) -> None:

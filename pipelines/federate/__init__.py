@@ -1,0 +1,1 @@
+"""Federated distillation: clients that keep their images to themselves."""

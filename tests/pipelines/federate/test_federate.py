@@ -1,0 +1,119 @@
+"""From the command line to the verdict; what is private, what is paired, what goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from datamodules import Digits
+from lightning_modules import load_classifier
+from lightning_modules.distillation import FederatedRecipe
+from pipelines import federate
+from pipelines.distill.answers import answer_test
+from pipelines.federate import rounds
+from pipelines.federate.rounds import ARMS
+from pipelines.report.result import load_result
+from pipelines.tracking import Tracking
+
+Assay = Callable[..., tuple[int, str, str]]
+FEW = {"private_steps": 2, "public_steps": 2, "rounds": 1}
+
+
+@pytest.fixture
+def quiet(home: Path) -> dict[str, Any]:
+    trainer = {"accelerator": "cpu", "enable_progress_bar": False}
+    return {"tracking": Tracking(enabled=False), "trainer": trainer}
+
+
+def test_everything_from_the_command_line(assay: Assay, home: Path) -> None:
+    words = (
+        "federate --clients lenet lenet lenet_wide --data Digits --data.limit 120 --chunk 32 "
+        "--trainer.accelerator cpu --trainer.enable_progress_bar false --federated.rounds 2 "
+        "--federated.private_steps 2 --federated.public_steps 2"
+    ).split()
+    code, out, err = assay(*words)
+    assert code == 0, err
+    assert "over each alone, which is" in out
+    assert "to all data in one place" in out
+    (folder,) = (home / "mlruns" / "results").iterdir()
+    result: Any = load_result(folder)
+    table = result.tables()["clients"]
+    assert list(table["client"]) == ["1 lenet", "2 lenet", "3 lenet_wide", "mean of all"]
+    pd.testing.assert_frame_equal(table, load_result(folder).tables()["clients"])
+    own = result.numbers.correct("federated")
+    assert table["federated"].iloc[0] == pytest.approx(own[0].mean())
+    assert table["gain"].iloc[-1] == pytest.approx(np.mean([own - result.numbers.correct("alone")]))
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") >= 2
+    assert "nan" not in page.lower().replace("finance", "")
+    store = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    runs = store.search_runs([store.get_experiment_by_name("assay").experiment_id])
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    assert {"summary/federated_acc", "summary/federated_gain"} <= set(parent.data.metrics)
+    assert all(key.count("/") == 1 for key in parent.data.metrics)
+    assert parent.info.status == "FINISHED"
+    assert sum(bool(run.outputs and run.outputs.model_outputs) for run in runs) == 2, (
+        "the two that one server trains are one network"
+    )
+    # The networks that are kept are those that were measured.
+    weights = next((home / "mlruns" / "checkpoints").glob("federate-1-lenet-*"))
+    data = Digits(limit=120)
+    kept = load_classifier(f"checkpoint:{weights}", preprocessing=Digits.native)
+    _, label, logits = answer_test([kept], data)
+    assert float((logits.argmax(1) == label).float().mean()) == pytest.approx(own[0].mean())
+
+
+def test_what_is_done_is_not_done_again(quiet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rounds go on after the last one, and equal networks of one server end as one."""
+    made: list[str] = []
+    whole = rounds._turn
+    monkeypatch.setattr(rounds, "_turn", lambda *a: (made.append(f"{a[2]} {a[4]}"), whole(*a))[1])
+    given = (["lenet", "lenet"], Digits(limit=80))
+    first = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
+    assert made == [f"{arm} 1" for arm in ARMS]
+    again = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
+    assert len(made) == 3
+    for arm in ARMS:
+        pd.testing.assert_frame_equal(first.rows[arm], again.rows[arm])
+    one, other = (first.rows["federated"].query(f"client == '{i} lenet'") for i in (1, 2))
+    assert one["loss"].tolist() == other["loss"].tolist()
+    assert first.numbers.correct("alone").shape == (2, 80)
+
+
+def test_public_images_of_another_set_give_no_label(quiet: Any) -> None:
+    data, public = Digits(limit=80), Digits(limit=60, seed=1)
+    recipe = FederatedRecipe(**FEW, method="fedmd", split="even")
+    first = federate(["lenet", "lenet_wide"], data, public, recipe, **quiet)
+    images = public.images("train")
+    assert sum(map(sum, first.counts)) == len(data.images("train")), "nothing is held back"
+    images.label = torch.zeros_like(images.label)
+    second = federate(["lenet", "lenet_wide"], data, public, recipe, fresh=True, **quiet)
+    assert first.rows["federated"]["loss"].tolist() == second.rows["federated"]["loss"].tolist()
+    assert sorted(first.rows["federated"]["round"].unique()) == [0, 1]
+
+
+MISTAKES = {
+    "one client": ("--clients lenet", "at least two `clients`, but got 1"),
+    "epochs": ("--trainer.max_epochs 3", "Got `trainer.max_epochs`, but a round is as long as"),
+    "mixup": ("--tuning.mixup 0.2", "which a federation has not"),
+    "method": ("--federated.method fedavg", "federated.method"),
+    "unknown network": ("--clients lenet lenett", "There is no built-in model 'lenett'"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes(case: str, assay: Assay) -> None:
+    flags, expected = MISTAKES[case]
+    clients = () if "--clients" in flags else ("--clients", "lenet", "lenet")
+    code, _, err = assay(
+        "federate", *clients, *"--data Digits --data.limit 60".split(), *flags.split(),
+        "--tracking.enabled", "false",
+    )  # fmt: skip
+    assert code == 2, err
+    assert expected in err
+    assert "Traceback" not in err
