@@ -99,7 +99,7 @@ def distill(
         raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
     if auto.trials and (fitting.file is not None or lr_find):
         raise UserError(
-            "Expected no `ckpt_path` and no `lr_find` with `auto.trials`, many trainings."
+            "Expected no `ckpt_path` or `lr_find` with `auto.trials`: there are many."
         )
     tuning = fitting.tuned(tuning)
     study = Study("distill", "distillation", options, TRAINER)
