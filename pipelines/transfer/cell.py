@@ -105,7 +105,9 @@ def cell_facts(
     learnt = pair.pool
     if transfer.mode != "untouched":
         learnt = learnt.subset(pair.chosen[transfer.fraction, transfer.seed])
+    augment = pair.data.augment if transfer.mode in TRAINED else "none"
     return {
+        **({"augment": augment} if augment != "none" else {}),  # else the key of before
         "cell": "transfer",
         "pair": pair.digest,
         "learnt": None if transfer.mode == "untouched" and pair.own_head else learnt.digest(),

@@ -18,7 +18,8 @@ from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.transfer.cell import Outcome
 from pipelines.transfer.grid import Grid, PairFacts
-from pipelines.transfer.pair import Pair, make_pair
+from pipelines.transfer.pair import Pair
+from pipelines.transfer.pairs import make_pairs
 from pipelines.transfer.plan import carried_out, planned, transfers_of
 from pipelines.transfer.predicted import predicted_scores
 from pipelines.transfer.recipe import Recipe, checked_modes
@@ -95,23 +96,29 @@ def transfer(
 
     tasks = open_tasks(study, sets, limit)
     loaded = open_models(study, several, tasks, sources)
-    pairs = {(m.name, t.name): make_pair(study, m, t, parts, seeds) for m in loaded for t in tasks}
+    pairs, impossible = make_pairs(study, loaded, tasks, parts, seeds)
     for model in loaded:  # on data of its own classes where there are any
         own = (pair for (name, _), pair in pairs.items() if name == model.name)
-        mine = sorted(own, key=lambda pair: not pair.own_head)
-        study.meet(mine[0].model.classifier, mine[0].data)
-        if mine[0].model is not model:  # but one in the data's order of classes
-            examine(model.classifier, mine[0].data.taken("test", 16).image)
+        for first in sorted(own, key=lambda pair: not pair.own_head)[:1]:
+            study.meet(first.model.classifier, first.data)
+            if first.model is not model:  # but one in the data's order of classes
+                examine(model.classifier, first.data.taken("test", 16).image)
     names = [[one.name for one in group] for group in (loaded, tasks)]
     transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
+    transfers = [one for one in transfers if one[:2] in pairs]
     origins = {model.name: make_source(study, model) for model in loaded}
     plan = planned(study, transfers, pairs, origins, recipe)
     print_sheet(plan_sheet(("model", "mode"), plan))
+    for failed in impossible:
+        study.say(f"FAILED   {failed.transfer.model} on {failed.transfer.data}: {failed.error}")
     if plan_only:
         return None
 
-    with study.running(study.name(*names[0]), {"cells": [cell.key for cell in plan]}):
-        outcomes = carried_out(study, plan, recipe)
+    settings = {"cells": [cell.key for cell in plan]}
+    if impossible:
+        settings["impossible"] = [str(failed.transfer) for failed in impossible]
+    with study.running(study.name(*names[0]), settings):
+        outcomes = [*carried_out(study, plan, recipe), *impossible]
         study.notes += _notes(pairs, outcomes)
         grid = Grid(
             outcomes,

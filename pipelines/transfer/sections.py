@@ -69,12 +69,14 @@ def _where(grid: Grid) -> Section:
     comparison = {key_of(line): line for line in grid.lines("comparison")}
     indices = {(x["model"], x["mode"], x["fraction"]): x for x in grid.lines("variability")}
     failed = {Key(*outcome.transfer[:4]) for outcome in grid.failed}
+    impossible = {key[:2] for key in failed if key.mode == "untouched"}
 
     def accuracy(key: Key) -> Cell:
         if key in comparison:
             shown = share_of(comparison[key], "acc")
             return Cell(shown.text, shown.small, heat=comparison[key]["acc"])
-        return Cell("failed", tone="worse") if key in failed else Cell("")
+        lost = key in failed or key[:2] in impossible
+        return Cell("failed", tone="worse") if lost else Cell("")
 
     def over_data(key: Key) -> list[str]:
         by_data = indices.get((key.model, key.mode, key.fraction), {})
