@@ -71,6 +71,9 @@ def fine_tune(
     module = made_module(
         classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
     )
+    if module.told:
+        study.say(f"learning {module.told}")
+        study.notes.append(f"{module.told}.")
     if perturb:
         study.say(f"perturb  {module.perturb!r}")
     name, facts = study.name(), {"robust": repr(robust)} if perturb else {}

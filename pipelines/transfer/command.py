@@ -52,6 +52,9 @@ def transfer(
     min_steps: int = 200,
     last_k: int = 1,
     alpha: float = 0.1,
+    lora_rank: int = 8,
+    lora_alpha: float | None = None,
+    lwf_weight: float = 1.0,
     probes: list[str] | None = None,
     limit: int | None = None,
     plan_only: bool = False,
@@ -64,7 +67,8 @@ def transfer(
             networks.
         data: names with an optional folder, e.g. MNIST CIFAR10:FOLDER ImageFolder:FOLDER; in YAML
             and Python also data sets with options.
-        modes: probe, last_k, staged, l2_sp, lp_ft, full; untouched is always measured.
+        modes: probe, last_k, lora, adapter, staged, l2_sp, lwf, lp_ft, full; untouched is always
+            measured.
         seeds: of heads, choices and orders.
         fractions: of the labelled images: 5/class, 1000, all; 20 % of them select.
         sources: data set each model was trained on, or none: for what it forgets.
@@ -73,6 +77,9 @@ def transfer(
         min_steps: of a training; a few images are seen in as many epochs more.
         last_k: blocks that last_k trains besides the head.
         alpha: pull of l2_sp to where the weights started.
+        lora_rank: of the changes that lora makes.
+        lora_alpha: they are multiplied by this and divided by the rank; default: the rank.
+        lwf_weight: of the old classes' answers in lwf, beside the new ones.
         probes: names, see `assay list probes`: robustness of every finished model, e.g. fgsm.
         limit: test images of each data set; default: all.
         plan_only: print the plan and stop.
@@ -87,7 +94,8 @@ def transfer(
     study = Study("transfer", "variability", options, TRAINER)
     study.on_one_device(_ONE_DEVICE)
     steps = (int(study.flags["max_epochs"]), min_steps, batch_size)
-    recipe = Recipe(tuning, *steps, last_k, alpha, tuple(probes or ()), study.flags)
+    own = (last_k, alpha, lora_rank, lora_alpha, lwf_weight)
+    recipe = Recipe(tuning, *steps, *own, tuple(probes or ()), study.flags)
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
     several = models if isinstance(models, list) else [models]
     sets = data if isinstance(data, list) else [data]

@@ -84,10 +84,10 @@ def _learning(axes: Axes, table: pd.DataFrame) -> None:
     for mode in _ORDER:
         lines = table.loc[table["mode"] == mode].sort_values(by="samples")
         if mode == "untouched" and len(lines):
-            axes.axhline(100 * lines["acc"].iloc[0], **_look(mode))
+            axes.axhline(100 * lines["acc"].iloc[0], **{**_look(mode), "marker": None})
         elif len(lines):
             samples, low, high = lines["samples"], 100 * lines["acc_low"], 100 * lines["acc_high"]
-            axes.plot(samples, 100 * lines["acc"], marker="o", **_look(mode))
+            axes.plot(samples, 100 * lines["acc"], **_look(mode))
             axes.fill_between(samples, low, high, color=_colour(mode), alpha=0.15, linewidth=0)
     axes.set_xscale("log")
     samples = sorted(set(table.loc[table["samples"] > 0, "samples"]))
@@ -100,7 +100,7 @@ def _drift(axes: Axes, curves: Mapping[str, pd.Series]) -> None:
     names = [str(name) for name in next(iter(curves.values())).index]
     for i, (mode, curve) in enumerate(curves.items()):
         place = np.arange(len(names)) + 0.07 * (i - (len(curves) - 1) / 2)
-        axes.plot(place, curve, marker="o", **_look(mode))
+        axes.plot(place, curve, **_look(mode))
     step = max(1, len(names) // 6)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=35, ha="right", fontsize=8)
 
@@ -109,7 +109,8 @@ def _look(mode: str) -> dict[str, Any]:
     """Of a line; the later ones are dashed, so that what lies under them is seen."""
     style = {"untouched": "--", "staged": "-.", "full": (0, (4, 2))}.get(mode, "-")
     look = {"color": _colour(mode), "linestyle": style, "linewidth": 1.8}
-    return {**look, "label": mode, "markersize": 3.5}
+    marker = "oD^"[max(0, _ORDER.index(mode) - 1) // len(COLOURS)]  # there are fewer colours
+    return {**look, "label": mode, "marker": marker, "markersize": 3.5}
 
 
 def _colour(mode: str) -> str:

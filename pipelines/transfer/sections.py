@@ -28,6 +28,7 @@ _MODELS = 5
 _COST = {
     "forgot_old_head": "forgotten, old head",
     "forgot_reprobed": "forgotten, new probe",
+    "learnt": "parameters",
     "distance": "distance",
     "cka_last": "CKA, last block",
 }

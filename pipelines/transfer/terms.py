@@ -17,6 +17,7 @@ COST = {
     "forgotten, old head": "Points of accuracy on the source data that are lost when the old last "
     "layer is put back; negative is gained.",
     "forgotten, new probe": "The same with a last layer learnt anew: lost from the features.",
+    "parameters": "How many learnt.",
     "distance": "Way that the weights below the last layer went, relative to their length.",
     "CKA, last block": CKA,
 }
