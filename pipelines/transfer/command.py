@@ -55,6 +55,7 @@ def transfer(
     lora_rank: int = 8,
     lora_alpha: float | None = None,
     lwf_weight: float = 1.0,
+    wanted_acc: float = 0.95,
     probes: list[str] | None = None,
     limit: int | None = None,
     plan_only: bool = False,
@@ -80,6 +81,8 @@ def transfer(
         lora_rank: of the changes that lora makes.
         lora_alpha: they are multiplied by this and divided by the rank; default: the rank.
         lwf_weight: of the old classes' answers in lwf, beside the new ones.
+        wanted_acc: accuracy on new data, for which the needed labelled images are told: from at
+            least 4 fractions and 2 seeds.
         probes: names, see `assay list probes`: robustness of every finished model, e.g. fgsm.
         limit: test images of each data set; default: all.
         plan_only: print the plan and stop.
@@ -99,18 +102,15 @@ def transfer(
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
     several = models if isinstance(models, list) else [models]
     sets = data if isinstance(data, list) else [data]
+    if not 0 < wanted_acc < 1:
+        raise UserError(f"Expected `wanted_acc` between 0 and 1, but got {wanted_acc}.")
     if not (several and sets and seeds and parts):
         raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
 
     tasks = open_tasks(study, sets, limit)
     loaded = open_models(study, several, tasks, sources)
     pairs, impossible = make_pairs(study, loaded, tasks, parts, seeds)
-    for model in loaded:  # on data of its own classes where there are any
-        own = (pair for (name, _), pair in pairs.items() if name == model.name)
-        for first in sorted(own, key=lambda pair: not pair.own_head)[:1]:
-            study.meet(first.model.classifier, first.data)
-            if first.model is not model:  # but one in the data's order of classes
-                examine(model.classifier, first.data.taken("test", 16).image)
+    _meet(study, loaded, pairs)
     names = [[one.name for one in group] for group in (loaded, tasks)]
     transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
     transfers = [one for one in transfers if one[:2] in pairs]
@@ -123,6 +123,8 @@ def transfer(
         return None
 
     settings = {"cells": [cell.key for cell in plan]}
+    if wanted_acc != 0.95:
+        settings["wanted"] = [str(wanted_acc)]
     if impossible:
         settings["impossible"] = [str(failed.transfer) for failed in impossible]
     with study.running(study.name(*names[0]), settings):
@@ -134,6 +136,7 @@ def transfer(
             {task.name: task.data.classes for task in tasks},
             {task.name: task.data.manifest_digest() for task in tasks},
             {mode: recipe.facts(mode) for mode in chosen},
+            wanted=wanted_acc,
         )
         matrix = Matrix(_about(study, loaded), grid, recipe.parameters())
         for model in loaded if len(loaded) > 1 else ():
@@ -141,6 +144,18 @@ def transfer(
             study.log_stage(model.name, passport, model=model.classifier.source or model.name)
         study.finish(matrix)
     return matrix
+
+
+def _meet(
+    study: Study, models: Sequence[Model], pairs: Mapping[tuple[str, str], Pair]
+) -> None:  # fmt: skip
+    """Examines every model once, on data of its own classes where there are any."""
+    for model in models:
+        own = (pair for (name, _), pair in pairs.items() if name == model.name)
+        for first in sorted(own, key=lambda pair: not pair.own_head)[:1]:
+            study.meet(first.model.classifier, first.data)
+            if first.model is not model:  # but one in the data's order of classes
+                examine(model.classifier, first.data.taken("test", 16).image)
 
 
 def _about(study: Study, models: Sequence[Model]) -> About:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.report.figures import COLOURS, LOOK, drawn
+from pipelines.report.figures import COLOURS, LOOK, SOFT, drawn
 from pipelines.transfer.grid import Grid, Key
 from pipelines.transfer.recipe import MODES
 
@@ -38,6 +38,7 @@ def learning_figures(grid: Grid) -> dict[str, Figure]:
         figure, axes = drawn()
         with mpl.rc_context(LOOK):
             _learning(axes, grid.comparison.loc[grid.comparison["data"] == task])
+            _carried_on(axes, grid, task)
             axes.set(title=f"{task}: accuracy by labelled images", ylim=(-2, 102))
             axes.set(xlabel="labelled images", ylabel="correct (%)")
             axes.legend(fontsize=9)
@@ -93,6 +94,20 @@ def _learning(axes: Axes, table: pd.DataFrame) -> None:
     samples = sorted(set(table.loc[table["samples"] > 0, "samples"]))
     axes.set_xticks(samples, [f"{n:,.0f}" for n in samples])
     axes.minorticks_off()
+
+
+def _carried_on(axes: Axes, grid: Grid, task: str) -> None:
+    """The fitted power laws, dotted, to ten times what was measured; and what is wanted of them."""
+    fitted = {key.mode: x.curve for key, x in grid.curves.items() if key.data == task and x.curve}
+    if not fitted:
+        return
+    measured = grid.comparison.loc[grid.comparison["data"] == task, "samples"]
+    samples = np.geomspace(measured[measured > 0].min(), 10 * measured.max(), 60)
+    for mode, curve in fitted.items():
+        correct = 100 * (1 - np.asarray(curve.error(samples)))
+        axes.plot(samples, correct, color=_colour(mode), linestyle=":", linewidth=1.2)
+    axes.axhline(100 * grid.wanted, color=SOFT, linewidth=0.8)
+    axes.annotate(f"wanted {100 * grid.wanted:g} %", (samples[0], 100 * grid.wanted), fontsize=8)
 
 
 def _drift(axes: Axes, curves: Mapping[str, pd.Series]) -> None:

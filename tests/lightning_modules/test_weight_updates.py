@@ -225,10 +225,14 @@ def test_what_is_saved_loads_as_the_architecture(tmp_path: Any) -> None:
     torch.testing.assert_close(loaded(image), answers, rtol=1e-5, atol=1e-5)
 
 
+def named(net: nn.Module) -> Classifier:
+    return Classifier(net, classes=10, preprocessing=GREY, architecture="test")
+
+
 def normed(old: bool) -> Classifier:
     make = weight_norm if old else parametrizations.weight_norm
     net = nn.Sequential(make(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(4 * 36, 10))
-    return Classifier(net, classes=10, preprocessing=GREY, architecture="test")
+    return named(net)
 
 
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
@@ -242,18 +246,13 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "only a head": (
         lambda: UpdateTuning(
-            Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), classes=10, preprocessing=GREY, architecture="x"),
-            Tuning(mode="lora"),
+            named(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))), Tuning(mode="lora")
         ),
         "mode probe or full",
     ),
     "no large convolution": (
         lambda: UpdateTuning(
-            Classifier(
-                nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 10)), classes=10,
-                preprocessing=GREY,
-                architecture="x",
-            ),
+            named(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 10))),
             Tuning(mode="adapter"),
         ),
         "convolution over 1x1",
