@@ -1,14 +1,14 @@
 """Options of several data sets as flags: `--data MNIST CIFAR10 --data.MNIST.resize 32`."""
 
-import inspect
 import json
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from datamodules import DATA
+from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
 
 _FLAG = "--data"
@@ -81,7 +81,7 @@ def _read(flag: str, option: str, value: str, item: Any) -> Any:
     kind = _names(item)[0]
     if kind not in DATA:
         raise UserError(f"There is no data set {kind!r}.{suggestion(kind, DATA)}")
-    known = [*inspect.signature(DATA[kind].__init__).parameters][1:]
+    known = [*signature(DATA[kind].__init__).parameters, *signature(ImageDataModule).parameters]
     if option not in known:
         raise UserError(f"Got {flag}, but {kind} has no such option.{suggestion(option, known)}")
     parser = ArgumentParser(exit_on_error=False)
