@@ -1,6 +1,6 @@
 """Fine-tuning that leaves the weights alone and learns what is added to them."""
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from datamodules.errors import UserError
@@ -69,7 +69,7 @@ class UpdateTuning(FineTuning):
         """Writes the updates into the weights."""
         merge_updates(self.classifier.model)
 
-    def _update(self, layer: nn.Module, weight: nn.Parameter) -> WeightUpdate | None:
+    def _update(self, layer: nn.Module, weight: Tensor) -> WeightUpdate | None:
         if self.tuning.mode == "adapter":
             return ParallelAdapter(weight) if adapts(layer) else None
         rank = self.tuning.lora_rank or LORA_RANK

@@ -128,11 +128,11 @@ def _changes(grid: Grid) -> Iterator[str]:
 
 
 def _needed(grid: Grid) -> Iterator[str]:
-    """Labelled images that the wanted accuracy takes in the recommended mode, where it is told."""
-    last = [x for x in grid.lines("recommended") if x["fraction"] == grid.fractions[-1]]
-    modes = {(x["model"], x["data"]): x["mode"] for x in last}
+    """Labelled images that the wanted accuracy takes, in the mode that is right most often."""
+    moved = [line for line in grid.last("comparison") if line["mode"] != "untouched"]
+    best = {(x["model"], x["data"]): x["mode"] for x in sorted(moved, key=lambda x: x["acc"])}
     for line in grid.lines("sufficiency"):
-        if line["refused"] or modes.get((line["model"], line["data"])) != line["mode"]:
+        if best[line["model"], line["data"]] != line["mode"]:
             continue
         needed, wanted = interval_of(line, "needed"), percent(line["wanted"])
         who = f"{line['model']} on {line['data']}" if len(grid.models) > 1 else line["data"]
