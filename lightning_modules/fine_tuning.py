@@ -84,6 +84,12 @@ class FineTuning(L.LightningModule):
                 "paired with itself: give an attack, or take regulariser.clean_logit_pairing."
             )
 
+    told: str = ""
+    """What must be said of the training before it begins."""
+
+    def finish(self) -> None:
+        """Makes the classifier what it is to be saved as; the training is over."""
+
     def train(self, mode: bool = True) -> Self:
         """Switches modes, except of what is frozen: Lightning calls this at every epoch."""
         super().train(mode)

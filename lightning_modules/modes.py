@@ -12,6 +12,7 @@ from lightning_modules.probe_tuning import ProbeTuning
 from lightning_modules.regularisers import Regularisation
 from lightning_modules.staged import StagedTuning, Unfreezing, unfrozen_by
 from lightning_modules.tuning import Tuning
+from lightning_modules.update_tuning import UpdateTuning
 
 
 def tuned_module(
@@ -36,6 +37,8 @@ def tuned_module(
     rest = (perturb, regularisation)
     if tuning.mode == "linear_probe":
         return ProbeTuning(classifier, tuning, *rest)
+    if tuning.mode in UpdateTuning.modes:
+        return UpdateTuning(classifier, tuning, *rest)
     if tuning.mode == "l2_sp":
         free = replace(tuning, weight_decay=0.0)  # it pulls to zero, away from where they started
         alpha = 0.1 if tuning.alpha is None else tuning.alpha

@@ -16,8 +16,14 @@ _RANGES: dict[str, tuple[float, float]] = {
     "ema": (0, 1),
     "last_k": (1, float("inf")),
     "alpha": (0, float("inf")),
+    "lora_rank": (1, float("inf")),
+    "lora_alpha": (0, float("inf")),
 }
 """Lower bound included, upper bound not."""
+_ONLY = {"last_k": "last_k", "alpha": "l2_sp", "lora_rank": "lora", "lora_alpha": "lora"}
+"""Options of one mode."""
+_GENTLE = ("linear_probe", "lora", "adapter")
+"""Modes that leave a pre-trained network's own weights alone."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,13 @@ class Tuning:
     Args:
         mode: train all weights (full), only a new last layer on a backbone that is truly frozen
             (linear_probe), the last blocks (last_k), block after block from the last one on
-            (staged), everything held near where it started (l2_sp), or everything after a linear
-            probe (lp_ft).
+            (staged), everything held near where it started (l2_sp), everything after a linear
+            probe (lp_ft), low-rank changes of all weights (lora), or 1x1 convolutions beside all
+            larger ones, with the norms (adapter).
         loss: cross-entropy, or squared error of the probabilities (Brier score).
         optimizer: by name.
-        lr: largest learning rate; None takes 0.003 for random weights or a linear probe, a tenth of
-            it where weights were loaded, and ten times as much for sgd.
+        lr: largest learning rate; None takes 0.003 for random weights, a linear probe, lora and
+            adapter, a tenth of it where weights were loaded, and ten times as much for sgd.
         weight_decay: of weights; norms and biases have none.
         momentum: of sgd; the adams have their usual betas.
         nesterov: whether sgd's momentum looks ahead.
@@ -47,9 +54,14 @@ class Tuning:
         ema: decay of a moving average of the weights; 0 for none.
         last_k: blocks that last_k trains besides the head; None trains 1.
         alpha: pull of l2_sp to where the weights started; None takes 0.1.
+        lora_rank: of lora's changes; None takes 8.
+        lora_alpha: lora's changes are multiplied by this and divided by the rank; None takes the
+            rank.
     """
 
-    mode: Literal["full", "linear_probe", "last_k", "staged", "l2_sp", "lp_ft"] = "full"
+    mode: Literal[
+        "full", "linear_probe", "last_k", "staged", "l2_sp", "lp_ft", "lora", "adapter"
+    ] = "full"
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: float | None = None
@@ -65,6 +77,8 @@ class Tuning:
     nesterov: bool = True
     last_k: int | None = None
     alpha: float | None = None
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense."""
@@ -82,7 +96,7 @@ class Tuning:
                 "leave it out, or say --tuning.mode full."
             )
 
-        for name, mode in (("last_k", "last_k"), ("alpha", "l2_sp")):
+        for name, mode in _ONLY.items():
             if getattr(self, name) is not None and self.mode != mode:
                 raise UserError(
                     f"Got `tuning.{name}` with --tuning.mode {self.mode}, which has none: leave it "
@@ -101,7 +115,7 @@ class Tuning:
         Args:
             pretrained: whether it begins with weights that learnt something.
         """
-        tender = self.mode != "linear_probe" and pretrained
+        tender = self.mode not in _GENTLE and pretrained
         rate = (3e-4 if tender else 3e-3) * (10 if self.optimizer == "sgd" else 1)
         return replace(
             self,

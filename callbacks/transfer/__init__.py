@@ -4,6 +4,7 @@ from callbacks.transfer.cka import LinearCKA, linear_cka
 from callbacks.transfer.drift import activation_distance, layer_similarity, weight_distance
 from callbacks.transfer.forgetting import Forgetting, forgetting, forward_transfer
 from callbacks.transfer.h_score import h_score, regularised_h_score
+from callbacks.transfer.learning_curve import PowerLaw, Sufficiency, sufficiency
 from callbacks.transfer.leep import empirical_conditional, leep
 from callbacks.transfer.log_me import log_me
 from callbacks.transfer.nce import nce
@@ -26,6 +27,8 @@ __all__ = [
     "PROBABILITY_SCORES",
     "Forgetting",
     "LinearCKA",
+    "PowerLaw",
+    "Sufficiency",
     "Variability",
     "activation_distance",
     "class_performance",
@@ -44,6 +47,7 @@ __all__ = [
     "predicted_transfer",
     "rank_intervals",
     "regularised_h_score",
+    "sufficiency",
     "trans_rate",
     "variability",
     "weight_distance",

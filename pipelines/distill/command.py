@@ -98,9 +98,7 @@ def distill(
     if fitting.file is not None and (len(seeds) > 1 or controls):
         raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
     if auto.trials and (fitting.file is not None or lr_find):
-        raise UserError(
-            "Expected no `ckpt_path` or `lr_find` with `auto.trials`: there are many."
-        )
+        raise UserError("Expected no `ckpt_path` or `lr_find` with `auto.trials`: there are many.")
     tuning = fitting.tuned(tuning)
     study = Study("distill", "distillation", options, TRAINER)
     check_flags(study.flags, evaluated=True)

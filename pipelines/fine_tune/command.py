@@ -94,6 +94,9 @@ def fine_tune(
         classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
     )
     fitting.fit_to(module)
+    if module.told:
+        study.say(f"learning {module.told}")
+        study.notes.append(f"{module.told}.")
     if perturb:
         study.say(f"perturb  {module.perturb!r}")
     tell_regularisation(study, regulariser, module.tuning, classifier)

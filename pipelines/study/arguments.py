@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
+from pipelines.study.data_options import with_data_options
 
 # What only Python callers give, or what is added under another type below.
 _APART = ("trainer", "config", "options")
@@ -96,6 +97,8 @@ def parse(
         print(parser.trainer_help())
         raise SystemExit(0)
     _check_factories(words)
+    if _has_several(pipeline):
+        words = with_data_options(words)
     words = _with_lists(parser, _with_folders(pipeline, words))
     parsed = parser.parse_args(words)
     config = parser.dump(parsed, skip_unset=True)
@@ -195,6 +198,12 @@ def _split(word: str, flags: set[str]) -> list[str]:
     """`--data=MNIST` as two words."""
     flag, sign, value = word.partition("=")
     return [flag, value] if sign and flag in flags else [word]
+
+
+def _has_several(pipeline: Callable[..., Any]) -> bool:
+    """Whether its `data` is a list of data sets."""
+    data = inspect.signature(pipeline).parameters.get("data")
+    return data is not None and "list" in str(data.annotation)
 
 
 def _with_lists(parser: CommandParser, words: Sequence[str]) -> list[str]:
@@ -331,11 +340,15 @@ def _parameters(function: Callable[..., Any]) -> Iterator[str]:
 def _data_options(parser: CommandParser) -> str:
     """The options that every data set has, which the parser knows only once one is named."""
     hints = [a for a in parser._actions if "--data" in a.option_strings]
-    if not hints or _item_type(getattr(hints[0], "_typehint", None)) is not None:
+    if not hints:
         return ""
+    several = _item_type(getattr(hints[0], "_typehint", None)) is not None
     told = _told(ImageDataModule)
     names = _parameters(ImageDataModule.__init__)
     lines = [f"  --data.{name:<14} {told.get(name, '')}" for name in names]
-    return "\n".join(
-        ["Options of every data set (--data.help NAME lists those of one):", *lines, ""]
+    one = (
+        "--data.NAME.resize 32: of one of them"
+        if several
+        else "--data.help NAME lists those of one"
     )
+    return "\n".join([f"Options of every data set ({one}):", *lines, ""])

@@ -71,12 +71,14 @@ class Trained(NamedTuple):
         epochs: that were begun.
         diverged: why it ended early, if it did.
         restored: whether there was a good epoch to go back to.
+        learnt: parameters that learnt in the end.
     """
 
     score: float
     epochs: int
     diverged: str = ""
     restored: bool = True
+    learnt: int = 0
 
 
 def train(
@@ -125,8 +127,10 @@ def train(
             raise
         raise UserError(f"The training cannot be stepped like this: {error}") from error
     restored = _restore(module, best.best_model_path)
+    learnt = sum(p.numel() for p in module.classifier.parameters() if p.requires_grad)
+    module.finish()
     score = float("nan") if best.best_model_score is None else float(best.best_model_score)
-    return Trained(score, trainer.current_epoch, diverged, restored)
+    return Trained(score, trainer.current_epoch, diverged, restored, learnt)
 
 
 def train_steps(
@@ -209,6 +213,7 @@ def trained_weights(
     gone = not (folder / "model.safetensors").is_file()
     done = study.cells.known(study.cells.key(decides)) and not gone
     cell = study.cells.measured(decides, work, again=gone)
+    module.finish()  # also where nothing was trained, because it was known
     load_weights(module.classifier, folder)
     if said := cell.facts["said"]:
         study.notes.append(said)
@@ -283,6 +288,7 @@ def _log(
     perturb = repr(module.perturb)
     try:
         added = {f"regulariser.{k}": v for k, v in module.regularisation.chosen.items()}
+        added |= {"told": module.told} if module.told else {}
         params = {**recipe, **added, **own, "epochs": cell.facts["epochs"], "perturb": perturb}
         run.log_batch(curves, params)
         run.log_data(data.manifest(), data.manifest_digest(), "train")

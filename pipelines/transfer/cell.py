@@ -61,6 +61,7 @@ class Outcome:
         seconds: it took.
         notes: how far its numbers can be trusted; of a failed cell, where it failed.
         error: why it failed.
+        learnt: parameters that learnt.
         strength: of the penalty that a probe selected; NaN elsewhere.
         distance: of the backbone's weights; NaN where it is frozen.
         similarity: CKA by block, before against after.
@@ -75,6 +76,7 @@ class Outcome:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     error: str = ""
+    learnt: int = 0
     strength: float = float("nan")
     distance: float = float("nan")
     similarity: dict[str, float] = field(default_factory=dict)
@@ -105,7 +107,9 @@ def cell_facts(
     learnt = pair.pool
     if transfer.mode != "untouched":
         learnt = learnt.subset(pair.chosen[transfer.fraction, transfer.seed])
+    augment = pair.data.augment if transfer.mode in TRAINED else "none"
     return {
+        **({"augment": augment} if augment != "none" else {}),  # else the key of before
         "cell": "transfer",
         "pair": pair.digest,
         "learnt": None if transfer.mode == "untouched" and pair.own_head else learnt.digest(),
@@ -149,12 +153,13 @@ def _measure(
     elif mode == "probe":
         logits, classifier = _probed(outcome, pair, fraction, seed)
     else:
-        trained = tuned(pair, mode, fraction, seed, recipe, folder)
-        classifier, outcome.samples, outcome.val_acc, outcome.notes = trained
+        origin = source.pair.model.classifier if source else None
+        trained = tuned(pair, mode, fraction, seed, recipe, folder, origin)
+        classifier, outcome.samples, outcome.val_acc, outcome.notes, outcome.learnt, old = trained
         logits = pair.extracted(classifier, pair.test).logits
         _measure_drift(outcome, pair, classifier)
         if source:
-            outcome.forgotten = source.forgotten(classifier)
+            outcome.forgotten = source.forgotten(classifier, old)
     if source and mode not in TRAINED:  # the backbone is what it was
         outcome.forgotten = {"old_head": 0.0, "reprobed": 0.0}
     outcome.rows = _rows(logits, pair)
@@ -186,6 +191,7 @@ def _probed(outcome: Outcome, pair: Pair, fraction: str, seed: int) -> tuple[Ten
     outcome.samples, outcome.val_acc, outcome.strength = len(rows), probe.accuracy, probe.strength
     classifier = pair.copied(seed)
     probe.install(classifier.model)
+    outcome.learnt = probe.weight.numel() + probe.bias.numel()
     return probe(pair.test_features.feature), classifier.eval()
 
 

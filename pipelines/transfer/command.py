@@ -18,7 +18,8 @@ from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.transfer.cell import Outcome
 from pipelines.transfer.grid import Grid, PairFacts
-from pipelines.transfer.pair import Pair, make_pair
+from pipelines.transfer.pair import Pair
+from pipelines.transfer.pairs import make_pairs
 from pipelines.transfer.plan import carried_out, planned, transfers_of
 from pipelines.transfer.predicted import predicted_scores
 from pipelines.transfer.recipe import Recipe, checked_modes
@@ -51,6 +52,10 @@ def transfer(
     min_steps: int = 200,
     last_k: int = 1,
     alpha: float = 0.1,
+    lora_rank: int = 8,
+    lora_alpha: float | None = None,
+    lwf_weight: float = 1.0,
+    wanted_acc: float = 0.95,
     probes: list[str] | None = None,
     limit: int | None = None,
     plan_only: bool = False,
@@ -63,7 +68,8 @@ def transfer(
             networks.
         data: names with an optional folder, e.g. MNIST CIFAR10:FOLDER ImageFolder:FOLDER; in YAML
             and Python also data sets with options.
-        modes: probe, last_k, staged, l2_sp, lp_ft, full; untouched is always measured.
+        modes: probe, last_k, lora, adapter, staged, l2_sp, lwf, lp_ft, full; untouched is always
+            measured.
         seeds: of heads, choices and orders.
         fractions: of the labelled images: 5/class, 1000, all; 20 % of them select.
         sources: data set each model was trained on, or none: for what it forgets.
@@ -72,6 +78,11 @@ def transfer(
         min_steps: of a training; a few images are seen in as many epochs more.
         last_k: blocks that last_k trains besides the head.
         alpha: pull of l2_sp to where the weights started.
+        lora_rank: of the changes that lora makes.
+        lora_alpha: they are multiplied by this and divided by the rank; default: the rank.
+        lwf_weight: of the old classes' answers in lwf, beside the new ones.
+        wanted_acc: accuracy on new data, for which the needed labelled images are told: from at
+            least 4 fractions and 2 seeds.
         probes: names, see `assay list probes`: robustness of every finished model, e.g. fgsm.
         limit: test images of each data set; default: all.
         plan_only: print the plan and stop.
@@ -86,32 +97,38 @@ def transfer(
     study = Study("transfer", "variability", options, TRAINER)
     study.on_one_device(_ONE_DEVICE)
     steps = (int(study.flags["max_epochs"]), min_steps, batch_size)
-    recipe = Recipe(tuning, *steps, last_k, alpha, tuple(probes or ()), study.flags)
+    own = (last_k, alpha, lora_rank, lora_alpha, lwf_weight)
+    recipe = Recipe(tuning, *steps, *own, tuple(probes or ()), study.flags)
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
     several = models if isinstance(models, list) else [models]
     sets = data if isinstance(data, list) else [data]
+    if not 0 < wanted_acc < 1:
+        raise UserError(f"Expected `wanted_acc` between 0 and 1, but got {wanted_acc}.")
     if not (several and sets and seeds and parts):
         raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
 
     tasks = open_tasks(study, sets, limit)
     loaded = open_models(study, several, tasks, sources)
-    pairs = {(m.name, t.name): make_pair(study, m, t, parts, seeds) for m in loaded for t in tasks}
-    for model in loaded:  # on data of its own classes where there are any
-        own = (pair for (name, _), pair in pairs.items() if name == model.name)
-        mine = sorted(own, key=lambda pair: not pair.own_head)
-        study.meet(mine[0].model.classifier, mine[0].data)
-        if mine[0].model is not model:  # but one in the data's order of classes
-            examine(model.classifier, mine[0].data.taken("test", 16).image)
+    pairs, impossible = make_pairs(study, loaded, tasks, parts, seeds)
+    _meet(study, loaded, pairs)
     names = [[one.name for one in group] for group in (loaded, tasks)]
     transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
+    transfers = [one for one in transfers if one[:2] in pairs]
     origins = {model.name: make_source(study, model) for model in loaded}
     plan = planned(study, transfers, pairs, origins, recipe)
     print_sheet(plan_sheet(("model", "mode"), plan))
+    for failed in impossible:
+        study.say(f"FAILED   {failed.transfer.model} on {failed.transfer.data}: {failed.error}")
     if plan_only:
         return None
 
-    with study.running(study.name(*names[0]), {"cells": [cell.key for cell in plan]}):
-        outcomes = carried_out(study, plan, recipe)
+    settings = {"cells": [cell.key for cell in plan]}
+    if wanted_acc != 0.95:
+        settings["wanted"] = [str(wanted_acc)]
+    if impossible:
+        settings["impossible"] = [str(failed.transfer) for failed in impossible]
+    with study.running(study.name(*names[0]), settings):
+        outcomes = [*carried_out(study, plan, recipe), *impossible]
         study.notes += _notes(pairs, outcomes)
         grid = Grid(
             outcomes,
@@ -119,6 +136,7 @@ def transfer(
             {task.name: task.data.classes for task in tasks},
             {task.name: task.data.manifest_digest() for task in tasks},
             {mode: recipe.facts(mode) for mode in chosen},
+            wanted=wanted_acc,
         )
         matrix = Matrix(_about(study, loaded), grid, recipe.parameters())
         for model in loaded if len(loaded) > 1 else ():
@@ -126,6 +144,18 @@ def transfer(
             study.log_stage(model.name, passport, model=model.classifier.source or model.name)
         study.finish(matrix)
     return matrix
+
+
+def _meet(
+    study: Study, models: Sequence[Model], pairs: Mapping[tuple[str, str], Pair]
+) -> None:  # fmt: skip
+    """Examines every model once, on data of its own classes where there are any."""
+    for model in models:
+        own = (pair for (name, _), pair in pairs.items() if name == model.name)
+        for first in sorted(own, key=lambda pair: not pair.own_head)[:1]:
+            study.meet(first.model.classifier, first.data)
+            if first.model is not model:  # but one in the data's order of classes
+                examine(model.classifier, first.data.taken("test", 16).image)
 
 
 def _about(study: Study, models: Sequence[Model]) -> About:

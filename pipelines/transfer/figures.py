@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.report.figures import COLOURS, LOOK, drawn
+from pipelines.report.figures import COLOURS, LOOK, SOFT, drawn
 from pipelines.transfer.grid import Grid, Key
 from pipelines.transfer.recipe import MODES
 
@@ -38,6 +38,7 @@ def learning_figures(grid: Grid) -> dict[str, Figure]:
         figure, axes = drawn()
         with mpl.rc_context(LOOK):
             _learning(axes, grid.comparison.loc[grid.comparison["data"] == task])
+            _carried_on(axes, grid, task)
             axes.set(title=f"{task}: accuracy by labelled images", ylim=(-2, 102))
             axes.set(xlabel="labelled images", ylabel="correct (%)")
             axes.legend(fontsize=9)
@@ -85,7 +86,7 @@ def _learning(axes: Axes, table: pd.DataFrame) -> None:
     for i, mode in enumerate(_ORDER):
         lines = table.loc[table["mode"] == mode].sort_values(by="samples")
         if mode == "untouched" and len(lines):
-            axes.axhline(100 * lines["acc"].iloc[0], **_look(mode))
+            axes.axhline(100 * lines["acc"].iloc[0], **{**_look(mode), "marker": None})
         elif len(lines):
             ends = [abs(lines[end] - lines["acc"]) for end in ("acc_low", "acc_high")]
             place = lines["samples"] * 1.04 ** (i - len(_ORDER) / 2)  # on a logarithmic axis
@@ -97,12 +98,26 @@ def _learning(axes: Axes, table: pd.DataFrame) -> None:
     axes.minorticks_off()
 
 
+def _carried_on(axes: Axes, grid: Grid, task: str) -> None:
+    """The fitted power laws, dotted, to ten times what was measured; and what is wanted of them."""
+    fitted = {key.mode: x.curve for key, x in grid.curves.items() if key.data == task and x.curve}
+    if not fitted:
+        return
+    measured = grid.comparison.loc[grid.comparison["data"] == task, "samples"]
+    samples = np.geomspace(measured[measured > 0].min(), 10 * measured.max(), 60)
+    for mode, curve in fitted.items():
+        correct = 100 * (1 - np.asarray(curve.error(samples)))
+        axes.plot(samples, correct, color=_colour(mode), linestyle=":", linewidth=1.2)
+    axes.axhline(100 * grid.wanted, color=SOFT, linewidth=0.8)
+    axes.annotate(f"wanted {100 * grid.wanted:g} %", (samples[0], 100 * grid.wanted), fontsize=8)
+
+
 def _drift(axes: Axes, curves: Mapping[str, pd.Series]) -> None:
     """Points a little beside each other, so that equal ones do not hide one another."""
     names = [str(name) for name in next(iter(curves.values())).index]
     for i, (mode, curve) in enumerate(curves.items()):
         place = np.arange(len(names)) + 0.07 * (i - (len(curves) - 1) / 2)
-        axes.plot(place, curve, marker="o", **_look(mode))
+        axes.plot(place, curve, **_look(mode))
     step = max(1, len(names) // 6)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=35, ha="right", fontsize=8)
 
@@ -111,7 +126,8 @@ def _look(mode: str) -> dict[str, Any]:
     """Of a line; the later ones are dashed, so that what lies under them is seen."""
     style = {"untouched": "--", "staged": "-.", "full": (0, (4, 2))}.get(mode, "-")
     look = {"color": _colour(mode), "linestyle": style, "linewidth": 1.8}
-    return {**look, "label": mode, "markersize": 3.5}
+    marker = "oD^"[max(0, _ORDER.index(mode) - 1) // len(COLOURS)]  # there are fewer colours
+    return {**look, "label": mode, "marker": marker, "markersize": 3.5}
 
 
 def _colour(mode: str) -> str:

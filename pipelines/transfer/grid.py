@@ -11,10 +11,13 @@ import pandas as pd
 
 from callbacks.results import records
 from callbacks.transfer import (
+    PowerLaw,
+    Sufficiency,
     class_performance,
     performance,
     performance_change,
     rank_intervals,
+    sufficiency,
     variability,
     weighted_tau,
 )
@@ -23,7 +26,7 @@ from pipelines.transfer.lines import Line, cell_line, columns_of, means, recomme
 from pipelines.transfer.recipe import MODES
 
 _RESAMPLES = 300
-_OVER_CELLS = ("cells", "comparison", "by_class", "variability", "recommended")
+_OVER_CELLS = ("cells", "comparison", "by_class", "variability", "recommended", "sufficiency")
 _OVER_MODELS = ("predicted", "agreement", "ranking")
 
 
@@ -68,6 +71,7 @@ class Grid:
         images: digest of every data set's test images, more of which may be used by another grid.
         asked: what each mode was told to do; two grids are compared where that is equal.
         given: tables that hold more models than these outcomes do; see `of`.
+        wanted: accuracy that learning curves are carried on to.
     """
 
     outcomes: Sequence[Outcome]
@@ -76,6 +80,7 @@ class Grid:
     images: Mapping[str, str] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    wanted: float = 0.95
 
     @property
     def title(self) -> str:
@@ -257,6 +262,28 @@ class Grid:
                 for key, rank in zip(keys, ranks, strict=True):
                     lines.append({**key._asdict(), "of": len(keys), **rank.columns("rank")})
         return pd.DataFrame(lines)
+
+    @cached_property
+    def sufficiency(self) -> pd.DataFrame:
+        """Labelled images that the wanted accuracy takes, by model, data set and mode."""
+        lines = []
+        for key, found in self.curves.items():
+            line = {"model": key.model, "data": key.data, "mode": key.mode, "wanted": found.wanted}
+            line |= found.samples.columns("needed") | found.level.columns("level")
+            law = found.curve or PowerLaw(np.nan, np.nan, np.nan)
+            lines.append({**line, "a": law.a, "b": law.b, "c": law.c, "refused": found.refused})
+        return pd.DataFrame(lines)
+
+    @cached_property
+    def curves(self) -> dict[Key, Sufficiency]:
+        """Learning curves carried on, of what was measured with several numbers of images."""
+        hits: dict[Key, dict[int, np.ndarray]] = {}
+        for key, outcomes in self.cells_by_key.items():
+            if key.mode != "untouched":
+                tables = [outcome.rows.sort_values("index")["correct"] for outcome in outcomes]
+                drawn = np.stack([table.to_numpy() for table in tables])
+                hits.setdefault(key._replace(fraction=""), {})[outcomes[0].samples] = drawn
+        return {k: sufficiency(sizes, self.wanted) for k, sizes in hits.items() if len(sizes) > 1}
 
     @cached_property
     def recommended(self) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """
     values: dict[str, list[float]] = {}
     for outcome in outcomes:
-        numbers = {"distance": outcome.distance}
+        numbers = {"distance": outcome.distance, "learnt": float(outcome.learnt)}
         if outcome.similarity:
             numbers["cka_last"] = list(outcome.similarity.values())[-1]
         numbers |= {f"forgot_{k}": v for k, v in outcome.forgotten.items()}

@@ -13,13 +13,16 @@ MODES: dict[str, str] = {
     "untouched": "the model as it is",
     "probe": "a new last layer, the rest frozen",
     "last_k": "training the last blocks",
+    "lora": "training low-rank changes of all weights",
+    "adapter": "training 1x1 convolutions beside the larger ones, and the norms",
     "staged": "training block after block, the last ones first",
     "l2_sp": "training everything, held near where it started",
+    "lwf": "training everything, the old classes answered as before",
     "lp_ft": "training everything, from a linear probe's head",
     "full": "training everything",
 }
 """By growing cost, which decides between modes that are equally good."""
-TRAINED = ("last_k", "staged", "l2_sp", "lp_ft", "full")
+TRAINED = ("last_k", "lora", "adapter", "staged", "l2_sp", "lwf", "lp_ft", "full")
 """Modes that change the backbone."""
 VERSION = 2
 """Raised whenever the same cell would give other rows: stored cells are then not reused."""
@@ -38,6 +41,9 @@ class Recipe:
         batch_size: images in a training step.
         last_k: blocks that `last_k` trains besides the head.
         alpha: pull of `l2_sp` to where the weights started.
+        lora_rank: of the changes of `lora`.
+        lora_alpha: they are multiplied by this and divided by the rank; None takes the rank.
+        lwf_weight: of the old answers beside the new ones.
         probes: names of probes measured on the finished model, for what became of its robustness.
         flags: of the Trainer.
 
@@ -51,12 +57,15 @@ class Recipe:
     batch_size: int = 64
     last_k: int = 1
     alpha: float = 0.1
+    lora_rank: int = 8
+    lora_alpha: float | None = None
+    lwf_weight: float = 1.0
     probes: tuple[str, ...] = ()
     flags: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses what would train nothing or act on nothing."""
-        for name in ("epochs", "min_steps", "batch_size", "last_k"):
+        for name in ("epochs", "min_steps", "batch_size", "last_k", "lora_rank"):
             if (value := getattr(self, name)) < 1:
                 raise UserError(f"Expected `{name}` to be at least 1, but got {value}.")
         known = probe_entries()
@@ -85,11 +94,18 @@ class Recipe:
             facts["last_k"] = self.last_k
         if mode == "l2_sp":
             facts["alpha"] = self.alpha
+        if mode == "lora":
+            facts["lora"] = [self.lora_rank, self.lora_alpha]
+        if mode == "lwf":
+            facts["lwf_weight"] = self.lwf_weight
         return facts
 
     def parameters(self) -> dict[str, Any]:
         """What runs are compared by, flat."""
-        names = ("epochs", "min_steps", "batch_size", "last_k", "alpha")
+        names = (
+            "epochs", "min_steps", "batch_size", "last_k", "alpha", "lora_rank", "lora_alpha",
+            "lwf_weight",
+        )  # fmt: skip
         tuning = {f"tuning.{name}": value for name, value in asdict(self.tuning).items()}
         probes = " ".join(self.probes) or "none"
         return {name: getattr(self, name) for name in names} | {"probes": probes} | tuning

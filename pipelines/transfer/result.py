@@ -110,7 +110,7 @@ class Matrix:
                 {**item.facts(), "transfer": list(item.transfer)} for item in grid.outcomes
             ],
             "pairs": [list(pair) for pair in grid.pairs],
-            **{name: getattr(grid, name) for name in ("classes", "images", "asked")},
+            **{name: getattr(grid, name) for name in ("classes", "images", "asked", "wanted")},
             "given": list(grid.given),
             "recipe": self.recipe,
         }
@@ -127,7 +127,15 @@ class Matrix:
             outcomes.append(Outcome(Transfer(*known.pop("transfer")), rows=rows, **known))
         pairs = [PairFacts(*pair) for pair in with_nan(facts["pairs"])]
         given = {name: parts.rows[f"{_GIVEN}{name}"] for name in facts["given"]}
-        grid = Grid(outcomes, pairs, facts["classes"], facts["images"], facts["asked"], given)
+        grid = Grid(
+            outcomes,
+            pairs,
+            facts["classes"],
+            facts["images"],
+            facts["asked"],
+            given,
+            facts.get("wanted", 0.95),
+        )  # not in those of before
         return cls(about, grid, facts["recipe"])
 
     def to_frame(self) -> pd.DataFrame:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from callbacks.words import number, percent
-from pipelines.report.sections import Cell, Section, Sheet, change_cell, number_cell
+from callbacks.words import DASH, number, percent
+from pipelines.report.sections import Cell, Section, Sheet, change_cell, number_cell, rate_cell
 from pipelines.transfer.figures import accuracy_figures, drift_figures, learning_figures
 from pipelines.transfer.grid import Grid, Key, key_of
 from pipelines.transfer.lines import Line, interval_of
@@ -12,6 +12,8 @@ from pipelines.transfer.recipe import MODES
 from pipelines.transfer.sheets import (
     before_of,
     change_of,
+    images,
+    images_ends,
     is_known,
     labelled_of,
     mode_of,
@@ -20,7 +22,7 @@ from pipelines.transfer.sheets import (
     sheet_by_pair,
     sheet_by_task,
 )
-from pipelines.transfer.terms import BEFORE, CKA, COST, SCORES, SELECTION, TITLES
+from pipelines.transfer.terms import BEFORE, CKA, COST, POWER_LAW, SCORES, SELECTION, TITLES
 
 _MANY_CLASSES = 24
 _MODELS = 5
@@ -28,6 +30,7 @@ _MODELS = 5
 _COST = {
     "forgot_old_head": "forgotten, old head",
     "forgot_reprobed": "forgotten, new probe",
+    "learnt": "parameters",
     "distance": "distance",
     "cka_last": "CKA, last block",
 }
@@ -44,7 +47,7 @@ def sections_of(grid: Grid) -> list[Section]:
         figures = {**learning_figures(grid), **drift} if alone else {}
         terms = {"CKA": CKA} if drift else {}
         moves = Section("How it learns, and what that moves", "", figures, terms=terms)
-        sections += [_recommended(grid), moves, *_numbers(grid)]
+        sections += [_recommended(grid), moves, _sufficient(grid), *_numbers(grid)]
     if len(grid.predicted):
         sections.append(_predicted(grid))
     if len(grid.ranking):
@@ -69,12 +72,14 @@ def _where(grid: Grid) -> Section:
     comparison = {key_of(line): line for line in grid.lines("comparison")}
     indices = {(x["model"], x["mode"], x["fraction"]): x for x in grid.lines("variability")}
     failed = {Key(*outcome.transfer[:4]) for outcome in grid.failed}
+    impossible = {key[:2] for key in failed if key.mode == "untouched"}
 
     def accuracy(key: Key) -> Cell:
         if key in comparison:
             shown = share_of(comparison[key], "acc")
             return Cell(shown.text, shown.small, heat=comparison[key]["acc"])
-        return Cell("failed", tone="worse") if key in failed else Cell("")
+        lost = key in failed or key[:2] in impossible
+        return Cell("failed", tone="worse") if lost else Cell("")
 
     def over_data(key: Key) -> list[str]:
         by_data = indices.get((key.model, key.mode, key.fraction), {})
@@ -106,6 +111,26 @@ def _recommended(grid: Grid) -> Section:
         "For every data set and number of labelled images the cheapest mode that no other surely "
         "beats (paired 95 % interval over the same test images).",
         sheets=[sheet_by_pair(grid, grid.lines("recommended"), columns, cells)],
+    )
+
+
+def _sufficient(grid: Grid) -> Section:
+    """Labelled images that the wanted accuracy takes, or why no number is told."""
+
+    def cells(line: Line) -> list[Cell | str]:
+        needed, level = interval_of(line, "needed"), interval_of(line, "level")
+        told = Cell(DASH) if line["refused"] else Cell(images(needed.value), images_ends(needed))
+        return [line["mode"], told, rate_cell(*level) if is_known(line, "level") else Cell(DASH),
+                line["refused"]]  # fmt: skip
+
+    columns = ("mode", "labelled images", "levels at %", "why no number")
+    sheet = sheet_by_pair(grid, grid.lines("sufficiency"), columns, cells)
+    return Section(
+        "How many labels it needs",
+        f"Labelled images that {percent(grid.wanted)} % right takes, with the 95 % interval: the "
+        "learning curve carried on.",
+        sheets=[sheet] if len(grid.sufficiency) else [],
+        terms={"Learning curve": POWER_LAW},
     )
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from callbacks.statistics import Interval
 from callbacks.words import DASH, percent
 from pipelines.report.sections import Cell, Sheet, change_cell, rate_cell
 from pipelines.transfer.grid import Grid, Key
@@ -86,3 +87,14 @@ def is_known(line: Line, name: str) -> bool:
     """Whether a line has a number of that name."""
     value = line.get(name)
     return isinstance(value, float) and math.isfinite(value)
+
+
+def images(count: float) -> str:
+    """A number of labelled images to two digits, which is more than a carried-on curve knows."""
+    return f"{float(f'{count:.2g}'):,.0f}"
+
+
+def images_ends(count: Interval) -> str:
+    """Ends of an interval of labelled images; the upper one may have no limit."""
+    high = "no limit" if math.isinf(count.high) else images(count.high)
+    return f"{images(count.low)} to {high}"

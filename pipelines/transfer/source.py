@@ -35,18 +35,21 @@ class Source:
         """Which test images the old head, and a probe, get right on the untouched backbone."""
         return self._right(self.pair.model.classifier)
 
-    def forgotten(self, tuned: Classifier) -> dict[str, float]:
+    def forgotten(
+        self, tuned: Classifier, remembering: Classifier | None = None
+    ) -> dict[str, float]:
         """What fine-tuning lost on the source data: two numbers that answer two questions.
 
         Args:
             tuned: any state of the network after training.
+            remembering: holds what has become of the old head, where it went on learning.
 
         Returns:
             `old_head`: accuracy lost when the old head is put back on the new backbone;
             `reprobed`: accuracy lost of a probe solved anew, that is lost from the features for
             good. Positive is forgotten; each with its paired interval and the accuracy itself.
         """
-        after = self._right(with_head_of(tuned, self.pair.model.classifier))
+        after = self._right(with_head_of(tuned, remembering or self.pair.model.classifier))
         numbers: dict[str, float] = {}
         for name, old, new in zip(("old_head", "reprobed"), self.before, after, strict=True):
             numbers |= paired_difference(new, old).columns(name)

@@ -11,6 +11,7 @@ from callbacks.words import NBSP, percent, with_interval
 from pipelines.transfer.grid import Grid, Key, key_of
 from pipelines.transfer.lines import Line, interval_of
 from pipelines.transfer.recipe import MODES
+from pipelines.transfer.sheets import images, images_ends
 
 
 def headline(grid: Grid) -> dict[str, Number]:
@@ -31,6 +32,7 @@ def headline(grid: Grid) -> dict[str, Number]:
 def sentences(grid: Grid) -> list[str]:
     """What to do with the models, what that brings, and what it costs."""
     told = [*(_best_models(grid) if len(grid.models) > 1 else _choice(grid)), *_changes(grid)]
+    told += _needed(grid)
     told = told or ["No cell could be measured."]
     if failed := len(grid.failed):
         told.append(f"{failed} of {len(grid.outcomes)} cells failed; the same command tries again.")
@@ -123,6 +125,23 @@ def _changes(grid: Grid) -> Iterator[str]:
             f"On the data that {model} was trained on before, accuracy changes by {change:+.1f} "
             f"points in the worst case (95 % interval {min(ends):+.1f} to {max(ends):+.1f})."
         )
+
+
+def _needed(grid: Grid) -> Iterator[str]:
+    """Labelled images that the wanted accuracy takes, in the mode that is right most often."""
+    moved = [line for line in grid.last("comparison") if line["mode"] != "untouched"]
+    best = {(x["model"], x["data"]): x["mode"] for x in sorted(moved, key=lambda x: x["acc"])}
+    for line in grid.lines("sufficiency"):
+        if best[line["model"], line["data"]] != line["mode"]:
+            continue
+        needed, wanted = interval_of(line, "needed"), percent(line["wanted"])
+        who = f"{line['model']} on {line['data']}" if len(grid.models) > 1 else line["data"]
+        about = (
+            f"about {images(needed.value)} labelled images (95 % interval {images_ends(needed)}), "
+            "if the learning curve goes on as a power law"
+        )
+        about = f"no number of labels is told, {line['refused']}" if line["refused"] else about
+        yield f"For {wanted} % right on {who} by {_described(line['mode'])}: {about}."
 
 
 def _labelled(fraction: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 
 from datamodules import ImageDataModule, open_data
 from datamodules.errors import UserError
@@ -65,7 +66,16 @@ def open_tasks(study: Study, data: Sequence[DataLike], limit: int | None) -> lis
     for task in tasks:
         study.tell_data(task.data)
         study.open_data(task.data)
+        study.notes += _unused(task)
     return tasks
+
+
+def _unused(task: Task) -> list[str]:
+    """Options of a data set that mean nothing here, where they were set."""
+    usual = signature(ImageDataModule.__init__).parameters
+    instead = {"batch_size": "see --batch_size", "val_fraction": "20 % of a fraction select"}
+    changed = [name for name in instead if getattr(task.data, name) != usual[name].default]
+    return [f"`{n}` of {task.name} is not used: {instead[n]}." for n in changed]
 
 
 def open_models(

@@ -13,10 +13,15 @@ CKA = (
     "Similarity of a block's answers to what they were on the same images (unbiased linear CKA): "
     "1 has not moved, 0 has nothing left in common."
 )
+POWER_LAW = (
+    "error = a + b · n^-c, fitted to the errors with n labelled images (Mahmood 2022). The "
+    "interval draws test images and labelled images anew; it holds as far as the law does."
+)
 COST = {
     "forgotten, old head": "Points of accuracy on the source data that are lost when the old last "
     "layer is put back; negative is gained.",
     "forgotten, new probe": "The same with a last layer learnt anew: lost from the features.",
+    "parameters": "How many learnt.",
     "distance": "Way that the weights below the last layer went, relative to their length.",
     "CKA, last block": CKA,
 }

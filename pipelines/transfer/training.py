@@ -14,6 +14,7 @@ from torch import Tensor
 from datamodules.fractions import held_out, with_images
 from lightning_modules import Classifier, DivergedError, FineTuning
 from lightning_modules.linear_probe import fit_linear_probe
+from lightning_modules.lwf import LwFTuning
 from lightning_modules.modes import tuned_module
 from pipelines.study.training import BestEpoch, train
 from pipelines.transfer.pair import Pair
@@ -33,15 +34,27 @@ class Tuned(NamedTuple):
         samples: it learnt from, those it was selected by included.
         val_acc: of the selection; NaN where there was none.
         notes: how far its numbers can be trusted.
+        learnt: parameters that learnt.
+        old: holds what has become of the old last layer, where it went on learning.
     """
 
     classifier: Classifier
     samples: int
     val_acc: float
     notes: list[str]
+    learnt: int = 0
+    old: Classifier | None = None
 
 
-def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folder: Path) -> Tuned:
+def tuned(
+    pair: Pair,
+    mode: str,
+    fraction: str,
+    seed: int,
+    recipe: Recipe,
+    folder: Path,
+    origin: Classifier | None = None,
+) -> Tuned:
     """Trains on a fraction and keeps the best epoch, also where the loss is no number later on.
 
     Args:
@@ -52,6 +65,7 @@ def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folde
         seed: of the head, the choice, the order.
         recipe: everything else.
         folder: holds checkpoints for as long as it takes.
+        origin: the model as it answers its source data; default: as it answers these.
 
     Raises:
         DivergedError: before any epoch was validated.
@@ -65,7 +79,7 @@ def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folde
         train=pair.pool.subset(rows[learn]),
         val=pair.pool.subset(rows[select if len(select) else learn]),
     )
-    if mode == "lp_ft":
+    if mode in ("lp_ft", "lwf"):
         index = pair.pool.index[rows]
         _install_probe(pair, classifier, index[learn], index[select])
     part.batch_size, part.seed = recipe.batch_size, seed
@@ -75,21 +89,29 @@ def tuned(pair: Pair, mode: str, fraction: str, seed: int, recipe: Recipe, folde
         flags["limit_val_batches"] = 0
     with TemporaryDirectory(dir=folder) as kept:
         best = BestEpoch(Path(kept)) if len(select) else ModelCheckpoint(kept, save_top_k=0)
-        module = _module(classifier, mode, recipe, epochs)
+        module = _module(classifier, mode, recipe, epochs, origin or pair.model.classifier)
         outcome = train(module, part, Path(kept), flags, best)
     notes = []
     if outcome.diverged:
         if not outcome.restored:
             raise DivergedError(outcome.diverged)
         notes = [f"it ends with the best epoch before it diverged: {outcome.diverged}"]
-    return Tuned(classifier.eval().cpu(), len(rows), outcome.score, notes)
+    old = module.old_classifier() if isinstance(module, LwFTuning) else None
+    classifier.eval().cpu()
+    return Tuned(classifier, len(rows), outcome.score, notes, outcome.learnt, old)
 
 
-def _module(classifier: Classifier, mode: str, recipe: Recipe, epochs: int) -> FineTuning:
+def _module(
+    classifier: Classifier, mode: str, recipe: Recipe, epochs: int, origin: Classifier
+) -> FineTuning:
     """The module of a mode."""
+    if mode == "lwf":
+        return LwFTuning(classifier, origin, recipe.tuning, recipe.lwf_weight)
     own: dict[str, Any] = {"mode": mode}
     if mode == "last_k":
         own["last_k"] = recipe.last_k
+    if mode == "lora":
+        own |= {"lora_rank": recipe.lora_rank, "lora_alpha": recipe.lora_alpha}
     if mode == "l2_sp":
         own |= {"alpha": recipe.alpha, "weight_decay": 0.0}
     return tuned_module(classifier, replace(recipe.tuning, **own), epochs)

@@ -67,7 +67,7 @@ def test_from_words_to_a_page(
     line = f"--data Digits --sources Digits --modes {modes} --fractions 1/class --probes fgsm"
     code, out, err = assay(*words(lenet, line))
     assert (code, "Traceback" in err) == (0, False), out
-    assert "Plan: 7 cells, 0 known, about" in out
+    assert f"Plan: {len(MODES)} cells, 0 known, about" in out
     assert max(map(len, out.partition("Accuracy, and")[2].splitlines())) < 160
     (folder,) = results(home)
     page = (folder / "report.html").read_text()
@@ -82,7 +82,7 @@ def test_from_words_to_a_page(
     assert {"cells", "comparison", "by_class", "variability", "predicted"} <= set(tables)
     found = json.loads(tables["comparison"].read_text())
     table = pd.DataFrame(found["data"], columns=found["columns"]).set_index(["mode", "fraction"])
-    assert len(table) == 7
+    assert len(table) == len(MODES)
     assert table.loc["untouched", "all"]["acc"] > 0.6, "the fixture knows digits fairly well"
     assert table.loc["probe", "1/class"]["forgot_old_head"] == 0
     full = table.loc["full", "1/class"]
@@ -96,10 +96,10 @@ def test_from_words_to_a_page(
     assert run.data.metrics["transfer/Digits_full_acc"] == pytest.approx(full["acc"])
     low, high = (run.data.metrics[f"summary/full_mean_acc_{end}"] for end in ("low", "high"))
     assert low < full["acc"] < high, "the interval of one data set is that of its images"
-    assert run.data.params["cells"] == "7"
+    assert run.data.params["cells"] == str(len(MODES))
     assert run.data.tags["question"] == "variability"
     assert run.inputs.dataset_inputs[0].dataset.name == "Digits"
-    assert len(list(home.glob("mlruns/cells/*/evaluation/rows/fgsm_linf.parquet"))) == 7
+    assert len(list(home.glob("mlruns/cells/*/evaluation/rows/fgsm_linf.parquet"))) == len(MODES)
     assert not list(home.rglob("*.ckpt")), "a cell keeps no checkpoint"
 
 
@@ -330,17 +330,20 @@ def test_the_same_classes_in_another_order_keep_their_head(pair: Pair, study: St
     assert prediction.tolist() == (9 - before).tolist()
 
 
-def test_data_of_another_size_are_refused_in_a_sentence(study: Study) -> None:
-    """The second data set too, which no meeting of model and data has seen."""
+def test_data_of_another_size_are_one_failed_cell(study: Study) -> None:
+    """The second data set, which no meeting of model and data has seen."""
 
     def images(side: int) -> TorchData:
         return TorchData(*[(torch.rand(40, 1, side, side), torch.arange(40) % 4)] * 2, classes=4)
 
     network = nn.Sequential(nn.Flatten(), nn.Linear(100, 4))
+    flags = {"accelerator": "cpu"}
+    matrix = transfer(network, [images(10), images(8)], root=study.root, trainer=flags)
+    assert matrix is not None
+    (failed,) = matrix.grid.failed
+    assert "cannot answer images of 1x8x8" in failed.error
     with pytest.raises(UserError, match="cannot answer images of 1x8x8"):
-        transfer(
-            network, [images(10), images(8)], root=study.root, trainer={"accelerator": "cpu"}
-        )  # fmt: skip
+        transfer(network, [images(8)], root=study.root, trainer=flags)
 
 
 def test_from_python_with_objects(home: Path, lenet: Path, no_pages: None) -> None:
