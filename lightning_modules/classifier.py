@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from datamodules.batch import Batch
 from datamodules.preprocessing import Preprocessing
+from datamodules.tasks import Task
 from lightning_modules.answer_rule import AnswerRule, Scale
 from lightning_modules.chunks import in_chunks
 from lightning_modules.input_contract import SAID, WEIGHTS, all_fields, input_line
@@ -55,6 +56,8 @@ class Classifier(L.LightningModule):
         self.answers = answers or AnswerRule()
         self.scale: Scale | None = None
         """What the model's scores are, where somebody says so; None lets `examine` recognise it."""
+        self.tasks: tuple[Task, ...] = ()
+        """What its heads answer, where it has several; `classes` then names all their outputs."""
         self._notes: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
         """What was found out about the network, in plain values; see `examine`."""
@@ -119,6 +122,7 @@ class Classifier(L.LightningModule):
             "preprocessing": self.preprocessing.as_dict(),
             "reasons": self.reasons,
             "answers": asdict(self.answers),
+            **({"tasks": [asdict(task) for task in self.tasks]} if self.tasks else {}),
         }
 
     @classmethod
@@ -127,13 +131,13 @@ class Classifier(L.LightningModule):
 
         Args:
             model: with its weights.
-            kept: from `kept`; older files lack the last two.
+            kept: from `kept`; older files lack what comes after the preprocessing.
 
         Raises:
             KeyError: a fact is absent.
         """
         rule = kept.get("answers") or {}
-        return cls(
+        classifier = cls(
             model,
             classes=tuple(kept["classes"]),
             preprocessing=Preprocessing.from_dict(kept["preprocessing"]),
@@ -146,3 +150,6 @@ class Classifier(L.LightningModule):
                 tuple(rule.get("order", ())),
             ),
         )
+        tasks = kept.get("tasks", ())
+        classifier.tasks = tuple(Task(t["name"], tuple(t["classes"]), t["of"]) for t in tasks)
+        return classifier
