@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pandas as pd
 
 from callbacks import Budget, EvaluationProgress, Probe
+from callbacks.adversarial.masking import is_masking
 from callbacks.family import Number
 from callbacks.task_attack import TaskAttack
 from datamodules import ImageDataModule
@@ -133,9 +134,11 @@ def _crossed(
 
 
 def _rows(task: str, evaluation: Evaluation) -> pd.DataFrame:
-    """All rows of a task's evaluation; every task was attacked by itself."""
+    """All rows of a task's evaluation, attacked by itself; masking is told on its own page."""
     tables = []
     for result in evaluation.results:
+        if is_masking(result):
+            continue
         attacked = ITSELF if "clean_correct" in result.rows else ""
         rows = result.rows.assign(task=task, attacked=attacked, family=result.family)
         tables.append(rows[_columns(rows)])
