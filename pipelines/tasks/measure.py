@@ -73,6 +73,7 @@ def measure_tasks(
         f"{name}_{key}": number._replace(title=f"{name}: {number.title}", card=key == "clean_acc")
         for name, evaluation in evaluations.items()
         for key, number in evaluation.headline().items()
+        if number.card  # the others are in the task's own run
     }
     first = next(iter(evaluations.values()))
     said = set(study.about(classifier).notes)
