@@ -1,5 +1,7 @@
 """What rows of several tasks amount to: every task, the worst, their mean, and all together."""
 
+from typing import cast
+
 import pandas as pd
 
 from callbacks.reductions import accuracy
@@ -24,7 +26,8 @@ def task_table(rows: pd.DataFrame) -> pd.DataFrame:
         where all tasks were asked about the same images.
     """
     lines = []
-    for key, part in rows.groupby(KEYS, sort=False):
+    for group, part in rows.groupby(KEYS, sort=False):
+        key = cast("tuple[object, ...]", group)
         own = [
             (str(task), accuracy(one), len(one), "its labelled images")
             for task, one in part.groupby("task", sort=False)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from callbacks.family import Number
 from callbacks.results import records
 from callbacks.statistics import Interval, paired_difference
 from callbacks.words import NBSP, percent
+from callbacks.worst_case import robustly_correct
 from pipelines.report.about import About
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, with_nan
@@ -141,16 +142,17 @@ class TaskEvaluation:
         self, other: "TaskEvaluation"
     ) -> tuple["TaskEvaluation", "TaskEvaluation", list[Section]]:
         """Both with the rows that both have, and their differences, paired by image."""
-        keys = [*KEYS, "task", "index"]
+        keys = [*KEYS, "task", "draw", "index"]
         both = self.rows[keys].merge(other.rows[keys])
         one, two = (replace(x, rows=both.merge(x.rows)) for x in (self, other))
+        right = [
+            x.rows.assign(right=robustly_correct(x.rows))[[*keys, "right"]] for x in (one, two)
+        ]
         lines = []
-        for key, part in one.rows.groupby([*KEYS, "task"], sort=False):
-            pair = part.merge(two.rows, on=keys)
-            change = paired_difference(pair["correct_x"], pair["correct_y"])
-            lines.append(
-                [str(key[1]), f"{key[3]:.4g}", str(key[4]), str(key[5]), change_cell(change)]
-            )
+        for group, pair in right[0].merge(right[1], on=keys).groupby([*KEYS, "task"], sort=False):
+            _, setting, _, value, attacked, task = map(str, cast("tuple[object, ...]", group))
+            change = paired_difference(pair["right_x"], pair["right_y"])
+            lines.append([setting, value, attacked, task, change_cell(change)])
         columns = ["disturbance", "severity", "attacked", "task", "difference (points)"]
         return one, two, [Section("Differences", sheets=[Sheet(columns, lines, in_terminal=True)])]
 

@@ -109,10 +109,10 @@ def test_training_loss_is_the_mean_over_labelled_tasks(classifier: Classifier) -
     torch.testing.assert_close(module.batch_loss(Batch(image[2:], label[2:], label[2:])), alone)
 
 
-@pytest.mark.parametrize("recipe", [{"mixup": 0.2}, {"cutmix": 1.0}])
-def test_mixing_is_refused(classifier: Classifier, recipe: dict[str, float]) -> None:
+@pytest.mark.parametrize("recipe", [Tuning(mixup=0.2), Tuning(cutmix=1.0)])
+def test_mixing_is_refused(classifier: Classifier, recipe: Tuning) -> None:
     with pytest.raises(UserError, match="mixup"):
-        TaskFineTuning(classifier, label_table(TASKS, CLASSES), Tuning(**recipe))
+        TaskFineTuning(classifier, label_table(TASKS, CLASSES), recipe)
 
 
 def test_too_many_combinations_are_refused(classifier: Classifier) -> None:
