@@ -175,7 +175,7 @@ class TaskFineTuning(FineTuning):
         self.log("val/loss", self.val_loss, on_epoch=True)
         heads = split_logits(logits, self.classifier.tasks)
         for metric, z, y in zip(self.accuracies.values(), heads, label.T, strict=True):
-            metric.update((z.argmax(1) == y)[y >= 0].float())
+            metric.update((z.argmax(1) == y)[y >= 0].float())  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         """Logs the accuracies, of every task and their mean."""

@@ -42,5 +42,8 @@ def test_trained_saved_and_evaluated(home: Path, capsys: pytest.CaptureFixture[s
     keys = {key for key, *_ in result.metrics()}
     assert {"test/parity_clean_acc", "adversarial/parity_tasks_pgd_linf_on_digit_acc"} <= keys
     assert "task" in pd.read_parquet(saved / "rows" / "tasks.parquet")
+    one, other, sections = result.beside(result)
+    assert len(one.rows) == len(other.rows) == len(result.rows)
+    assert all(cell.tone == "" for line in sections[0].sheets[0].cells for cell in line)
     assert main(["recover", *model, *data]) == 2
     assert "only evaluate knows several" in capsys.readouterr().err
