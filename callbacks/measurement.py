@@ -86,11 +86,13 @@ class Measurement(NamedTuple):
         setting: which.
         logits: `(N, K)` answers of the model to the disturbed samples.
         extras: further `(N,)` columns; `forwards` and `backwards` replace the counted average.
+        label: `(N,)` what is right, where that is not the samples' label.
     """
 
     setting: Setting
     logits: Tensor
     extras: Mapping[str, Tensor] = MappingProxyType({})
+    label: Tensor | None = None
 
 
 Listener = Callable[[Setting, Samples, Tensor, Tensor], None]

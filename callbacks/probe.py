@@ -298,9 +298,10 @@ class Probe(L.Callback, ABC):
             start, forwards, backwards = time.perf_counter(), *self._counts()
             measurement = next(measurements)
             n, after = len(samples), self._counts()
+            label = samples.label if measurement.label is None else measurement.label
             columns: dict[str, Tensor] = {
                 "index": samples.index,
-                **outcome_columns(measurement.logits, samples.label),
+                **outcome_columns(measurement.logits, label),
                 "forwards": torch.full((n,), (after[0] - forwards) / n),
                 "backwards": torch.full((n,), (after[1] - backwards) / n),
                 **measurement.extras,

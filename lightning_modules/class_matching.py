@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from datamodules.tasks import label_table
 from lightning_modules.class_names import match
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import reorder_head, replace_head
@@ -14,6 +15,8 @@ def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool
     The head's weights are put into the data's order, so that nothing else has to know of it; where
     there is no such layer the classifier's `answers` do it.
 
+    A model with several heads keeps them: its tasks know the data's classes by name.
+
     Args:
         classifier: changed in place; what was done is noted.
         classes: of the data, in the order of its labels.
@@ -22,7 +25,10 @@ def match_classes(classifier: Classifier, classes: Sequence[str], new_head: bool
     Raises:
         UserError: the classes differ and no new head was asked for.
     """
-    own = classifier.classes
+    if classifier.tasks and not new_head:
+        label_table(classifier.tasks, classes)  # refuses data that have nothing to do with a task
+        return
+    own, classifier.tasks = classifier.classes, ()
     matched = match(own, classes, classifier.title, new_head)
     if matched.order is None:
         give_head(classifier, matched.names)

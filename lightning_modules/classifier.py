@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from datamodules.batch import Batch
 from datamodules.preprocessing import Preprocessing
+from datamodules.tasks import Task
 from lightning_modules.answer_rule import AnswerRule, Scale
 from lightning_modules.chunks import in_chunks
 from lightning_modules.input_contract import SAID, WEIGHTS, all_fields, input_line
@@ -57,6 +58,8 @@ class Classifier(L.LightningModule):
         """What the model's scores are, where somebody says so; None lets `examine` recognise it."""
         self.pretrained = True
         """Whether its weights were trained, or loaded; a new head alone does not count."""
+        self.tasks: tuple[Task, ...] = ()
+        """What its heads answer, where it has several; `classes` then names all their outputs."""
         self._notes: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
         """What was found out about the network, in plain values; see `examine`."""
@@ -122,6 +125,7 @@ class Classifier(L.LightningModule):
             "reasons": self.reasons,
             "answers": asdict(self.answers),
             "pretrained": self.pretrained,
+            **({"tasks": [asdict(task) for task in self.tasks]} if self.tasks else {}),
         }
 
     @classmethod
@@ -130,7 +134,7 @@ class Classifier(L.LightningModule):
 
         Args:
             model: with its weights.
-            kept: from `kept`; older files lack the last three.
+            kept: from `kept`; older files lack what comes after the preprocessing.
 
         Raises:
             KeyError: a fact is absent.
@@ -150,4 +154,6 @@ class Classifier(L.LightningModule):
             ),
         )
         made.pretrained = bool(kept.get("pretrained", True))
+        tasks = kept.get("tasks", ())
+        made.tasks = tuple(Task(t["name"], tuple(t["classes"]), t["of"]) for t in tasks)
         return made

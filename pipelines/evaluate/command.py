@@ -1,5 +1,7 @@
 """`assay evaluate`: one pass over the test data with any probes, into MLflow and a page."""
 
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -7,7 +9,9 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
 from callbacks.adversarial.minimum_norm import Distance
+from datamodules import ImageDataModule
 from datamodules.errors import UserError
+from lightning_modules import Classifier
 from pipelines.cli import COMMANDS
 from pipelines.evaluate.attack_option import AttackOption
 from pipelines.evaluate.corruption_option import corruption_probes
@@ -16,6 +20,8 @@ from pipelines.evaluate.result import Evaluation
 from pipelines.evaluate.surrogate import architectures, open_surrogate
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.tasks.measure import MakeProbes, measure_tasks, task_attack
+from pipelines.tasks.result import TaskEvaluation
 
 
 def main(words: list[str]) -> int:
@@ -41,7 +47,7 @@ def evaluate(
     surrogate: ModelLike | None = None,
     adversarials: int = 4,
     **options: Unpack[Options],
-) -> Evaluation:
+) -> Evaluation | TaskEvaluation:
     """Measures a model in one pass over test data and logs every number with its interval.
 
     Args:
@@ -75,7 +81,8 @@ def evaluate(
         **options: see `Options`.
 
     Returns:
-        The evaluation: rows of every probe and what they were measured with.
+        The evaluation: rows of every probe and what they were measured with. Of a model with
+        several heads every task is measured, all of them as one, and attacks across tasks.
 
     Raises:
         UserError: something the user can mend.
@@ -91,11 +98,20 @@ def evaluate(
     if option.asks_for_surrogate and surrogate is not None:
         opened_surrogate = open_surrogate(study, surrogate, opened, archs[1])
         option = replace(option, surrogate=opened_surrogate)
-    if named := option.probe(budget_of(preset, study), opened.classes):
-        probes = [*(probes or []), named]
-    if corruption:
-        probes = [*(probes or []), *corruption_probes(corruption, budget_of(preset, study))]
-    chosen = make_probes(probes, preset, study, masking)
+
+    def chosen_probes(classes: Sequence[str]) -> list[Probe]:
+        named = copy.deepcopy(probes)  # of several tasks each has its own
+        if one := option.probe(budget_of(preset, study), classes):
+            named = [*(named or []), one]
+        if corruption:
+            named = [*(named or []), *corruption_probes(corruption, budget_of(preset, study))]
+        return make_probes(named, preset, study, masking)
+
+    if classifier.tasks:
+        return _evaluate_tasks(
+            study, classifier, opened, option, preset, chosen_probes, adversarials
+        )
+    chosen = chosen_probes(opened.classes)
     settings = {"probes": prepare_probes(chosen, classifier, opened, study)}
     with study.running(study.name(), settings):
         evaluation = measure(study, classifier, opened, chosen, adversarials)
@@ -103,3 +119,27 @@ def evaluate(
         if evaluation.about.interrupted:
             raise KeyboardInterrupt
     return evaluation
+
+
+def _evaluate_tasks(
+    study: Study, classifier: Classifier, data: ImageDataModule, option: AttackOption, preset: str,
+    make: MakeProbes, adversarials: int,
+) -> TaskEvaluation:  # fmt: skip
+    """Measures a model with several heads; see `measure_tasks`."""
+    if option.target is not None or option.surrogate is not None:
+        raise UserError(
+            "Expected no `target` and no `surrogate` for a model with several tasks, whose classes "
+            "are not each other's."
+        )
+    effort = (option.norm, option.epsilon, option.steps, option.restarts)
+    attack = task_attack(classifier, data, budget_of(preset, study), *effort)
+    settings = {
+        "tasks": repr(classifier.tasks),
+        "probes": [(one.algorithm, one.limit) for one in make(classifier.tasks[0].classes)],
+        "across": prepare_probes([attack], classifier, data, study),
+        "adversarials": adversarials,
+    }
+    with study.running(study.name(), settings):
+        result = measure_tasks(study, classifier, data, make, attack, adversarials)
+        study.finish(result, classifier)
+    return result

@@ -1,15 +1,17 @@
 """`assay fine-tune`: train a classifier on your images, keep it, and evaluate it."""
 
+from pathlib import Path
 from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
+from datamodules.errors import UserError
 from lightning_modules import Classifier, Perturb, Regularisation, Tuning
 from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
 from lightning_modules.robust import RobustRecipe
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
-from pipelines.evaluate.measure import make_probes, measure, prepare_probes
+from pipelines.evaluate.measure import budget_of, make_probes, measure, prepare_probes
 from pipelines.fine_tune.hardening import made_module
 from pipelines.fine_tune.sweep import Recipe, Sweep
 from pipelines.fine_tune.swept import swept
@@ -20,6 +22,8 @@ from pipelines.study.probing import probe_first
 from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.trainer_flags import TRAINER, check_flags
 from pipelines.study.training import trained_weights
+from pipelines.tasks.measure import measure_tasks, task_attack
+from pipelines.tasks.opening import open_with_heads, task_module
 
 
 def main(words: list[str]) -> int:
@@ -42,6 +46,7 @@ def fine_tune(
     ckpt_path: str | None = None,
     regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     sweep: Sweep = Sweep(),  # noqa: B008  (frozen)
+    tasks: Path | None = None,
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     **options: Unpack[Options],
 ) -> Classifier:
@@ -67,6 +72,8 @@ def fine_tune(
         regulariser: what is added to the loss, each with its weight; see `assay list regularisers`.
         sweep: several values of one weight, a training for each; the one that is taken is chosen on
             validation images, and the front of clean and robust accuracy drawn.
+        tasks: YAML or CSV that says what each class of the data is in several tasks, as `digit:
+            same` and `parity: {even: [0, 2], odd: [1, 3]}`: one backbone learns a head for each.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
@@ -84,15 +91,20 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     check_flags(study.flags, evaluation != "none")
     opened = study.open_data(data)
-    classifier = study.open_model(model, opened, new_head=True).train()
-    if tuning.mode == "lp_ft":
-        probe_first(study, classifier, opened)
-    if sweep.lambdas:
-        recipe = Recipe(tuning, robust, regulariser)
-        return swept(study, classifier, opened, perturb, recipe, sweep, evaluation, fitting)
-    module = made_module(
-        classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
-    )
+    if tasks is not None:
+        _check_tasks(tuning, robust, regulariser, sweep)
+        classifier = open_with_heads(study, model, opened, tasks).train()
+        module = task_module(classifier, opened, tuning, perturb, study.seed)
+    else:
+        classifier = study.open_model(model, opened, new_head=True).train()
+        if tuning.mode == "lp_ft":
+            probe_first(study, classifier, opened)
+        if sweep.lambdas:
+            recipe = Recipe(tuning, robust, regulariser)
+            return swept(study, classifier, opened, perturb, recipe, sweep, evaluation, fitting)
+        module = made_module(
+            classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
+        )
     fitting.fit_to(module)
     if module.told:
         study.say(f"learning {module.told}")
@@ -101,6 +113,7 @@ def fine_tune(
         study.say(f"perturb  {module.perturb!r}")
     tell_regularisation(study, regulariser, module.tuning, classifier)
     name, facts = study.name(), {"robust": repr(robust)} if perturb else {}
+    facts |= {"tasks": repr(classifier.tasks)} if classifier.tasks else {}
     settings = {
         "tuning": repr(tuning), "perturb": repr(perturb), "evaluation": evaluation,
         **facts, **fitting.facts(), **({"lr_find": True} if lr_find else {}),
@@ -122,10 +135,37 @@ def fine_tune(
 def _evaluate(study: Study, classifier: Classifier, preset: str) -> None:
     """Measures what was trained, in the same run."""
     study.flags = device_flags(study.flags)
-    probes = make_probes(None, preset, study)
     (data,) = study.data
+    if classifier.tasks:
+        budget = budget_of(preset, study)
+        attack = task_attack(classifier, data, budget, None, None, None, None)
+        prepare_probes([attack], classifier, data, study)
+        study.finish(
+            measure_tasks(
+                study, classifier, data, lambda _: make_probes(None, preset, study), attack, 0
+            ),
+            classifier,
+        )
+        return
+    probes = make_probes(None, preset, study)
     prepare_probes(probes, classifier, data, study)
     evaluation = measure(study, classifier, data, probes)
     study.finish(evaluation, classifier)
     if evaluation.about.interrupted:
         raise KeyboardInterrupt
+
+
+def _check_tasks(
+    tuning: Tuning, robust: RobustRecipe, regulariser: Regularisation, sweep: Sweep
+) -> None:
+    """Refuses what no training of several heads knows."""
+    if tuning.mode not in ("full", "linear_probe"):
+        raise UserError(
+            f"Expected `tuning.mode` full or linear_probe with `tasks`, but got {tuning.mode}."
+        )
+    if robust != RobustRecipe():
+        raise UserError("Expected no --robust options with `tasks`: attacks train one task.")
+    if regulariser.chosen or sweep.lambdas:
+        raise UserError(
+            "Expected no `regulariser` or `sweep` with `tasks`: they know one head."
+        )

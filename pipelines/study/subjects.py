@@ -12,6 +12,9 @@ from pipelines.study.setup import Setup
 from pipelines.tracking.location import resolved_uri
 from pipelines.tracking.schema import check_schema
 
+_WITH_TASKS = ("evaluate",)
+"""Commands that know what to do with several heads."""
+
 
 class Subjects(Setup):
     """Opens models and data sets; see `Setup` for its arguments."""
@@ -91,6 +94,12 @@ class Subjects(Setup):
             new_head=new_head, trust_pickle=self.trust_pickle, said=self.said,
             classes=self.classes, scale=self.answers, weights=self.weights,
         )  # fmt: skip
+        if classifier.tasks and not new_head and self.room not in _WITH_TASKS:
+            raise UserError(
+                f"Expected a model with one head for `assay {self.room}`, but got "
+                f"{classifier.title} with the tasks {', '.join(t.name for t in classifier.tasks)}: "
+                f"only {', '.join(_WITH_TASKS)} knows several."
+            )
         classifier.chunk = self.chunk
         self.models.append(classifier)
         return classifier
