@@ -8,6 +8,7 @@ from typing import Literal
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
+from callbacks.adversarial import SPATIAL, UNIVERSAL
 from callbacks.adversarial.minimum_norm import Distance
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
@@ -130,6 +131,11 @@ def _evaluate_tasks(
         raise UserError(
             "Expected no `target` and no `surrogate` for a model with several tasks, whose classes "
             "are not each other's."
+        )
+    if option.attack in {*SPATIAL, *UNIVERSAL}:  # the attack across tasks takes its radii
+        raise UserError(
+            f"Expected `attack` to search a ball of given radius for a model with several tasks, "
+            f"e.g. pgd, but got {option.attack}: name it by --probes, for each task by itself."
         )
     effort = (option.norm, option.epsilon, option.steps, option.restarts)
     attack = task_attack(classifier, data, budget_of(preset, study), *effort)
