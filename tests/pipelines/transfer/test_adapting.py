@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from datamodules import UserError
 from datamodules.fractions import Fraction
 from lightning_modules import Tuning, load_classifier
 from pipelines.report.result import load_result
@@ -99,3 +100,10 @@ def test_fine_tuning_by_lora_saves_the_merged_network(assay: Assay, home: Path) 
     assert assay(*line.split())[0] == 0, "known already"
     code, _, err = assay(*line.replace("mode lora", "mode full").split())
     assert (code, "lora_rank" in err) == (2, True)
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.5}, {"nesterov": False}])
+def test_options_of_sgd_are_refused_elsewhere(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="optimizer adamw"):
+        Recipe(Tuning(**options))
+    Recipe(Tuning(optimizer="sgd", **options))
