@@ -16,6 +16,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.losses import LOSSES
 from lightning_modules.perturb import Perturb
+from lightning_modules.regularisers import Step
 from lightning_modules.tuning import Tuning
 
 _MOST_CLASSES = 4096
@@ -158,8 +159,10 @@ class TaskFineTuning(FineTuning):
         self.register_buffer("table", table, persistent=False)
         self.accuracies = nn.ModuleDict({f"of_{t.name}": MeanMetric() for t in classifier.tasks})
 
-    def _fitted(self, image: Tensor, label: Tensor, recipe: Tuning) -> Tensor:
-        return self._mean_loss(self(image).float(), self.table[label], recipe.label_smoothing)
+    def fitted(self, step: Step) -> Tensor:
+        """Mean over the tasks of each one's loss of the disturbed images."""
+        logits, label = step.logits(step.disturbed), self.table[step.label]
+        return self._mean_loss(logits, label, self.tuning.label_smoothing)
 
     def _mean_loss(self, logits: Tensor, label: Tensor, smoothing: float) -> Tensor:
         """Mean over the tasks that the batch has labels of; `(N, T)` labels."""

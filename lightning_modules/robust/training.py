@@ -164,7 +164,7 @@ class RobustFineTuning(FineTuning):
 
     def on_validation_epoch_end(self) -> None:
         """Ends a training that has lost its robustness from one measurement to the next."""
-        if not self.measures:
+        if not self.measures or self.share_of_radius < 1:  # a smaller radius teaches less of this
             return
         now = float(self.val_robust.compute())
         if self._best - now > self.recipe.drop:

@@ -37,7 +37,6 @@ def distill(
     student: ModelLike,
     data: DataLike,
     distillation: DistillationRecipe = DistillationRecipe(),  # noqa: B008  (frozen)
-    auto: Search = Search(),  # noqa: B008  (frozen)
     tuning: Tuning = Tuning(),  # noqa: B008  (frozen)
     perturb: Perturb | None = None,
     optimizer: MakeOptimizer | None = None,
@@ -47,6 +46,7 @@ def distill(
     checkpoint: Checkpoint = Checkpoint(),  # noqa: B008  (frozen)
     ckpt_path: str | None = None,
     regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
+    auto: Search = Search(),  # noqa: B008  (frozen)
     seeds: list[int] = [0],  # noqa: B006  (never changed)
     controls: list[Literal["label_only", "random_teacher", "pruned", "int8"]] = [],  # noqa: B006
     labelled: int | None = None,

@@ -166,6 +166,4 @@ def _check_tasks(
     if robust != RobustRecipe():
         raise UserError("Expected no --robust options with `tasks`: attacks train one task.")
     if regulariser.chosen or sweep.lambdas:
-        raise UserError(
-            "Expected no `regulariser` or `sweep` with `tasks`: they know one head."
-        )
+        raise UserError("Expected no `regulariser` or `sweep` with `tasks`: they know one head.")

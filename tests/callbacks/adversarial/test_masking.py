@@ -58,7 +58,7 @@ def measured(probe: Any, network: nn.Module, image: Tensor, label: Tensor) -> pd
         torch.manual_seed(0)
         samples = Samples(image, label, index, model(image))
         outcomes = Outcomes(probe.settings(), probe.extras)
-        for setting, logits, extras in probe.measure(model, samples, probe.settings()):
+        for setting, logits, extras, *_ in probe.measure(model, samples, probe.settings()):
             columns = {"index": index, **outcome_columns(logits, label), **extras}
             outcomes.update(setting, {**columns, "seconds": torch.zeros(len(label))})
     return outcomes.compute()

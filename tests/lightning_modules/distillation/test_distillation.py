@@ -211,7 +211,7 @@ def test_options_of_features_reach_their_loss(case: str, digits: Digits) -> None
         DistillationRecipe(hard_weight=0.0, layers=("0",), **facts),
         example=digits.taken("train", 1).image,
     ).eval()
-    made = module._loss_inputs(digits.taken("train", 8))
+    made = loss_inputs(module, digits.taken("train", 8))
     its = made.student.features["0"], made.teacher.features["0"]
     torch.testing.assert_close(module.loss_of(made), expected(*its))
 
