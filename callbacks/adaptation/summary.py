@@ -82,16 +82,25 @@ def _sentences(gains: Gains, all_gains: Sequence[Gains]) -> list[str]:
         f"{_points(gains.of_cell(0))} on clean ones; significantly better in {signs.count(1)} of "
         f"{len(signs)} corrupted cells, worse in {signs.count(-1)} (McNemar, Holm)."
     )
-    beside = [
-        (control, one)
+    beside = {
+        control: one
         for one in all_gains
         for control in _CONTROLS
         if one.result.name == f"{gains.result.name}_{control}"
-    ]
-    if not beside:
-        return [said, _verdict(gains, {})]
-    told = ", ".join(f"{_CONTROLS[name]} {_points(one.corrupted)}" for name, one in beside)
-    return [said, f"{title}, controls: {told}.", _verdict(gains, dict(beside))]
+    }
+    alike = [name for name, one in beside.items() if name != "foreign" and _alike(one, gains)]
+    apart = {name: one for name, one in beside.items() if name not in alike}
+    told = [f"{_CONTROLS[name]} {_points(one.corrupted)}" for name, one in apart.items()]
+    if alike:
+        which = " and ".join(_CONTROLS[name] for name in alike)
+        told.append(f"{which} nothing, as the very same images are answered together")
+    controls = [f"{title}, controls: {', '.join(told)}."] if told else []
+    return [said, *controls, _verdict(gains, apart)]
+
+
+def _alike(control: Gains, gains: Gains) -> bool:
+    """Whether few images come in the same batches either way, so that it controls nothing."""
+    return bool((control.batches == gains.batches).all())
 
 
 def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
@@ -106,13 +115,17 @@ def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
     parts += [f"not {' nor '.join(spoilt)}"] if spoilt else []
     parts += ["and costs accuracy on clean images"] if costs else []
     if foreign := controls.get("foreign"):
-        theirs = foreign.corrupted.high < gain.low
-        parts.append(
-            "their own statistics help more than another corruption's"
-            if theirs
-            else "but another corruption's statistics help as much"
-        )
+        parts.append(_whose(gains.beyond(foreign)))
     return f"{'; '.join(parts)}{'' if controls else '; no control was measured'}."
+
+
+def _whose(more: Interval) -> str:
+    """What own statistics bring beyond another corruption's, a paired difference."""
+    if more.low > 0:
+        return f"their own statistics help more than another corruption's, by {_points(more)}"
+    if more.high < 0:
+        return f"but another corruption's statistics help more, by {_points(more).replace('-', '', 1)}"
+    return f"that the statistics are their own brings nothing that can be told, {_points(more)}"
 
 
 def _no_gain(gains: Gains | None) -> bool:
