@@ -243,7 +243,7 @@ class UniversalProbe(Probe):
             distance = THREAT_MODELS[self.norm](1.0).measure(image, samples.image)
         if self.targeted is not None:
             target.fill_(self.targeted)
-            success = (prediction == target) & (samples.label != target)
+            success = (prediction == target) & (samples.label != target) & is_answer(logits)
             worst = torch.full_like(worst, math.nan)  # another class was looked for
         twice = torch.full_like(samples.label, 2)
         return {
