@@ -39,9 +39,10 @@ class AdaptationProbe(Probe):
     A cell is a corruption at a severity, and one the images as they are; every cell begins with the
     weights of the source. **What is answered to an image depends on those in its batch, and for
     Tent on all before**: the numbers belong to (model, set of images, order, batch size), which
-    `algorithm` states; the column `batch` tells who was answered together. Batches are cut by the probe from the whole set, so that the loader, the
-    order and the number of processes change nothing; another `limit` is another set, and measured
-    anew. Every process goes through all batches.
+    `algorithm` states; the column `batch` tells who was answered together. Batches are cut by the
+    probe from the whole set, so that the loader, the order and the number of processes change
+    nothing; another `limit` is another set, and measured anew. Every process goes through all
+    batches.
 
     Args:
         adaptation: how.

@@ -115,16 +115,18 @@ def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
     parts += [f"not {' nor '.join(spoilt)}"] if spoilt else []
     parts += ["and costs accuracy on clean images"] if costs else []
     if foreign := controls.get("foreign"):
-        parts.append(_whose(gains.beyond(foreign)))
+        parts.append(_whose(gains, foreign))
     return f"{'; '.join(parts)}{'' if controls else '; no control was measured'}."
 
 
-def _whose(more: Interval) -> str:
-    """What own statistics bring beyond another corruption's, a paired difference."""
+def _whose(gains: Gains, foreign: Gains) -> str:
+    """What own statistics bring beyond another corruption's, by paired differences."""
+    more = gains.beyond(foreign)
     if more.low > 0:
         return f"their own statistics help more than another corruption's, by {_points(more)}"
     if more.high < 0:
-        return f"but another corruption's statistics help more, by {_points(more).replace('-', '', 1)}"
+        theirs = _points(foreign.beyond(gains))
+        return f"but another corruption's statistics help more, by {theirs}"
     return f"that the statistics are their own brings nothing that can be told, {_points(more)}"
 
 

@@ -186,12 +186,16 @@ def result(name: str, right: np.ndarray, one_batch: bool = False) -> ProbeResult
     rows = pd.DataFrame(
         [
             {
-                "setting": name, "severity": i, "value": float(i), "index": j, "correct": int(hit),
+                "setting": name,
+                "severity": i,
+                "value": float(i),
+                "index": j,
+                "correct": int(hit),
                 "batch": batches[j],
             }
             for i, line in enumerate(right)
             for j, hit in enumerate(line)
-        ]  # fmt: skip
+        ]
     )
     places = {"0": "clean", "1": "fog 3", "2": "fog 5"}
     return ProbeResult(name, "adaptation", name, "cell", name, None, rows, places=places)
@@ -245,7 +249,7 @@ def test_whose_statistics_help() -> None:
     _, near = told(**base, batch_norm_foreign=[0.9, 0.66, 0.56])
     assert "help more than another corruption's, by +4.0 points" in near
     _, theirs = told(**base, batch_norm_foreign=[0.9, 0.8, 0.7])
-    assert "another corruption's statistics help more, by 10.0 points" in theirs
+    assert "another corruption's statistics help more, by +10.0 points" in theirs
 
 
 def test_a_stream_of_one_batch_is_its_own_control() -> None:
