@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import pandas as pd
+
 from callbacks.adaptation.figures import gain_map
 from callbacks.adaptation.gains import Gains, gains_of
 from callbacks.family import Number, Summary
@@ -29,32 +31,40 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     Returns:
         For each of them, such as `adaptation_tent` and `adaptation_tent_sorted`, the numbers
         `..._gain` (mean over corrupted cells) and `..._clean_gain`; for what is no control
-        `..._gain_fog_5` of every cell too.
+        `..._gain_fog_5` of every cell too. The answers shown by class are those of adaptations
+        under corruption, and never those of controls.
     """
     base = next((one for one in results if one.name == BASE and len(one.rows)), None)
     found = gains_of(results, base) if base is not None else []
+    answers = {f"{one.title}, corrupted": _corrupted(one) for one in results if _adapts(one)}
     if not found:
-        return Summary()
+        return Summary({}, [], answers=answers)
     numbers: dict[str, Number] = {}
     for gains in found:
         numbers |= _numbers(gains)
-    plain = [gains for gains in found if _control(gains) is None]
+    plain = [gains for gains in found if _adapts(gains.result)]
     return Summary(
         numbers,
         [sentence for gains in plain for sentence in _sentences(gains, found)],
         figures={"adaptation_gain": gain_map(found)},
+        answers=answers,
     )
 
 
-def _control(gains: Gains) -> str | None:
-    """Which control it is, or None for an adaptation itself."""
-    _, _, last = gains.result.name.rpartition("_")
-    return last if last in _CONTROLS else None
+def _adapts(result: ProbeResult) -> bool:
+    """Whether it is an adaptation itself, with rows, and no control of one."""
+    _, _, last = result.name.rpartition("_")
+    return result.name != BASE and last not in _CONTROLS and len(result.rows) > 0
+
+
+def _corrupted(result: ProbeResult) -> pd.DataFrame:
+    """The rows of all cells but the clean one."""
+    return result.rows.loc[result.rows["severity"] > 0]
 
 
 def _numbers(gains: Gains) -> dict[str, Number]:
     name, title = gains.result.name, gains.result.title
-    note, plain = _note(gains), _control(gains) is None
+    note, plain = _note(gains), _adapts(gains.result)
     asked = f"{gains.result.algorithm}; against {gains.base.algorithm}"
 
     def told(what: str, gain: Interval, of: str, card: bool = False) -> Number:

@@ -252,6 +252,20 @@ def test_whose_statistics_help() -> None:
     assert "another corruption's statistics help more, by +10.0 points" in theirs
 
 
+def test_answers_by_class_are_of_adaptations_under_corruption_alone() -> None:
+    rank = np.random.default_rng(1).permutation(300) / 300
+    tent, *others = (
+        result(f"adaptation_{name}", np.array([rank < share for share in line]))
+        for name, line in {
+            "tent": [1, 0.7, 0.6], "tent_sorted": [0.1] * 3, "tent_small": [0.2] * 3,
+            "none": [0.3] * 3,
+        }.items()
+    )  # fmt: skip
+    (rows,) = summarise([tent, *others], None).answers.values()
+    assert rows["correct"].mean() == pytest.approx(0.65)
+    assert summarise([tent], None).answers
+
+
 def test_a_stream_of_one_batch_is_its_own_control() -> None:
     _, said = told(True, none=[0.9, 0.5, 0.3], tent=[0.9, 0.7, 0.6], tent_sorted=[0.9, 0.7, 0.6])
     assert "controls: class after class nothing, as the very same images are answered" in said
