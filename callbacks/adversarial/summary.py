@@ -28,7 +28,7 @@ _BALLS = {
     "l1": "the changes of all pixels together may be up to {} (pixels in 0 to 1)",
     "l0": "up to {} numbers (a pixel of a colour image has three) may be set at will",
     "rotation_shift": "the image may be turned by up to {} degrees and shifted in proportion",
-    "patch": "one patch on {} of the image, the same for all images, may lie anywhere",
+    "patch": "one patch on at most {} of the image, the same for all images, may lie anywhere",
 }
 
 
@@ -117,7 +117,8 @@ def _nearest(attacks: AttackSet) -> pd.Series:
     rows = attacks.at_headline
     right = rows.loc[rows["clean_correct"] == 1, "index"]
     points = pd.concat([found_points(result.rows) for result in attacks.results])
-    return points.groupby("index")["distance"].min().reindex(right).fillna(math.inf)
+    nearest = pd.Series(points.groupby("index")["distance"].min())
+    return nearest.reindex(right).fillna(math.inf)
 
 
 def _numbers(attacks: AttackSet, verdict: Beside) -> dict[str, Number]:
