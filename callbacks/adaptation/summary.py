@@ -19,13 +19,18 @@ _CONTROLS = {
     "foreign": "with the statistics of another corruption",
 }
 """By the end of a control's name."""
+_NO_BASE = (
+    "{}: what it gains is not known, because the network as it is was not measured on the same "
+    "images and cells."
+)
 
 
 def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summary:
     """Gains of every adaptation and control against the network as it is.
 
     Args:
-        results: of adaptation probes; without `adaptation_none` on the same cells nothing is told.
+        results: of adaptation probes; without `adaptation_none` on the same cells that is said, and
+            no more.
         clean: not asked for: clean images are a cell of every probe, in the same batches.
 
     Returns:
@@ -37,15 +42,17 @@ def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summ
     base = next((one for one in results if one.name == BASE and len(one.rows)), None)
     found = gains_of(results, base) if base is not None else []
     answers = {f"{one.title}, corrupted": _corrupted(one) for one in results if _adapts(one)}
+    known = {id(gains.result) for gains in found}
+    alone = [_NO_BASE.format(r.title) for r in results if _adapts(r) and id(r) not in known]
     if not found:
-        return Summary({}, [], answers=answers)
+        return Summary({}, alone, answers=answers)
     numbers: dict[str, Number] = {}
     for gains in found:
         numbers |= _numbers(gains)
     plain = [gains for gains in found if _adapts(gains.result)]
     return Summary(
         numbers,
-        [sentence for gains in plain for sentence in _sentences(gains, found)],
+        [*(sentence for gains in plain for sentence in _sentences(gains, found)), *alone],
         figures={"adaptation_gain": gain_map(found)},
         answers=answers,
     )
