@@ -4,6 +4,7 @@ import re
 from typing import Any, ClassVar
 
 import lightning as L
+import pandas as pd
 from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.budget import Budget
@@ -90,6 +91,6 @@ class ForeignProbe(CorruptionProbe):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says where the transform did nothing: what is right then is no robustness."""
         super().on_test_epoch_end(trainer, pl_module)
-        most = self.rows.groupby("severity")["change"].max()
+        most = pd.Series(self.rows.groupby("severity")["change"].max())
         if idle := [f"{step}" for step, change in most.items() if change < _LEAST]:
             self.note += f" It changes no image at severity {', '.join(idle)}."
