@@ -13,6 +13,7 @@ from datamodules.errors import UserError
 from datamodules.images import Images, MemoryImages
 
 LABELS = "labels.npy"
+_CLEAN = "clean.npy"
 _SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -101,8 +102,13 @@ def open_arrays(root: Path, severity: int | None) -> PreparedArrays:
     files = [file for file in sorted(root.glob("*.npy")) if file.name != LABELS]
     if not files:
         raise UserError(f"Expected <corruption>.npy beside {LABELS!r} in {str(root)!r}: none is.")
-    label = _labels(root / LABELS)
+    if root / _CLEAN in files:
+        raise UserError(
+            f"Expected arrays of corruptions in {str(root)!r}, but {_CLEAN!r} is none: take it "
+            "away, and give the undisturbed images by `--data.clean`."
+        )
     arrays = {file.stem: _pictures(file) for file in files}
+    label = _once(_labels(root / LABELS), {len(array) for array in arrays.values()}, severity)
     severities = {
         file.stem: _severities(file, len(arrays[file.stem]), len(label), severity) for file in files
     }
@@ -115,17 +121,35 @@ def open_arrays(root: Path, severity: int | None) -> PreparedArrays:
 
 
 def _labels(file: Path) -> Tensor:
-    """Of the pictures, once: CIFAR-10-C repeats them for each of its five severities."""
+    """As they are stored."""
     label = _loaded(file)
     if label.ndim != 1 or not np.issubdtype(label.dtype, np.integer) or not len(label):
         raise UserError(
             f"Expected {str(file)!r} to hold a whole number for each picture, but got "
             f"{label.dtype} {label.shape}."
         )
-    fifth = len(label) // 5
-    if len(label) % 5 == 0 and (label.reshape(5, fifth) == label[:fifth]).all():
-        label = label[:fifth]
     return torch.from_numpy(label.astype(np.int64))
+
+
+def _once(label: Tensor, lengths: set[int], severity: int | None) -> Tensor:
+    """The labels of the pictures, once: CIFAR-10-C repeats them for each of its five severities.
+
+    Raises:
+        UserError: they are all alike, so that nobody can say whether they are repeated.
+    """
+    count = len(label)
+    fifth = label[: count // 5]
+    if count % 5 or (label.reshape(5, -1) != fifth).any() or 5 * count in lengths:
+        return label
+    if count in lengths and (label == label[0]).all():
+        if severity is None:
+            raise UserError(
+                f"All {count:,} labels are alike, so nobody can say whether arrays of {count:,} "
+                f"images hold five severities of {len(fifth):,} pictures or one: save the labels "
+                f"of {len(fifth):,} pictures once, or say `--data.severity`."
+            )
+        return label
+    return fifth
 
 
 def _severities(file: Path, length: int, pictures: int, severity: int | None) -> tuple[int, ...]:

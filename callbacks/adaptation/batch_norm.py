@@ -1,20 +1,27 @@
 """Batch norm with statistics of the images that are asked about."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from callbacks.adaptation.adaptation import StreamBatch, asked
-from callbacks.adaptation.norms import batch_norms, moments, set_statistics, statistics_given_back
+from callbacks.adaptation.norms import (
+    batch_norms,
+    moments,
+    set_statistics,
+    shown_to,
+    statistics_given_back,
+)
 from callbacks.queries import Queries
 from datamodules.errors import UserError
 
 Statistics = tuple[Tensor, Tensor]
-Hook = Callable[[nn.Module, tuple[Tensor, ...]], None]
+Hook = Callable[[nn.Module, tuple[Tensor, ...], dict[str, Tensor]], None]
 
 
 @dataclass(frozen=True)
@@ -65,17 +72,15 @@ class BatchNorm:
     def __call__(self, model: Queries, batches: Iterable[StreamBatch]) -> Iterator[Tensor]:
         """See `Adaptation`."""
         network: Any = model.model
-        for batch in batches:
+        for number, batch in enumerate(batches):
             share = self.prior / (self.prior + len(batch.image))
             with statistics_given_back(batch_norms(network)) as source:
                 used: deque[Statistics] = deque()
-                with _before_each(source, _estimate(source, share, used)):
+                called: set[nn.Module] = set()
+                with _before_each(source, _estimate(source, share, used, called)):
                     logits = asked(model, batch.reference if self.foreign else batch.image)
-                if not used:
-                    raise UserError(
-                        "The model calls none of its batch norms as modules (`norm.forward(x)` or "
-                        "its statistics by name): they cannot be re-estimated."
-                    )
+                if not number:
+                    _check_none_is_missed(model, batch.image, source.keys() - called)
                 if self.foreign:
                     with _before_each(source, _replay(used)):
                         logits = asked(model, batch.image)
@@ -85,7 +90,7 @@ class BatchNorm:
 @contextmanager
 def _before_each(norms: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
     """Calls a hook before every call of some layers."""
-    hooks = [norm.register_forward_pre_hook(hook) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(hook, with_kwargs=True) for norm in norms]
     try:
         yield
     finally:
@@ -93,12 +98,18 @@ def _before_each(norms: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
             registered.remove()
 
 
-def _estimate(source: dict[nn.Module, Statistics], share: float, used: deque[Statistics]) -> Hook:
+def _estimate(
+    source: dict[nn.Module, Statistics],
+    share: float,
+    used: deque[Statistics],
+    called: set[nn.Module],
+) -> Hook:
     """Sets a layer's statistics to mixed ones of what is about to come, and keeps them."""
 
-    def before(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
-        pairs = zip(source[norm], moments(given[0]), strict=True)
+    def before(norm: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        pairs = zip(source[norm], moments(shown_to(given, named)), strict=True)
         mean, variance = ((share * old + (1 - share) * new).to(old.dtype) for old, new in pairs)
+        called.add(norm)
         used.append((mean, variance))
         set_statistics(norm, (mean, variance))
 
@@ -108,7 +119,28 @@ def _estimate(source: dict[nn.Module, Statistics], share: float, used: deque[Sta
 def _replay(used: deque[Statistics]) -> Hook:
     """Sets statistics in the order of the calls in which they were estimated."""
 
-    def before(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def before(norm: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
         set_statistics(norm, used.popleft())
 
     return before
+
+
+def _check_none_is_missed(model: Queries, image: Tensor, missed: Set[nn.Module]) -> None:
+    """Refuses a network that uses statistics of layers without calling these as modules.
+
+    Layers that it does not use at all, such as those of an auxiliary head, may be missed: other
+    statistics of theirs change no answer.
+    """
+    if not missed:
+        return
+    before = asked(model, image)
+    with statistics_given_back([*missed]) as source:
+        for norm, (mean, variance) in source.items():
+            set_statistics(norm, (mean + 1, variance + 1))
+        same = torch.equal(asked(model, image).nan_to_num(), before.nan_to_num())
+    if not same:
+        raise UserError(
+            f"The model does not call {len(missed)} of its batch norms as modules "
+            "(`norm.forward(x)` or its statistics by name): they cannot be re-estimated; leave out "
+            "adaptation_batch_norm."
+        )

@@ -46,6 +46,12 @@ class Gains:
         ]
         return np.stack([table.to_numpy(float) for table in tables])
 
+    @cached_property
+    def batches(self) -> np.ndarray:
+        """Number of the batch in which each of `images` was answered."""
+        together = self.result.rows.drop_duplicates("index").set_index("index")["batch"]
+        return together.loc[self.images].to_numpy()
+
     def of_cell(self, place: int) -> Interval:
         """The paired difference in one cell."""
         return paired_difference(*self._pairs[:, place])
@@ -55,6 +61,12 @@ class Gains:
         """Mean over all cells but the clean one, which is averaged image by image first."""
         before, after = self._pairs[:, 1:]
         return mean((after - before).mean(0), bounds=(-1, 1))
+
+    def beyond(self, other: "Gains") -> Interval:
+        """By how much more is gained than by another on the same images and cells, paired."""
+        both = (gains._pairs[1, 1:] for gains in (self, other))
+        mine, theirs = (right.mean(0) for right in both)
+        return mean(mine - theirs, bounds=(-1, 1))
 
     @cached_property
     def significant(self) -> list[int]:

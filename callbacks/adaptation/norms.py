@@ -59,6 +59,11 @@ def set_statistics(norm: nn.Module, statistics: tuple[Tensor | None, Tensor | No
     norm._buffers[_MEAN], norm._buffers[_VARIANCE] = statistics
 
 
+def shown_to(given: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
+    """What a layer is called with, by place or as `input`."""
+    return given[0] if given else next(iter(named.values()))
+
+
 def moments(value: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (biased) variance of every channel, as batch norm in training mode takes them.
 

@@ -39,9 +39,10 @@ class AdaptationProbe(Probe):
     A cell is a corruption at a severity, and one the images as they are; every cell begins with the
     weights of the source. **What is answered to an image depends on those in its batch, and for
     Tent on all before**: the numbers belong to (model, set of images, order, batch size), which
-    `algorithm` states. Batches are cut by the probe from the whole set, so that the loader, the
-    order and the number of processes change nothing; another `limit` is another set, and measured
-    anew. Every process goes through all batches.
+    `algorithm` states; the column `batch` tells who was answered together. Batches are cut by the
+    probe from the whole set, so that the loader, the order and the number of processes change
+    nothing; another `limit` is another set, and measured anew. Every process goes through all
+    batches.
 
     Args:
         adaptation: how.
@@ -55,6 +56,8 @@ class AdaptationProbe(Probe):
 
     family: ClassVar[str] = "adaptation"
     unit: ClassVar[str] = "cell"
+    extras: ClassVar[tuple[str, ...]] = ("batch",)
+    version: ClassVar[int] = 2  # 2: with the column `batch`
 
     def __init__(
         self,
@@ -195,6 +198,7 @@ class AdaptationProbe(Probe):
         counts = {
             "forwards": torch.full((len(samples),), float(self.adaptation.forwards)),
             "backwards": torch.full((len(samples),), float(self.adaptation.backwards)),
+            "batch": self._stream.batch_of_row[rows].to(samples.image.device),
         }
         for setting in settings:
             if setting not in self._answers:

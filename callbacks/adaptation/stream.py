@@ -33,6 +33,13 @@ class Stream:
         return f"{len(self.index):,} images ({self.digest}) in {len(sizes)} batches of {each}"
 
     @property
+    def batch_of_row(self) -> Tensor:
+        """`(N,)` number of the batch in which each of `index` is answered."""
+        sizes = torch.tensor([len(batch) for batch in self.batches])
+        number = torch.arange(len(sizes)).repeat_interleave(sizes)
+        return torch.empty_like(number).scatter_(0, torch.cat(self.batches), number)
+
+    @property
     def digest(self) -> str:
         """Tells other images from these, eight hex digits."""
         return f"{zlib.crc32(self.index.numpy().astype('int64').tobytes()):08x}"

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import pandas as pd
+
 from callbacks.adaptation.figures import gain_map
 from callbacks.adaptation.gains import Gains, gains_of
 from callbacks.family import Number, Summary
@@ -17,44 +19,59 @@ _CONTROLS = {
     "foreign": "with the statistics of another corruption",
 }
 """By the end of a control's name."""
+_NO_BASE = (
+    "{}: what it gains is not known, because the network as it is was not measured on the same "
+    "images and cells."
+)
 
 
 def summarise(results: Sequence[ProbeResult], clean: ProbeResult | None) -> Summary:
     """Gains of every adaptation and control against the network as it is.
 
     Args:
-        results: of adaptation probes; without `adaptation_none` on the same cells nothing is told.
+        results: of adaptation probes; without `adaptation_none` on the same cells that is said, and
+            no more.
         clean: not asked for: clean images are a cell of every probe, in the same batches.
 
     Returns:
         For each of them, such as `adaptation_tent` and `adaptation_tent_sorted`, the numbers
         `..._gain` (mean over corrupted cells) and `..._clean_gain`; for what is no control
-        `..._gain_fog_5` of every cell too.
+        `..._gain_fog_5` of every cell too. The answers shown by class are those of adaptations
+        under corruption, and never those of controls.
     """
     base = next((one for one in results if one.name == BASE and len(one.rows)), None)
     found = gains_of(results, base) if base is not None else []
+    answers = {f"{one.title}, corrupted": _corrupted(one) for one in results if _adapts(one)}
+    known = {id(gains.result) for gains in found}
+    alone = [_NO_BASE.format(r.title) for r in results if _adapts(r) and id(r) not in known]
     if not found:
-        return Summary()
+        return Summary({}, alone, answers=answers)
     numbers: dict[str, Number] = {}
     for gains in found:
         numbers |= _numbers(gains)
-    plain = [gains for gains in found if _control(gains) is None]
+    plain = [gains for gains in found if _adapts(gains.result)]
     return Summary(
         numbers,
-        [sentence for gains in plain for sentence in _sentences(gains, found)],
+        [*(sentence for gains in plain for sentence in _sentences(gains, found)), *alone],
         figures={"adaptation_gain": gain_map(found)},
+        answers=answers,
     )
 
 
-def _control(gains: Gains) -> str | None:
-    """Which control it is, or None for an adaptation itself."""
-    _, _, last = gains.result.name.rpartition("_")
-    return last if last in _CONTROLS else None
+def _adapts(result: ProbeResult) -> bool:
+    """Whether it is an adaptation itself, with rows, and no control of one."""
+    _, _, last = result.name.rpartition("_")
+    return result.name != BASE and last not in _CONTROLS and len(result.rows) > 0
+
+
+def _corrupted(result: ProbeResult) -> pd.DataFrame:
+    """The rows of all cells but the clean one."""
+    return result.rows.loc[result.rows["severity"] > 0]
 
 
 def _numbers(gains: Gains) -> dict[str, Number]:
     name, title = gains.result.name, gains.result.title
-    note, plain = _note(gains), _control(gains) is None
+    note, plain = _note(gains), _adapts(gains.result)
     asked = f"{gains.result.algorithm}; against {gains.base.algorithm}"
 
     def told(what: str, gain: Interval, of: str, card: bool = False) -> Number:
@@ -82,16 +99,25 @@ def _sentences(gains: Gains, all_gains: Sequence[Gains]) -> list[str]:
         f"{_points(gains.of_cell(0))} on clean ones; significantly better in {signs.count(1)} of "
         f"{len(signs)} corrupted cells, worse in {signs.count(-1)} (McNemar, Holm)."
     )
-    beside = [
-        (control, one)
+    beside = {
+        control: one
         for one in all_gains
         for control in _CONTROLS
         if one.result.name == f"{gains.result.name}_{control}"
-    ]
-    if not beside:
-        return [said, _verdict(gains, {})]
-    told = ", ".join(f"{_CONTROLS[name]} {_points(one.corrupted)}" for name, one in beside)
-    return [said, f"{title}, controls: {told}.", _verdict(gains, dict(beside))]
+    }
+    alike = [name for name, one in beside.items() if name != "foreign" and _alike(one, gains)]
+    apart = {name: one for name, one in beside.items() if name not in alike}
+    told = [f"{_CONTROLS[name]} {_points(one.corrupted)}" for name, one in apart.items()]
+    if alike:
+        which = " and ".join(_CONTROLS[name] for name in alike)
+        told.append(f"{which} nothing, as the very same images are answered together")
+    controls = [f"{title}, controls: {', '.join(told)}."] if told else []
+    return [said, *controls, _verdict(gains, apart)]
+
+
+def _alike(control: Gains, gains: Gains) -> bool:
+    """Whether few images come in the same batches either way, so that it controls nothing."""
+    return bool((control.batches == gains.batches).all())
 
 
 def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
@@ -106,13 +132,19 @@ def _verdict(gains: Gains, controls: dict[str, Gains]) -> str:
     parts += [f"not {' nor '.join(spoilt)}"] if spoilt else []
     parts += ["and costs accuracy on clean images"] if costs else []
     if foreign := controls.get("foreign"):
-        theirs = foreign.corrupted.high < gain.low
-        parts.append(
-            "their own statistics help more than another corruption's"
-            if theirs
-            else "but another corruption's statistics help as much"
-        )
+        parts.append(_whose(gains, foreign))
     return f"{'; '.join(parts)}{'' if controls else '; no control was measured'}."
+
+
+def _whose(gains: Gains, foreign: Gains) -> str:
+    """What own statistics bring beyond another corruption's, by paired differences."""
+    more = gains.beyond(foreign)
+    if more.low > 0:
+        return f"their own statistics help more than another corruption's, by {_points(more)}"
+    if more.high < 0:
+        theirs = _points(foreign.beyond(gains))
+        return f"but another corruption's statistics help more, by {theirs}"
+    return f"that the statistics are their own brings nothing that can be told, {_points(more)}"
 
 
 def _no_gain(gains: Gains | None) -> bool:

@@ -16,6 +16,7 @@ from callbacks.adaptation.norms import (
     is_frozen,
     moments,
     set_statistics,
+    shown_to,
     statistics_given_back,
 )
 from callbacks.queries import Queries, differentiable
@@ -104,7 +105,7 @@ class Tent:
         """Logits `(n, K)` of before the step, and the step."""
         model.forwards += len(image)
         model.backwards += len(image)
-        with model.context():
+        with model.context(), _of_enough():
             network: Any = model.model
             logits = functional_call(network, weights, (image,), tie_weights=False).float()
         loss = entropy(logits).mean()
@@ -130,12 +131,36 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 @contextmanager
+def _of_enough() -> Iterator[None]:
+    """Says in a sentence why batch norm has no statistics.
+
+    Raises:
+        UserError: a layer takes them by name, or has but one number for each channel.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if "must be defined in evaluation mode" in str(error):
+            raise UserError(
+                "The model does not call its batch norms as modules (`norm.forward(x)` or its "
+                "statistics by name): Tent cannot adapt it; leave out adaptation_tent."
+            ) from error
+        if "more than 1 value per channel" in str(error):
+            raise UserError(
+                "A batch norm of the model has a single number for each channel of one image, of "
+                "which there are no statistics: give more images, or another `batch`, so that "
+                "none is alone."
+            ) from error
+        raise
+
+
+@contextmanager
 def of_the_batch(network: nn.Module) -> Iterator[None]:
     """Lets batch norm take means and variances of what comes, with the gradient through them."""
     norms = batch_norms(network)
     with statistics_given_back(norms):
         frozen = [norm for norm in norms if is_frozen(norm)]
-        hooks = [norm.register_forward_pre_hook(_renew) for norm in frozen]
+        hooks = [norm.register_forward_pre_hook(_renew, with_kwargs=True) for norm in frozen]
         for norm in norms:
             if norm not in frozen:
                 set_statistics(norm, (None, None))  # torch's own way to ask for those of the batch
@@ -146,5 +171,5 @@ def of_the_batch(network: nn.Module) -> Iterator[None]:
                 hook.remove()
 
 
-def _renew(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
-    set_statistics(norm, moments(given[0]))
+def _renew(norm: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+    set_statistics(norm, moments(shown_to(given, named)))

@@ -59,7 +59,7 @@ class Active(NamedTuple):
         """`(n,)` bool; what is no answer is wrong, as it is in the rows."""
         prediction = logits.argmax(1)
         if self.goal is not None:
-            return prediction == self.goal
+            return (prediction == self.goal) & is_answer(logits)
         return (prediction != self.label) | ~is_answer(logits)
 
     def looks(self, step: int) -> bool:

@@ -18,6 +18,7 @@ from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
 from callbacks.queries import Queries
+from callbacks.rows import is_answer
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.black_box import require_gradients
@@ -217,7 +218,7 @@ class AdversarialProbe(Probe):
         target = self._target(samples)
         todo = torch.ones_like(samples.correct)
         if self.objective == "verdict":
-            todo = samples.correct if target is None else target != samples.logits.argmax(1)
+            todo = samples.correct if target is None else ~_answered(samples.logits, target)
         if target is not None:
             todo = todo & (target != samples.label)
         todo = todo.nonzero().squeeze(1)
@@ -264,12 +265,12 @@ class AdversarialProbe(Probe):
                 own[name][todo] = column.float()
             asked_again = 1 if result.worst is result.image else 2
             forwards[todo] = self.eot * (result.steps + result.forwards) + asked_again
-        prediction = logits.argmax(1)
+        success = ~_answered(logits, samples.label)
+        if target is not None:
+            success = _answered(logits, target) & (target != samples.label)
         return logits, {
             "clean_correct": samples.correct,
-            "success": (prediction == target) & (target != samples.label)
-            if target is not None
-            else prediction != samples.label,
+            "success": success,
             "distance": distance,
             "worst_loss": worst,
             "target": samples.label.new_full((n,), -1) if target is None else target,
@@ -307,6 +308,11 @@ class AdversarialProbe(Probe):
             return others.argmin(1)
         shift = 1 + (samples.draw.uniform("target", 0, ()) * (classes - 1)).long()
         return (samples.label + shift) % classes
+
+
+def _answered(logits: Tensor, wanted: Tensor) -> Tensor:
+    """`(N,)` bool: whether classes `(N,)` are answered; NaN, whose argmax is 0, answers none."""
+    return (logits.argmax(1) == wanted) & is_answer(logits)
 
 
 def admissible(threat: ThreatModel, image: Tensor, origin: Tensor) -> Tensor:

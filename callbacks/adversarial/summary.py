@@ -18,8 +18,9 @@ from callbacks.adversarial.without_start import without_start
 from callbacks.family import Curve, Number, Summary
 from callbacks.reductions import accuracy, column_mean, worst_case
 from callbacks.results import ProbeResult
-from callbacks.statistics import NOTHING, Interval, half_severity
+from callbacks.statistics import NOTHING, Interval, half_severity, median
 from callbacks.words import DASH, percent, radius, with_interval, with_mark
+from callbacks.worst_case import found_points
 
 _BALLS = {
     "linf": "every pixel may change by up to {} of its range",
@@ -27,7 +28,7 @@ _BALLS = {
     "l1": "the changes of all pixels together may be up to {} (pixels in 0 to 1)",
     "l0": "up to {} numbers (a pixel of a colour image has three) may be set at will",
     "rotation_shift": "the image may be turned by up to {} degrees and shifted in proportion",
-    "patch": "one patch on {} of the image, the same for all images, may lie anywhere",
+    "patch": "one patch on at most {} of the image, the same for all images, may lie anywhere",
 }
 
 
@@ -92,7 +93,10 @@ def _attacked_at(attacks: AttackSet) -> str:
 def half_life(attacks: AttackSet, clean: ProbeResult | None) -> Interval | None:
     """The radius at which the worst case falls to half of the clean accuracy.
 
-    See `half_severity`; None where it does so at no radius between two that were measured.
+    Where an attack looked for the least change it is known at every radius: half is gone at the
+    median distance of the nearest point that any attack found, over images that are right
+    undisturbed. Else see `half_severity`; None where it does so at no radius between two that were
+    measured.
 
     Args:
         attacks: of one threat model.
@@ -100,9 +104,21 @@ def half_life(attacks: AttackSet, clean: ProbeResult | None) -> Interval | None:
     """
     if clean is None:
         return None
+    if any("minimum_distance" in result.rows for result in attacks.results):
+        half = median(_nearest(attacks))
+        return half if math.isfinite(half.value) else None
     lines = attacks.table[["acc", "acc_low", "acc_high"]].itertuples(index=False)
     shares = [Interval(*line) for line in lines]
     return half_severity(list(attacks.table["value"]), shares, _clean_accuracy(clean, attacks))
+
+
+def _nearest(attacks: AttackSet) -> pd.Series:
+    """How far the nearest adversarial point is, of images that are right undisturbed."""
+    rows = attacks.at_headline
+    right = rows.loc[rows["clean_correct"] == 1, "index"]
+    points = pd.concat([found_points(result.rows) for result in attacks.results])
+    nearest = pd.Series(points.groupby("index")["distance"].min())
+    return nearest.reindex(right).fillna(math.inf)
 
 
 def _numbers(attacks: AttackSet, verdict: Beside) -> dict[str, Number]:
@@ -181,10 +197,10 @@ def _sentences(attacks: AttackSet, clean: ProbeResult | None) -> list[str]:
 def _half_gone(attacks: AttackSet, clean: ProbeResult | None) -> Iterator[str]:
     """Where half of the accuracy is gone, if two of the radii measured lie on either side."""
     half, first = half_life(attacks, clean), attacks.table.iloc[0]
-    if clean is not None and first["acc"] <= _clean_accuracy(clean, attacks) / 2:
-        least = radius(float(first["value"]), attacks.results[0].unit)
-        yield f"Half of its accuracy is gone at {attacks.sign} {least} or less, the least measured."
     if half is not None:
         known = math.isfinite(half.low) and math.isfinite(half.high)
         ends = f" (95 % interval {half.low:.2g}{DASH}{half.high:.2g})" if known else ""
         yield f"Half of its accuracy is gone near {attacks.sign} radius {half.value:.2g}{ends}."
+    elif clean is not None and first["acc"] <= _clean_accuracy(clean, attacks) / 2:
+        least = radius(float(first["value"]), attacks.results[0].unit)
+        yield f"Half of its accuracy is gone at {attacks.sign} {least} or less, the least measured."

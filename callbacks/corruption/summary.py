@@ -39,12 +39,15 @@ class Group:
         when: after a number: `Accuracy when corrupted`.
         noun: what one of them is; an s makes it many.
         kinds: by the names of their probes, for pictures.
+        graded: whether severities are a scale from nothing at 0 on, so that it can be told where
+            half is gone; places of values that a user names are none.
     """
 
     name: str
     when: str
     noun: str
     kinds: Mapping[str, type[Corruption]] = field(default_factory=dict)
+    graded: bool = True
 
 
 _PUBLISHED = Group("corruption", "when corrupted", "corruption", CORRUPTIONS)
@@ -71,7 +74,8 @@ def summarise(
     if not len(grid.severities) or not len(grid.images):
         return Summary()
     table, start = by_severity(grid, f"all_{group.name}s"), _start(grid, clean)
-    numbers = _numbers(grid, group) | _half(half_of(table, start), grid, group)
+    half = half_of(table, start) if group.graded else None
+    numbers = _numbers(grid, group) | _half(half, grid, group)
     numbers |= against_alexnet(grid, clean)
     count = len(grid.names)
     curve = Curve(f"mean of {count}", "severity", table, start, aggregate=True)
@@ -189,7 +193,7 @@ def _sentences(
         f"{_note(grid, group)}).",
         *_left_out(grid),
         *_extremes(grid),
-        *_halves(grid, start, group),
+        *(_halves(grid, start, group) if group.graded else []),
     ]
 
 

@@ -22,7 +22,10 @@ FAMILY = Family(
     ),
     probes={},  # named by `--corruption LIBRARY:Class(...)`, not from a table
     summarise=partial(
-        summarise, group=Group("foreign", "under other libraries' transforms", "foreign transform")
+        summarise,
+        group=Group(
+            "foreign", "under other libraries' transforms", "foreign transform", graded=False
+        ),
     ),
 )
 

@@ -4,6 +4,7 @@ import re
 from typing import Any, ClassVar
 
 import lightning as L
+import pandas as pd
 from typing_extensions import Self  # Python 3.10 has none
 
 from callbacks.budget import Budget
@@ -11,6 +12,9 @@ from callbacks.corruption import CorruptionProbe
 from callbacks.foreign.transform import ForeignTransform
 from datamodules.image_datamodule import ImageDataModule
 from lightning_modules.classifier import Classifier
+
+_LEAST = 0.5 / 255
+"""Of `change`: below it images are rounded to whole grey levels, and nothing more."""
 
 
 class ForeignProbe(CorruptionProbe):
@@ -83,3 +87,10 @@ class ForeignProbe(CorruptionProbe):
             fitting = self.transform.fitting(data.taken("test", 1).image)
             self.transform = self.corruption = fitting  # type: ignore[assignment]
         self.note = f"{self.title}: {self.transform!r}, one at a time on the CPU."
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says where the transform did nothing: what is right then is no robustness."""
+        super().on_test_epoch_end(trainer, pl_module)
+        most = pd.Series(self.rows.groupby("severity")["change"].max())
+        if idle := [f"{step}" for step, change in most.items() if change < _LEAST]:
+            self.note += f" It changes no image at severity {', '.join(idle)}."

@@ -74,14 +74,23 @@ def answer_sections(
     return [Section("By class", text, figures, sheets=[sheet, *more])]
 
 
+def taken_for(rows: pd.DataFrame, classes: int) -> np.ndarray:
+    """Share of each true class that is answered as each, `(classes, classes)`.
+
+    What is no answer, such as NaN, is none of a class: such lines do not add up to 1.
+    """
+    counts, given = np.zeros((classes, classes)), rows.loc[np.isfinite(rows["logsumexp"])]
+    np.add.at(counts, (given["label"].to_numpy(int), given["prediction"].to_numpy(int)), 1)
+    of_each = np.bincount(rows["label"].to_numpy(int), minlength=classes)
+    return counts / np.maximum(of_each, 1)[:, None]
+
+
 @mpl.rc_context(LOOK)
 def confusion_figure(
     rows: pd.DataFrame, classes: Sequence[str], title: str = "Undisturbed"
 ) -> Figure:
     """How often each class is taken for which, in per cent of the true class."""
-    counts = np.zeros((len(classes), len(classes)))
-    np.add.at(counts, (rows["label"].to_numpy(int), rows["prediction"].to_numpy(int)), 1)
-    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    share = 100 * taken_for(rows, len(classes))
     side = 5.6 if len(classes) <= 14 else 7.5
     figure, axes = drawn(side, 0.8 * side)
     axes.grid(False)

@@ -91,6 +91,15 @@ def test_one_severity_must_be_stated(tmp_path: Path) -> None:
     assert Prepared(root, severity=3).stored.severities == {"fog": (3,)}
 
 
+def test_pictures_of_one_class_are_not_taken_for_severities(tmp_path: Path) -> None:
+    """Five labels that are alike may be one label that is repeated."""
+    five = arrays(tmp_path / "five", np.zeros(5, int), fog=PIXELS[:, :5].reshape(25, 8, 6, 3))
+    assert Prepared(five).stored.severities == {"fog": (1, 2, 3, 4, 5)}
+    one = arrays(tmp_path / "one", np.zeros(5, int), fog=PIXELS[0, :5])
+    assert Prepared(one, severity=3).stored.severities == {"fog": (3,)}
+    assert Prepared(one, severity=3).test_index.tolist() == [*range(5)]
+
+
 def test_the_key_knows_the_content(tmp_path: Path) -> None:
     index = torch.arange(7)
     before = Prepared(arrays(tmp_path)).stored.digest("fog", index)
@@ -108,6 +117,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "channels first": (lambda root: arrays(root, fog=FLAT.transpose(0, 3, 1, 2)), "transpose"),
     "no images": (lambda root: arrays(root, fog=np.zeros(35, "u1")), "Expected images"),
     "labels of floats": (lambda root: arrays(root, LABELS / 1), "whole number"),
+    "undisturbed ones among them": (
+        lambda root: arrays(root, clean=PIXELS.reshape(35, 8, 6, 3)),
+        "'clean.npy' is none: take it away",
+    ),
+    "labels all alike": (lambda root: arrays(root, np.zeros(35, int)), "nobody can say"),
     "labels too few": (lambda root: arrays(root, LABELS[:6]), "30 images"),
     "pickle": (lambda root: arrays(root, fog=np.array([{}])), "damaged"),
     "truncated": (

@@ -19,6 +19,8 @@ from callbacks.adversarial.pictures.eight_bit import eight_bit
 from callbacks.adversarial.pictures.png import CHANNELS, read_png, write_png
 from callbacks.adversarial.pictures.store import PictureStore
 from callbacks.adversarial.probe import AdversarialProbe
+from callbacks.adversarial.spatial.probe import SpatialProbe
+from callbacks.adversarial.universal.probe import UniversalProbe
 from callbacks.leave_no_trace import leave_no_trace
 from callbacks.measurement import Samples, Setting
 from callbacks.probe import Probe
@@ -56,7 +58,7 @@ class AdversarialPictures(L.Callback):
         self.shown: dict[str, dict[str, np.ndarray]] = {}
         """Of each probe some that still fool the model, `(n, H, W, C)` uint8 `clean` and
         `adversarial`, in the order of the lines whose `shown` is 1."""
-        self.notes: list[str] = []
+        self.notes: list[str] = _said_of_others(probes) if count else []
         self._stores: dict[tuple[str, Setting], PictureStore] = {}
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -203,6 +205,13 @@ class AdversarialPictures(L.Callback):
             images = 255 * read_png([self.folder / clean, self.folder / changed])
             both = images.round().byte().movedim(1, -1).numpy()
             yield both[0], both[1]
+
+
+def _said_of_others(probes: Sequence[Probe]) -> list[str]:
+    """Names the attacks whose images are not saved, although somebody may look for them."""
+    others = [one.title for one in probes if isinstance(one, SpatialProbe | UniversalProbe)]
+    told = "adversarial images are saved of attacks within a ball round each image alone."
+    return [f"{', '.join(others)}: {told}"] if others else []
 
 
 def _first_broken(rows: pd.DataFrame, setting: Setting, count: int) -> pd.DataFrame:

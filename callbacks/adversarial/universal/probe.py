@@ -16,6 +16,7 @@ from callbacks.adversarial.threat_models import THREAT_MODELS, radius
 from callbacks.adversarial.universal.examples import Examples
 from callbacks.adversarial.universal.learning import BATCH, Learnt, UniversalAttack, learn
 from callbacks.adversarial.universal.perturbation import Universal
+from callbacks.adversarial.universal.placement import side_of
 from callbacks.budget import Budget
 from callbacks.measurement import Measurement, Samples, Setting
 from callbacks.probe import Probe
@@ -170,8 +171,19 @@ class UniversalProbe(Probe):
                     f"Expected `epsilons`, because the data has no usual {SIGNS[self.norm]} radius."
                 )
             self.epsilons = self._checked([self.headline * factor for factor in self.curve])
+        if self.is_patch:
+            self._check_it_covers(tuple(data.taken("test", 1).image.shape))
         own = 0 if self.targeted is None else of_target(self.targeted, data.images("test").label)
         self.note = self._said(own, bool(classifier.facts.get("deterministic", True)))
+
+    def _check_it_covers(self, shape: tuple[int, ...]) -> None:
+        """Refuses a patch that would lie between the pixels: it leaves everything right."""
+        least = min(self.epsilons or ())
+        if side_of(least, shape) * getattr(self.attack, "scale", 1.0) < 1:
+            raise UserError(
+                f"Expected `epsilons` of a patch that covers a pixel of {shape[-2]}x{shape[-1]} "
+                f"(height x width) at its smallest, but a share of {least:g} does not: take more."
+            )
 
     def _said(self, own: int, deterministic: bool) -> str:
         """What it was learnt on, what that leaves out, and how many are of the target already."""
@@ -231,7 +243,7 @@ class UniversalProbe(Probe):
             distance = THREAT_MODELS[self.norm](1.0).measure(image, samples.image)
         if self.targeted is not None:
             target.fill_(self.targeted)
-            success = (prediction == target) & (samples.label != target)
+            success = (prediction == target) & (samples.label != target) & is_answer(logits)
             worst = torch.full_like(worst, math.nan)  # another class was looked for
         twice = torch.full_like(samples.label, 2)
         return {

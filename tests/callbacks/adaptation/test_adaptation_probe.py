@@ -45,6 +45,8 @@ def test_a_stream_belongs_to_indices_labels_and_seed(order: str) -> None:
     assert str(stream).endswith("in 7 batches of 7 to 8")
     labels = label[torch.cat(stream.batches)]
     assert (labels.diff() >= 0).all() == (order == "sorted")
+    number = stream.batch_of_row
+    assert all(set(number[rows].tolist()) == {i} for i, rows in enumerate(stream.batches))
     reseeded = stream_of(index, label, order, 8, 1)  # type: ignore[arg-type]
     assert torch.cat(reseeded.batches).tolist() != torch.cat(stream.batches).tolist()
     assert stream.digest != stream_of(index[1:], label[1:], order, 8, 0).digest  # type: ignore
@@ -177,11 +179,20 @@ def test_controls_stand_beside_what_adapts() -> None:
     assert not companions([probe()], Budget())
 
 
-def result(name: str, right: np.ndarray) -> ProbeResult:
-    """Of rows `(cells, images)`."""
+def result(name: str, right: np.ndarray, one_batch: bool = False) -> ProbeResult:
+    """Of rows `(cells, images)`; every probe has batches of its own."""
+    draw = np.random.default_rng(len(name))
+    batches = np.zeros(right.shape[1]) if one_batch else draw.integers(9, size=right.shape[1])
     rows = pd.DataFrame(
         [
-            {"setting": name, "severity": i, "value": float(i), "index": j, "correct": int(hit)}
+            {
+                "setting": name,
+                "severity": i,
+                "value": float(i),
+                "index": j,
+                "correct": int(hit),
+                "batch": batches[j],
+            }
             for i, line in enumerate(right)
             for j, hit in enumerate(line)
         ]
@@ -201,11 +212,11 @@ def test_gains_are_paired_differences() -> None:
     assert gains.significant == [0, 1, 0]
 
 
-def told(**shares: list[float]) -> tuple[dict, str]:
+def told(one_batch: bool = False, **shares: list[float]) -> tuple[dict, str]:
     """Numbers and sentences of results that are right for shares of 300 images in each cell."""
     rank = np.random.default_rng(1).permutation(300) / 300
     results = [
-        result(f"adaptation_{name}", np.array([rank < share for share in line]))
+        result(f"adaptation_{name}", np.array([rank < share for share in line]), one_batch)
         for name, line in shares.items()
     ]
     summary = summarise(results, None)
@@ -233,11 +244,38 @@ def test_whose_statistics_help() -> None:
     _, own = told(**base, batch_norm_foreign=[0.5, 0.4, 0.2])
     assert "their own statistics help more than another corruption's" in own
     _, any_ = told(**base, batch_norm_foreign=[0.9, 0.7, 0.6])
-    assert "but another corruption's statistics help as much" in any_
+    assert "their own brings nothing that can be told, +0.0 points" in any_
+    # Of 300 images twelve more are right in either cell: no chance, though intervals overlap.
+    _, near = told(**base, batch_norm_foreign=[0.9, 0.66, 0.56])
+    assert "help more than another corruption's, by +4.0 points" in near
+    _, theirs = told(**base, batch_norm_foreign=[0.9, 0.8, 0.7])
+    assert "another corruption's statistics help more, by +10.0 points" in theirs
+
+
+def test_answers_by_class_are_of_adaptations_under_corruption_alone() -> None:
+    rank = np.random.default_rng(1).permutation(300) / 300
+    tent, *others = (
+        result(f"adaptation_{name}", np.array([rank < share for share in line]))
+        for name, line in {
+            "tent": [1, 0.7, 0.6], "tent_sorted": [0.1] * 3, "tent_small": [0.2] * 3,
+            "none": [0.3] * 3,
+        }.items()
+    )  # fmt: skip
+    (rows,) = summarise([tent, *others], None).answers.values()
+    assert rows["correct"].mean() == pytest.approx(0.65)
+    assert summarise([tent], None).answers
+
+
+def test_a_stream_of_one_batch_is_its_own_control() -> None:
+    _, said = told(True, none=[0.9, 0.5, 0.3], tent=[0.9, 0.7, 0.6], tent_sorted=[0.9, 0.7, 0.6])
+    assert "controls: class after class nothing, as the very same images are answered" in said
+    assert said.endswith("in mixed batches; no control was measured.")
 
 
 def test_nothing_is_told_that_was_not_measured() -> None:
-    assert told(tent=[0.9, 0.5, 0.3]) == ({}, "")
+    numbers, said = told(tent=[0.9, 0.5, 0.3])
+    assert not numbers
+    assert "what it gains is not known, because the network as it is was not measured" in said
     _, alone = told(none=[0.9, 0.5, 0.3], tent=[0.9, 0.7, 0.6])
     assert alone.endswith("in mixed batches; no control was measured.")
     _, same = told(none=[0.9, 0.5, 0.3], tent=[0.9, 0.5, 0.3])

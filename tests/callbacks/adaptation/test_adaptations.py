@@ -58,6 +58,18 @@ class NormAct(nn.BatchNorm2d):
         return super().forward(input).relu()
 
 
+class Named(nn.Module):
+    """Calls its layers by the names of their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.frozen, self.tail = nn.BatchNorm2d(6), FrozenBatchNorm2d(6), ended()
+        self.conv = conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tail(self.frozen(x=self.norm(input=self.conv(x)).relu()))
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "plain": lambda: ended(conv(), nn.BatchNorm2d(6), nn.ReLU()),
     "in place": lambda: ended(conv(), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Dropout(0.5)),
@@ -70,6 +82,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     ),
     "aliased": Aliased,
     "shared": Shared,
+    "named": Named,
     "of its own": lambda: ended(conv(), NormAct(6), conv(6), nn.SyncBatchNorm(6)),
     "frozen": lambda: ended(conv(), FrozenBatchNorm2d(6), nn.ReLU(), conv(6), nn.BatchNorm2d(6)),
     "no statistics": lambda: ended(
@@ -124,7 +137,9 @@ def by_formula(model: nn.Module, share: float) -> nn.Module:
     twin = copy.deepcopy(model)
     for part in twin.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) or is_frozen(part):
-            part.forward = lambda x, part=part: formula(part, x, share)
+            part.forward = lambda x=None, part=part, **named: formula(
+                part, named.get("input", x), share
+            )
     return twin
 
 
@@ -283,6 +298,25 @@ class Unseen(nn.Module):
         return self.norm.forward(x).mean((2, 3))
 
 
+class Functional(nn.Module):
+    """Two batch norms, one of which is not called as a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, x = self.norm, self.first(x)
+        x = F.batch_norm(x, one.running_mean, one.running_var, one.weight, one.bias)
+        return x.mean((2, 3))
+
+
+class Unused(nn.Identity):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(6)
+
+
 class NoGradient(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -292,7 +326,9 @@ class NoGradient(nn.Sequential):
 @pytest.mark.parametrize(
     ("adaptation", "model", "said"),
     [
-        (BatchNorm(), Unseen(), "calls none of its batch norms as modules"),
+        (BatchNorm(), Unseen(), "does not call 1 of its batch norms as modules"),
+        (BatchNorm(), Functional(), "does not call 1 of its batch norms as modules"),
+        (Tent(), Functional(), "does not call its batch norms as modules"),
         (Tent(), NoGradient(ended(conv(), nn.BatchNorm2d(6))), "Tent cannot adapt it"),
     ],
 )
@@ -301,6 +337,19 @@ def test_what_cannot_be_seen_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         answers(adaptation, model.eval(), batches())
+
+
+def test_a_batch_norm_that_is_not_used_is_no_mistake() -> None:
+    """An auxiliary head answers in training only."""
+    model = network("plain")
+    expected = answers(BatchNorm(), model, batches())
+    model.add_module("head", Unused())
+    assert all(map(torch.equal, answers(BatchNorm(), model, batches()), expected))
+
+
+def test_nobody_has_statistics_of_a_single_number() -> None:
+    with pytest.raises(UserError, match="so that none is alone"):
+        answers(Tent(), network("one dimension"), batches((1,)))
 
 
 @pytest.mark.parametrize("adaptation", [BatchNorm(), Tent()])

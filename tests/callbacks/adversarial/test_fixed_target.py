@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
-from callbacks.adversarial import PGD, AdversarialProbe, AutoAttack, UniversalProbe
+from callbacks.adversarial import PGD, AdversarialProbe, AutoAttack, Universal, UniversalProbe
 from datamodules import Digits
 from datamodules.errors import UserError
 from datamodules.images import MemoryImages
@@ -24,6 +25,30 @@ def test_images_of_the_target_class_are_not_attacked(one_pass: Callable) -> None
     assert (rows.loc[own, ["success", "forwards", "distance"]] == 0).all(axis=None)
     assert rows.loc[~own, "success"].any()
     assert (probe(targeted=3).reported, probe().reported) == (("success",), ())
+
+
+class Silent(nn.Module):
+    """Answers NaN to every image, the largest of which is said to be at 0."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.flatten(1)[:, :10] * torch.nan
+
+
+@pytest.mark.parametrize("objective", ["verdict", "loss"])
+def test_no_answer_reaches_no_target(
+    one_pass: Callable, classifier: Classifier, objective: str
+) -> None:
+    classifier.model = Silent()
+    probes = [
+        probe(targeted=0, objective=objective),
+        probe(objective=objective),
+        UniversalProbe(Universal(1), epsilons=[0.3], targeted=0, chunk=16),
+    ]
+    towards, away, pattern = one_pass(*probes).values()
+    assert not towards["success"].any()
+    assert not pattern["success"].any()
+    assert away["success"].all()
+    assert not away["correct"].any()
 
 
 def test_a_target_that_is_no_other_class_is_refused(classifier: Classifier) -> None:

@@ -9,10 +9,12 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
+from callbacks import Clean
 from callbacks.adversarial import PGD, AdversarialProbe, MinimumNormProbe, attack_sets, summarise
 from callbacks.adversarial.attack import About
 from callbacks.adversarial.minimum_norm import DDN, FMN, DeepFool, NearestResult
 from callbacks.adversarial.minimum_norm.summary import least_distances, medians, whole_curves
+from callbacks.adversarial.summary import half_life
 from callbacks.results import ProbeResult
 from datamodules import Digits, Preprocessing
 from datamodules.errors import UserError
@@ -97,6 +99,26 @@ def test_counts_in_the_worst_case_of_its_norm(one_pass: Callable) -> None:
     assert median.interval.value == pytest.approx(np.median(least_distances(results[1:])))
     assert median.interval.low <= median.interval.value <= median.interval.high
     assert any("Half of the images are answered wrongly" in told for told in summary.sentences)
+
+
+def test_half_is_gone_at_the_median_distance_whatever_radii_are_shown(one_pass: Callable) -> None:
+    """A straight line between 0.1 and 20 would say about 10."""
+    made, ball = probe(epsilons=[0.1, 20]), AdversarialProbe(PGD(steps=5), "l2", [0.8], chunk=16)
+    found = one_pass(Clean(), made, ball)
+    clean = ProbeResult("clean", "clean", "Clean images", "", "", None, found["clean"])
+    rows, pgd = found[made.name], found[ball.name]
+    right = rows.drop_duplicates("index").query("clean_correct == 1").set_index("index")
+    (alone,) = attack_sets([result(made, rows)], clean)
+    half = half_life(alone, clean)
+    assert half is not None
+    assert half.value == pytest.approx(np.median(right["minimum_distance"]))
+    assert f"near L2 radius {half.value:.2g}" in " ".join(
+        summarise([result(made, rows)], clean).sentences
+    )
+    broken = pgd.query("clean_correct == 1 and correct == 0").set_index("index")["distance"]
+    nearer = right["minimum_distance"].combine(broken, np.fmin)
+    (both,) = attack_sets([result(made, rows), result(ball, pgd)], clean)
+    assert half_life(both, clean).value == pytest.approx(np.median(nearer))  # type: ignore[union-attr]
 
 
 def test_coordinates_are_counted(one_pass: Callable) -> None:

@@ -11,7 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.adversarial import FGSM, PGD, AdversarialPictures, AdversarialProbe, MinimumNormProbe
+from callbacks.adversarial import (
+    FGSM,
+    PGD,
+    AdversarialPictures,
+    AdversarialProbe,
+    MinimumNormProbe,
+    Patch,
+    SpatialProbe,
+    UniversalProbe,
+)
 from callbacks.adversarial.minimum_norm import FMN
 from callbacks.adversarial.pictures import eight_bit
 from callbacks.adversarial.pictures.summary import saved_as_png
@@ -176,6 +185,13 @@ def test_the_sentence_counts_and_has_an_interval() -> None:
     assert "3 still fool the model: 75.0 % on average over 2 images" in told
     assert "1 do not count" in told
     assert saved_as_png([]) == ({}, [])
+
+
+def test_attacks_without_pictures_are_named(tmp_path: Path) -> None:
+    others = [SpatialProbe(), UniversalProbe(Patch())]
+    (told,) = AdversarialPictures([AdversarialProbe(FGSM()), *others], 3, tmp_path).notes
+    assert told.startswith("Rotation and shift, worst of 775, Adversarial patch: adversarial im")
+    assert not AdversarialPictures(others, 0, tmp_path).notes
 
 
 def test_fewer_than_none_is_refused(tmp_path: Path) -> None:

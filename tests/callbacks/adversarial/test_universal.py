@@ -189,6 +189,13 @@ def test_bad_arguments(options: dict, message: str) -> None:
         UniversalProbe(**options)
 
 
+def test_a_patch_that_covers_no_pixel_is_refused(classifier: Classifier) -> None:
+    """Of 8 x 8 pixels, at the least scale of .8: .8² · share · 64 pixels."""
+    with pytest.raises(UserError, match=r"covers a pixel of 8x8 .* but a share of 0.02 does not"):
+        UniversalProbe(Patch(), epsilons=[0.02, 0.5]).prepare(classifier, Digits(limit=5))
+    UniversalProbe(Patch(), epsilons=[0.025]).prepare(classifier, Digits(limit=5))
+
+
 def test_targets_that_are_no_class_are_refused(classifier: Classifier) -> None:
     with pytest.raises(UserError, match="between 0 and 9, but got 10"):
         UniversalProbe(targeted=10).prepare(classifier, Digits(limit=5))

@@ -152,6 +152,17 @@ def test_half_is_gone_where_the_curve_crosses() -> None:
     assert any("1 of 1 corruptions take half" in said for said in summary.sentences)
 
 
+def test_no_half_is_told_between_values_that_a_user_names() -> None:
+    """Between no transform and its first value there is no scale to tell a place of."""
+    right = np.arange(100) < np.array([30, 20])[:, None]
+    summary = FAMILIES["foreign"].summarise(
+        [result("soft", right), result("dark", right)], result("clean", np.ones((1, 100)))
+    )
+    assert summary.numbers["foreign_acc"].interval.value == pytest.approx(0.25)
+    assert "foreign_half_severity" not in summary.numbers
+    assert "half" not in " ".join(summary.sentences)
+
+
 def test_cameras_have_a_mean_of_their_own() -> None:
     results = [result(f"camera_{name}", np.full((5, 12), 0.5)) for name in ("rain", "haze")]
     summary = FAMILIES["camera"].summarise(results, None)

@@ -188,6 +188,14 @@ def test_it_says_what_it_is(one_pass: Callable) -> None:
     assert ForeignProbe(BLUR, label="soft").name == "soft"
 
 
+def test_a_transform_that_does_nothing_is_no_robustness(one_pass: Callable) -> None:
+    probe = ForeignProbe("torchvision:Pad(padding=0)", chunk=16)
+    noise = ForeignProbe("torchvision:GaussianNoise(sigma=0.0|0.2)", chunk=16)
+    one_pass(probe, noise)
+    assert probe.note.endswith("on the CPU. It changes no image at severity 1.")
+    assert noise.note.endswith("It changes no image at severity 1.")
+
+
 def test_another_version_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = ForeignProbe(BLUR).algorithm
     assert before != ForeignProbe(BLUR.replace("9", "7")).algorithm
