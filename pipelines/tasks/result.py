@@ -142,7 +142,8 @@ class TaskEvaluation:
         self, other: "TaskEvaluation"
     ) -> tuple["TaskEvaluation", "TaskEvaluation", list[Section]]:
         """Both with the rows that both have, and their differences, paired by image."""
-        keys = [*KEYS, "task", "draw", "index"]
+        drawn = ["draw"] if "draw" in self.rows and "draw" in other.rows else []
+        keys = [*KEYS, "task", *drawn, "index"]
         both = self.rows[keys].merge(other.rows[keys])
         one, two = (replace(x, rows=both.merge(x.rows)) for x in (self, other))
         right = [
