@@ -118,6 +118,8 @@ def _tried(
         L.seed_everything(seed, verbose=False)
         outcome = train(module, shuffled(plan.data, seed), place, {**flags, **own})
         shutil.rmtree(place, ignore_errors=True)  # the best recipe is trained once more
+        if teachers.caches is not plan.teachers.caches:  # else features of all trials pile up
+            teachers.caches.clear()
         fate = "diverged" if outcome.diverged else "given up" if halving.given_up else "trained"
         facts = {"score": max(halving.scores, default=0.0), "fate": fate}
         return Cell(facts, pd.DataFrame({"score": halving.scores}))
