@@ -121,6 +121,8 @@ def _tried(
         images = shuffled(plan.data, seed)
         outcome = train(module, images, place, {**flags, **own}, fitting=plan.fitting)
         shutil.rmtree(place, ignore_errors=True)  # the best recipe is trained once more
+        if teachers.caches is not plan.teachers.caches:  # else features of all trials pile up
+            teachers.caches.clear()
         fate = "diverged" if outcome.diverged else "given up" if halving.given_up else "trained"
         facts = {"score": max(halving.scores, default=0.0), "fate": fate}
         return Cell(facts, pd.DataFrame({"score": halving.scores}))
