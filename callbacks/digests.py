@@ -4,10 +4,11 @@ import hashlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, is_dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import lightning as L
@@ -59,6 +60,31 @@ def model_digest(module: nn.Module) -> str:
         for read, value in (*class_values(part), *readings(functions_of(part), _is_users)):
             _add_value(digest, f"{name} {read}", value)
     digest.update(source_digest(*{type(part) for part in module.modules()}).encode())
+    return digest.hexdigest()
+
+
+def callable_digest(thing: Callable[..., Any]) -> str:
+    """Hashes what a function, a class, or either with some arguments given, does.
+
+    Two lambdas have one name: what they are known by is their code and what it reads.
+
+    Args:
+        thing: e.g. what makes an optimizer.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256()
+    while isinstance(thing, partial):
+        _add_value(digest, "given", [thing.args, sorted(thing.keywords.items())])
+        thing = thing.func
+    if isinstance(thing, FunctionType):
+        for read, value in readings([thing], _is_users):
+            _add_value(digest, read, value)
+    else:
+        kind = thing if isinstance(thing, type) else type(thing)
+        digest.update(f"{kind.__module__} {kind.__qualname__} {source_digest(kind)}".encode())
+        _add_value(digest, "state", {} if kind is thing else dict(vars(thing)))
     return digest.hexdigest()
 
 

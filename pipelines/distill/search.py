@@ -133,7 +133,7 @@ def _tried(
         "number": trial.number, "tuning": asdict(plan.tuning), "perturb": repr(plan.perturb),
         "student": plan.start_digest(seed), "data": plan.data.training_digest(),
         "batch_size": plan.data.batch_size, "augment": plan.data.augment, "seed": seed,
-        "flags": deciding(flags), **study.computed_on, **plan.fitting.facts(),
+        "flags": deciding(flags), **study.computed_on, **plan.fitting.key(),
         "regulariser": plan.regularisation.chosen,
     }  # fmt: skip
     cell = study.cells.measured(of, work)

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping as Stopping
 
+from callbacks.digests import callable_digest
 from datamodules.errors import UserError
 from lightning_modules import FineTuning, Tuning
 from lightning_modules.own_optimization import OwnOptimization
@@ -126,6 +127,12 @@ class Fitting:
         if self.file is not None:
             facts["ckpt_path"] = hashlib.sha256(self.file.read_bytes()).hexdigest()
         return facts
+
+    def key(self) -> dict[str, Any]:
+        """What of it decides the weights, told apart where two functions have one name."""
+        own = self.optimization
+        code = {f"{name}_code": callable_digest(getattr(own, name)) for name in own.told()}
+        return {**self.facts(), **code}
 
 
 def stepping_failed(error: Exception) -> bool:

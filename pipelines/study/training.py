@@ -192,7 +192,7 @@ def trained_weights(
     }  # fmt: skip
     if fitting.lr_find:
         decides["lr_find"] = _find_rate(study, module, data, decides, run)
-    decides |= fitting.facts()
+    decides |= fitting.key()
     folder = study.root / "mlruns" / "checkpoints" / f"{name}-{study.cells.key(decides)[:8]}"
 
     def work(_: Path) -> Cell:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,13 @@ import torch
 from torch import nn
 
 from callbacks import PGD, AdversarialProbe, Clean
-from callbacks.digests import classes_in, model_digest, source_digest, weights_digest
+from callbacks.digests import (
+    callable_digest,
+    classes_in,
+    model_digest,
+    source_digest,
+    weights_digest,
+)
 from lightning_modules import Classifier
 
 HOME = Path(__file__).resolve().parents[2]
@@ -260,3 +267,22 @@ def test_another_gradient_of_the_same_answers(
     reused, after = attacked()
     assert reused == ""
     assert after < before, "it went the other way"
+
+
+def made(lr: float) -> Callable:
+    return lambda parameters: torch.optim.SGD(parameters, lr=lr)
+
+
+DIFFERENT: list[tuple[Callable, Callable]] = [
+    (lambda p: torch.optim.SGD(p, lr=0.1), lambda p: torch.optim.SGD(p, lr=0.2)),
+    (made(0.1), made(0.2)),
+    (partial(torch.optim.SGD, lr=0.1), partial(torch.optim.SGD, lr=0.2)),
+    (partial(made(0.1), x=1), partial(made(0.2), x=1)),
+    (torch.optim.SGD, torch.optim.Adam),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_callables_of_one_name_are_told_apart(one: Callable, other: Callable) -> None:
+    assert callable_digest(one) != callable_digest(other)
+    assert callable_digest(one) == callable_digest(one)
