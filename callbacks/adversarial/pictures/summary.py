@@ -7,7 +7,7 @@ import pandas as pd
 
 from callbacks.family import Number
 from callbacks.results import ProbeResult
-from callbacks.statistics import mean
+from callbacks.statistics import mean, rate
 from callbacks.words import percent, with_interval
 
 
@@ -27,7 +27,8 @@ def saved_as_png(results: Sequence[ProbeResult]) -> tuple[dict[str, Number], lis
     n, k = len(table), int(table["fools"].sum())
     # The pictures of one image go together.
     of_images = pd.Series(table.groupby("index")["fools"].mean())
-    share = mean(of_images, bounds=(0, 1))
+    # As the table of single attacks has it, where there is nothing to average.
+    share = rate(k, n) if n == len(of_images) else mean(of_images, bounds=(0, 1))
     alone = int((table["png_clean_correct"] == 0).sum())
     told = (
         f"Of {n:,} adversarial images that were saved as 8-bit PNG and read back, {k:,} still fool "

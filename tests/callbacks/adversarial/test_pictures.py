@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from callbacks.adversarial.minimum_norm import FMN
 from callbacks.adversarial.pictures import eight_bit
 from callbacks.adversarial.pictures.summary import saved_as_png
 from callbacks.results import ProbeResult
+from callbacks.statistics import rate
 from datamodules.errors import UserError
 from lightning_modules import Classifier
 
@@ -197,3 +199,9 @@ def test_attacks_without_pictures_are_named(tmp_path: Path) -> None:
 def test_fewer_than_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`adversarials` to be at least 0, but got -1"):
         AdversarialPictures([], -1, tmp_path)
+
+
+def test_one_picture_an_image_has_the_interval_of_the_table() -> None:
+    table = pd.DataFrame({"index": range(8), "fools": True, "png_clean_correct": 1})
+    (number,) = saved_as_png([SimpleNamespace(pictures=table)])[0].values()  # type: ignore[list-item]
+    assert number.interval == rate(8, 8)
