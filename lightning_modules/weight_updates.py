@@ -1,5 +1,6 @@
 """What is learnt beside frozen weights, and added to them for good when the training is over."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import torch
@@ -85,12 +86,12 @@ def merge_updates(model: nn.Module) -> None:
             layer._parameters.update({tensor: own, **others})  # weights come first, as before
 
 
-class WeightUpdate(nn.Module):
+class WeightUpdate(nn.Module, ABC):
     """Adds `change()` to a weight."""
 
+    @abstractmethod
     def change(self) -> Tensor:
         """What is added, as a matrix or in the weight's shape."""
-        raise NotImplementedError
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight with what is added."""

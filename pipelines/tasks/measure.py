@@ -7,8 +7,8 @@ import pandas as pd
 
 from callbacks import Budget, EvaluationProgress, Probe
 from callbacks.adversarial.masking import is_masking
+from callbacks.adversarial.tasks import TaskAttack
 from callbacks.family import Number
-from callbacks.task_attack import TaskAttack
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from datamodules.tasks import label_table, with_labels

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from callbacks.task_attack import attack_loss, broken_tasks
+from callbacks.adversarial.tasks import attack_loss, broken_tasks
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
@@ -79,6 +79,7 @@ def test_largest_loss_and_missing_labels(classifier: Classifier) -> None:
     assert parity[2] == 0
     assert most.equal(torch.maximum(digit, parity))
     assert not broken_tasks(logits, label, TASKS)[2, 1]
+    assert broken_tasks(torch.full_like(logits, torch.nan), label, TASKS).equal(label >= 0)
 
 
 def test_a_task_is_a_classifier_of_its_own(classifier: Classifier) -> None:

@@ -46,9 +46,10 @@ def attack_loss(attacked: str, tasks: Sequence[Task]) -> Callable[[Tensor, Tenso
 
 
 def broken_tasks(logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> Tensor:
-    """`(N, T)` bool: the task's answer is wrong; what has no label is not."""
+    """`(N, T)` bool: the task's answer is wrong or none (NaN); what has no label is not broken."""
     heads = zip(split_logits(logits, tasks), label.T, strict=True)
-    return torch.stack([(z.argmax(1) != y) & (y >= 0) for z, y in heads], 1)
+    wrong = [(z.argmax(1) != y) | z.isnan().any(1) for z, y in heads]
+    return torch.stack(wrong, 1) & (label >= 0)
 
 
 class TaskAttack(Probe):
