@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkab
 from torch import Tensor
 
 from callbacks.adversarial.threat_models import ThreatModel
+from datamodules.errors import UserError
 
 if TYPE_CHECKING:
     from callbacks.queries import Queries
@@ -58,6 +59,19 @@ class About:
     climbs: bool = True
     forwards: int = 1
     columns: tuple[str, ...] = ()
+
+    def norm(self, given: str | None) -> str:
+        """The norm of the ball: the given one, or the first that the attack searches.
+
+        Raises:
+            UserError: it does not search balls of that norm.
+        """
+        if given is not None and given not in self.norms:
+            raise UserError(
+                f"Expected `norm` to be one of {', '.join(self.norms)} for {self.title}, but got "
+                f"{given!r}."
+            )
+        return self.norms[0] if given is None else given
 
 
 def about(attack: "Attack") -> About:

@@ -74,11 +74,7 @@ class AdversarialProbe(Probe):
     ) -> None:
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
         said = about(attack)
-        if norm not in said.norms:
-            raise UserError(
-                f"Expected `norm` to be one of {', '.join(said.norms)} for {said.title}, but got "
-                f"{norm!r}."
-            )
+        said.norm(norm)
         if targeted is not None and not said.targeted:
             raise UserError(f"{said.title} takes no target: leave `targeted` out, or take apgd.")
         if isinstance(targeted, str) and targeted not in ("next", "least_likely", "random"):

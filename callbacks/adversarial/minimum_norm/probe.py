@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import lightning as L
 import torch
@@ -97,12 +97,7 @@ class MinimumNormProbe(Probe):
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
         self.attack = attack or FMN()
         said = self.attack.about
-        self.norm: Distance = norm or said.norms[0]  # type: ignore[assignment]
-        if self.norm not in said.norms or self.norm not in get_args(Distance):
-            raise UserError(
-                f"Expected `norm` to be one of {', '.join(said.norms)} for {said.title}, but got "
-                f"{norm!r}."
-            )
+        self.norm: Distance = said.norm(norm)  # type: ignore[assignment]
         check_eot(eot, self.attack.gradients, said.title)
         self.curve, self.label, self.eot = tuple(curve), label, eot
         self.epsilons = None if epsilons is None else _checked(epsilons, self.norm)

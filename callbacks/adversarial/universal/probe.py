@@ -73,12 +73,7 @@ class UniversalProbe(Probe):
         super().__init__(limit=limit, chunk=chunk, pool=pool, seed=seed)
         self.attack = attack or Universal()
         said = self.attack.about
-        self.norm = norm or said.norms[0]
-        if self.norm not in said.norms:
-            raise UserError(
-                f"Expected `norm` to be one of {', '.join(said.norms)} for {said.title}, but got "
-                f"{norm!r}."
-            )
+        self.norm = said.norm(norm)
         if targeted is not None and not isinstance(targeted, int):
             raise UserError(
                 f"One pattern for all images has one target: expected `targeted` to be the number "
