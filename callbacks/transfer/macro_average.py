@@ -10,6 +10,8 @@ import pandas as pd
 from callbacks.statistics import Interval, share_ends
 
 MacroNumber = Literal["precision", "recall", "f1"]
+NO_CLASS = -1
+"""Stands for what is no answer, such as NaN, whose largest output says nothing."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ def macro_average(tables: Sequence[pd.DataFrame], number: MacroNumber) -> MacroA
     return MacroAverage(by_class, trials, influence, together, 1 / len(tables))
 
 
+def answered_classes(rows: pd.DataFrame) -> np.ndarray:
+    """`(N,)` the class of each answer, `NO_CLASS` where it is none (see `rows.is_answer`)."""
+    return rows["prediction"].where(rows["confidence"].notna(), NO_CLASS).to_numpy()
+
+
 def macro_change(before: MacroAverage, after: MacroAverage, level: float = 0.95) -> Interval:
     """After minus before on the same images.
 
@@ -112,8 +119,9 @@ def macro_change(before: MacroAverage, after: MacroAverage, level: float = 0.95)
 
 def _of_one(rows: pd.DataFrame, number: MacroNumber) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`(C,)` numbers and trials of one seed, `(N,)` influence on their mean."""
-    label, guess = rows["label"].to_numpy(), rows["prediction"].to_numpy()
-    size = int(max(label.max(), guess.max())) + 1
+    label, guess = rows["label"].to_numpy(), answered_classes(rows)
+    size = int(max(label.max(), guess.max())) + 2
+    guess = np.where(guess == NO_CLASS, size - 1, guess)  # a class of no image, hence of no average
     labels, guesses = np.bincount(label, minlength=size), np.bincount(guess, minlength=size)
     hit = label == guess
     hits = np.bincount(label[hit], minlength=size)

@@ -14,7 +14,12 @@ from callbacks.statistics import (
     rate,
     without_ends,
 )
-from callbacks.transfer.macro_average import MacroNumber, macro_average, macro_change
+from callbacks.transfer.macro_average import (
+    MacroNumber,
+    answered_classes,
+    macro_average,
+    macro_change,
+)
 from datamodules.errors import UserError
 
 NUMBERS = ("acc", "precision", "recall", "f1", "ece", "loss")
@@ -100,7 +105,7 @@ def class_performance(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFram
     """
     numbers = precision_recall_fscore_support(
         rows["label"],
-        rows["prediction"],
+        answered_classes(rows),
         labels=range(len(classes)),
         zero_division=0.0,  # type: ignore[arg-type]
     )

@@ -39,7 +39,8 @@ def _counts(classes: int, n: int, skewed: bool) -> np.ndarray:
 def _answers(g: np.random.Generator, chances: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
     label = np.repeat(np.arange(len(counts)), counts)
     guess = (g.random(len(label))[:, None] > chances.cumsum(1)[label]).sum(1)
-    return pd.DataFrame({"label": label, "prediction": np.minimum(guess, len(counts) - 1)})
+    answers = {"label": label, "prediction": np.minimum(guess, len(counts) - 1)}
+    return pd.DataFrame({**answers, "confidence": 1.0})
 
 
 def _macro_truth(chances: np.ndarray, counts: np.ndarray, number: MacroNumber) -> float:

@@ -53,6 +53,26 @@ def test_numbers_equal_scikit_learns() -> None:
     assert classes["n"].sum() == 400
 
 
+def test_what_is_no_answer_is_of_no_class() -> None:
+    """Rows of NaN name class 0, as argmax does; scikit-learn is told of one class more."""
+    table = rows(0.6)
+    silent = table.index[::7]
+    table.loc[silent, "prediction"] = 0
+    table.loc[silent, ["confidence", "loss"]] = np.nan
+    table.loc[silent, "correct"] = 0
+    given = table["prediction"].where(table["confidence"].notna(), 4)
+    named = {"labels": range(4), "average": "macro", "zero_division": 0.0}
+    expected = {
+        "precision": precision_score(table["label"], given, **named),
+        "recall": recall_score(table["label"], given, **named),
+        "f1": f1_score(table["label"], given, **named),
+    }
+    found = performance([table], 4)
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+    classes = class_performance(table, list("abcd"))
+    assert classes["precision"].mean() == pytest.approx(expected["precision"])
+
+
 def test_the_interval_of_accuracy_is_wilsons() -> None:
     table = rows(0.6)
     found = performance([table], 4)["acc"]
@@ -104,7 +124,9 @@ def test_macro_change_of_one_class_is_newcombes() -> None:
     """Published for 161 patients (Cavo et al. 2012; Fagerland, Lydersen & Laake, 2014)."""
     before, after = np.repeat([[0, 0, 1, 1], [0, 1, 0, 1]], [59, 6, 16, 80], axis=1)
     own, its = (
-        macro_average([pd.DataFrame({"label": 0, "prediction": wrong})], "recall")
+        macro_average(
+            [pd.DataFrame({"label": 0, "prediction": wrong, "confidence": 1.0})], "recall"
+        )
         for wrong in (before, after)
     )
     found = macro_change(own, its)
