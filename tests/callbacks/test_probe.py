@@ -42,6 +42,7 @@ from callbacks.adversarial import (
 from callbacks.corruption import CORRUPTIONS, CorruptionProbe
 from callbacks.damage import Zero
 from callbacks.digests import weights_digest
+from callbacks.interpretability import Rise
 from callbacks.missing import MissingProbe
 from callbacks.stability import StabilityProbe
 from datamodules import Digits
@@ -96,6 +97,8 @@ def made(name: str, **changes: int) -> Probe:
         probe.smoothing = Smoothing(samples=20, selection=5)  # type: ignore[attr-defined]
     if name == "masking":
         probe.steps = 2  # type: ignore[attr-defined]
+    if name == "explain_rise":
+        probe.explainer = Rise(draws=20)  # type: ignore[attr-defined]
     if isinstance(probe, AdaptationProbe):
         probe.corruptions, probe.severities, probe.batch = ("fog",), (3.0,), 8
     for attribute, value in changes.items():
