@@ -55,6 +55,7 @@ def as_svg(figure: Figure, name: str, of: str = "") -> str:
         of: the result, where a page has several.
     """
     with mpl.rc_context({**LOOK, "svg.hashsalt": name}):
+        _lay_out(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
@@ -71,6 +72,7 @@ def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
     """Writes a figure on white, for MLflow's artifact view or into a page."""
     if figure not in _PNG:  # the file and the page want the same one
         with mpl.rc_context(LOOK):
+            _lay_out(figure)
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=150, facecolor="white")
         _PNG[figure] = buffer.getvalue()
@@ -82,6 +84,14 @@ def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
 
 
 _PNG: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Finds the places of axes and letters once: matplotlib would twice each time it is drawn."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def drawn(width: float = 5.6, height: float = 3.5) -> tuple[Figure, Axes]:
