@@ -22,7 +22,7 @@ def words(lenet: Path) -> list[str]:
     return [
         *("evaluate", "--model", f"checkpoint:{lenet}", "--arch", "lenet", "--data", "Digits"),
         *("--data.limit", "64", "--chunk", "8", "--probes", "clean", "fgsm"),
-        *("--tracking.enabled", "false"),
+        *("--tracking.enabled", "false", "--masking", "false"),
     ]
 
 
