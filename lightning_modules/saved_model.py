@@ -29,6 +29,8 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     box = black_box_in(classifier.model)
+    if box is not None and box.path is None:
+        raise UserError(f"{box}, which has no file to be saved: keep its module.")
     if box is not None:
         shutil.copyfile(box.path, folder / box.path.name)
     everything = classifier.model.state_dict()
