@@ -56,7 +56,7 @@ class Corrupted:
 
     def __call__(self, batch: Batch, /) -> Batch:
         """Corrupts the images; targets stay, metadata say what was done."""
-        return _changed(batch, self.seed, self._corrupted, self.metadata["id"])
+        return _changed(batch, self.seed, self._corrupted, _levels, self.metadata["id"])
 
     def _corrupted(self, image: Tensor, label: Tensor, draw: Draw) -> Tensor:
         return self.corruption(image, self.severity, draw)
@@ -93,14 +93,14 @@ class Attacked:
             raise UserError("Expected at least one attack, but got none.")
         for attack in self.attacks:
             about(attack).norm(norm)
-        self.threat, self.seed = _THREATS[norm](epsilon), seed
+        self.threat, self.seed, self._norm = _THREATS[norm](epsilon), seed, norm
         self.queries = Queries(model.eval().requires_grad_(False), chunk)
         names = "+".join(about(attack).name for attack in self.attacks)
         self.metadata = {"id": f"assay/{names}/{norm}/{epsilon:g}"}
 
     def __call__(self, batch: Batch, /) -> Batch:
         """Attacks the images; targets stay, metadata say what was done."""
-        return _changed(batch, self.seed, self._attacked, self.metadata["id"])
+        return _changed(batch, self.seed, self._attacked, self._levels, self.metadata["id"])
 
     def _attacked(self, image: Tensor, label: Tensor, draw: Draw) -> Tensor:
         device = next((value.device for value in self._weights()), image.device)
@@ -126,9 +126,9 @@ class Attacked:
         model = self.queries.model
         return model.parameters() if isinstance(model, nn.Module) else ()
 
-    def rounded(self, found: Tensor, image: Tensor) -> Tensor:
-        """Whole levels k/255 inside the ball, see `eight_bit`."""
-        return eight_bit(found, image, self.threat.norm, self.threat.epsilon)
+    def _levels(self, found: Tensor, image: Tensor) -> Tensor:
+        """Whole levels inside the ball."""
+        return eight_bit(found, image, self._norm, self.threat.epsilon).image
 
 
 class Outcomes:
@@ -195,7 +195,11 @@ class Outcomes:
 
 
 def _changed(
-    batch: Batch, seed: int, change: Callable[[Tensor, Tensor, Draw], Tensor], what: str
+    batch: Batch,
+    seed: int,
+    change: Callable[[Tensor, Tensor, Draw], Tensor],
+    levels: Callable[[Tensor, Tensor], Tensor],
+    what: str,
 ) -> Batch:
     """Changes the images of one shape together, and gives each back in its own kind."""
     images, targets, metadata = batch
@@ -210,12 +214,15 @@ def _changed(
         draw = Draw(seed, torch.tensor([index[row] for row in rows]))
         after = change(before, label, draw)
         if kind[1] == torch.uint8:
-            owner = getattr(change, "__self__", None)
-            after = owner.rounded(after, before) if isinstance(owner, Attacked) else after
-            after = (after * 255).round().to(torch.uint8)
+            after = levels(after, before)
         for row, image in zip(rows, after, strict=True):
             changed[row] = image.numpy() if isinstance(images[row], np.ndarray) else image
     return changed, targets, [{**datum, "assay": what} for datum in metadata]
+
+
+def _levels(image: Tensor, before: Tensor) -> Tensor:
+    """Corrupted images are of whole levels k/255 already."""
+    return (image * 255).round().to(torch.uint8)
 
 
 def _tensor(array: Any) -> Tensor:
