@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,12 +64,12 @@ class CSV(ListedData):
     def files_in(self) -> Path:
         """The deepest folder that holds the table and all its images."""
         folder = self._table().absolute().parent
-        files = [os.path.dirname(entry.file) for entry in self._entries()[0]]
+        files = [os.path.dirname(entry.file) for entry in self._entries[0]]
         return Path(os.path.commonpath([folder, *files]))
 
     def list_images(self) -> Listing:
         """Reads the table."""
-        entries, notes = self._entries()
+        entries, notes = self._entries[0], [*self._entries[1]]
         place = self.files_in
         folder = self._table().absolute().parent
         if outside := sum(not entry.file.is_relative_to(folder) for entry in entries):
@@ -98,6 +99,7 @@ class CSV(ListedData):
             )
         return found[0]
 
+    @cached_property
     def _entries(self) -> tuple[list[_Entry], list[str]]:
         """The lines of the table, each file once, and what is to be said of them."""
         entries: dict[Path, _Entry] = {}

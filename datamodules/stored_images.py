@@ -51,6 +51,7 @@ class StoredImages(FileImages):
     ) -> None:
         super().__init__([root / name for name in names], label, root, preprocessing, turn=turn)
         self.store = store
+        self._hashes: dict[Path, str] = {}  # shared with every part of it, as they cost a read
 
     def decoded(self, file: Path) -> Tensor:
         """The pixels of an image."""
@@ -66,7 +67,10 @@ class StoredImages(FileImages):
 
     def content_hashes(self, cache: Path | None = None) -> list[str]:
         """Hashes of the bytes, or of the pixels where nobody has the bytes; all are read."""
-        return [self._hash(file) for file in self.files]
+        for file in self.files:
+            if file not in self._hashes:
+                self._hashes[file] = self._hash(file)
+        return [self._hashes[file] for file in self.files]
 
     def _read(self, file: Path) -> Content:
         return self.store.read(file.relative_to(self.root).as_posix())

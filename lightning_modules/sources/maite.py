@@ -17,6 +17,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.input_contract import unknown_input
 from lightning_modules.sources.bare import bare_classifier
 from lightning_modules.sources.request import Request
+from lightning_modules.trial import example
 
 _HOW = "it gets images one by one in a list, (C, H, W) float32 in [0, 1]"
 
@@ -86,6 +87,7 @@ def from_maite(request: Request) -> Classifier:
         architecture=f"maite:{name}",
         reasons=reasons,
     )
+    example(box, wanted.channels)  # remembered, so that its scale is looked at
     classifier.note(f"{box.described()}; {_HOW}")
     return classifier
 

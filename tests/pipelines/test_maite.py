@@ -16,6 +16,7 @@ from callbacks.corruption.registry import CORRUPTIONS
 from callbacks.randomness import Draw
 from callbacks.statistics.calibration import ece
 from datamodules import Digits, UserError
+from datamodules.preprocessing import in_unit_range
 from lightning_modules.black_box import black_box_in
 from lightning_modules.sources import load_classifier
 from pipelines.maite import Attacked, Corrupted, Outcomes
@@ -52,7 +53,8 @@ class Arrays:
 
     def __call__(self, batch: Sequence[Any], /) -> list[np.ndarray]:
         with torch.no_grad():
-            return [one.numpy() for one in self.network([torch.as_tensor(x) for x in batch])]
+            image = [in_unit_range(torch.as_tensor(one)) for one in batch]
+            return [one.numpy() for one in self.network(image)]
 
 
 class Items:
