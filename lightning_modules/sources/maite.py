@@ -1,63 +1,16 @@
 """Models that follow MAITE's protocol for image classification."""
 
-import inspect
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor, nn
-
 from datamodules.errors import UserError
-from datamodules.maite_data import index2label, maite_object
+from datamodules.maite_data import index2label
 from lightning_modules.black_box import BlackBox
-from lightning_modules.black_box_runners import Contract
 from lightning_modules.classifier import Classifier
 from lightning_modules.input_contract import unknown_input
+from lightning_modules.maite_model import maite_network, opened_maite
 from lightning_modules.sources.bare import bare_classifier
 from lightning_modules.sources.request import Request
 from lightning_modules.trial import example
 
 _HOW = "it gets images one by one in a list, (C, H, W) float32 in [0, 1]"
-
-
-class MAITENetwork(nn.Module):
-    """A torch module that takes a list of images, as a network that takes a batch.
-
-    Args:
-        model: from a list of `(C, H, W)` tensors to scores `(K,)` of each.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor:
-        """From `(N, C, H, W)` to scores `(N, K)`."""
-        return _stacked(self.model([*image]), image.device)
-
-
-class _Runner:
-    """Calls a model that takes arrays.
-
-    Args:
-        model: from a list of `(C, H, W)` arrays to scores `(K,)` of each.
-        channels: of the images; None where nobody knows.
-    """
-
-    def __init__(self, model: Any, channels: int | None) -> None:
-        self.model, self.contract = model, Contract(image=(channels, None, None))
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Scores `(N, K)`; whatever the model raises is its own business."""
-        arrays = [*self.contract.sent(image).detach().cpu().numpy()]
-        try:
-            answer = self.model(arrays)
-        except Exception as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RuntimeError(first) from error
-        return _stacked(answer, image.device)
 
 
 def from_maite(request: Request) -> Classifier:
@@ -67,13 +20,13 @@ def from_maite(request: Request) -> Classifier:
     black box, which only answers.
     """
     name = request.rest
-    model = maite_object(name, ("__call__", "metadata"), "a MAITE model")
+    model = opened_maite(name)
     classes = index2label(model, None, f"maite:{name}")
-    if isinstance(model, nn.Module) and _gives_gradients(model, request.channels):
-        classifier = bare_classifier(MAITENetwork(model), f"maite:{name}", request, classes=classes)
+    box = maite_network(name, request.channels)
+    if not isinstance(box, BlackBox):
+        classifier = bare_classifier(box, f"maite:{name}", request, classes=classes)
         classifier.note(f"maite:{name} is a torch module, and gradients come through; {_HOW}")
         return classifier
-    box = open_maite(name, request.channels)
     if classes and len(classes) != box.outputs:
         raise UserError(
             f"Expected a score for each of the {len(classes)} classes of `index2label`, but "
@@ -90,61 +43,3 @@ def from_maite(request: Request) -> Classifier:
     example(box, wanted.channels)  # remembered, so that its scale is looked at
     classifier.note(f"{box.described()}; {_HOW}")
     return classifier
-
-
-def open_maite(name: str, channels: int | None = None) -> BlackBox:
-    """Opens a MAITE model as a black box.
-
-    Args:
-        name: `MODULE:NAME`.
-        channels: of the images that are tried first.
-
-    Raises:
-        UserError: there is no such model, or it answers no batch of images.
-    """
-    model = maite_object(name, ("__call__", "metadata"), "a MAITE model")
-    told = f"maite:{name} is a model by MAITE's protocol"
-    content, reopen = _source(model, name), (open_maite, (name, channels))
-    try:
-        return BlackBox(told, _Runner(model, channels), content, reopen)
-    except UserError:
-        if channels is None:
-            raise
-    return BlackBox(told, _Runner(model, None), content, (open_maite, (name,)))
-
-
-def _stacked(answer: Sequence[Any], device: torch.device) -> Tensor:
-    """Scores of every image as one tensor, with their graph where they have one.
-
-    Raises:
-        ValueError: they are no scores.
-    """
-    parts = [one if isinstance(one, Tensor) else torch.from_numpy(np.array(one)) for one in answer]
-    if not parts or any(part.ndim != 1 or len(part) < 2 for part in parts):
-        shapes = sorted({tuple(part.shape) for part in parts})
-        raise ValueError(f"expected a score a class for each image, but got shapes {shapes[:3]}")
-    scores = torch.stack(parts).to(device)
-    return scores if scores.is_floating_point() else scores.float()
-
-
-def _gives_gradients(model: nn.Module, channels: int | None) -> bool:
-    """Whether the answer about some random image can be differentiated by its pixels."""
-    for depth in dict.fromkeys((channels or 3, 3, 1)):
-        for side in (32, 28, 224, 64, 8):
-            image = torch.rand(2, depth, side, side, generator=torch.Generator().manual_seed(0))
-            try:
-                with torch.enable_grad():
-                    scores = MAITENetwork(model.eval())(image.requires_grad_())
-            except Exception:  # of the user's own code, about a size it does not take
-                continue
-            return scores.requires_grad
-    return False
-
-
-def _source(model: Any, name: str) -> bytes:
-    """What tells one model from another before it answers: its name and its module's text."""
-    try:
-        text = Path(inspect.getfile(type(model))).read_bytes()
-    except (OSError, TypeError):  # made in a notebook
-        text = b""
-    return name.encode() + b"\0" + text

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from callbacks.statistics.calibration import ece
 from datamodules import Digits, UserError
 from datamodules.preprocessing import in_unit_range
 from lightning_modules.black_box import black_box_in
+from lightning_modules.saved_model import load_saved, save_classifier
 from lightning_modules.sources import load_classifier
 from pipelines.maite import Attacked, Corrupted, Outcomes
 
@@ -91,7 +93,7 @@ def _eight(self: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["network", "Arrays"])
-def test_a_model_answers_as_it_does_alone(name: str, module: ModuleType) -> None:
+def test_a_model_answers_as_it_does_alone(name: str, module: ModuleType, tmp_path: Path) -> None:
     data, alone = Digits(), Network().eval()
     classifier = load_classifier(f"maite:my_maite:{name}", preprocessing=data.preprocessing)
     batch = data.taken("test", 40)
@@ -99,6 +101,8 @@ def test_a_model_answers_as_it_does_alone(name: str, module: ModuleType) -> None
         logits, scores = classifier.eval()(batch.image), torch.stack([*alone([*batch.image])])
     torch.testing.assert_close(logits.softmax(1), scores)
     assert classifier.classes == tuple(DIGITS.values())
+    again = load_saved(save_classifier(classifier, tmp_path / "saved"))
+    assert torch.equal(again.eval()(batch.image), logits)
     assert (black_box_in(classifier.model) is None) == (name == "network")
     said = " ".join(classifier.notes)
     assert ("gradients come through" in said) == (name == "network")
