@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from datamodules.decoding import ImageFacts, examined
+from datamodules.decoding import ImageFacts
 from datamodules.errors import UserError
 from datamodules.file_names import printable
 from datamodules.images import FileImages
@@ -92,7 +92,7 @@ def readable(
     """
     names = [file.relative_to(place).as_posix() for file in images.files]
     facts, broken = read_each(
-        lambda name: examined(place / name, images.turn),
+        lambda name: images.examined(place / name),
         names,
         threads=min(os.cpu_count() or 1, 16),
     )

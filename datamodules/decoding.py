@@ -48,14 +48,14 @@ class ImageFacts(NamedTuple):
     sixteen_bit: bool
 
 
-def decoded(file: Path | BinaryIO, turn: bool = True) -> Tensor:
+def decoded(file: Path | BinaryIO | Image.Image, turn: bool = True) -> Tensor:
     """Decodes the first frame of a file to `(1, H, W)` or `(3, H, W)` uint8.
 
     Pillow and not `torchvision.io`, which is no faster and kills the process at a PNG with a
     flipped bit (torchvision 0.29).
 
     Args:
-        file: path, or what is in the file.
+        file: path, what is in the file, or what Pillow has opened.
         turn: follow the EXIF orientation. torchvision and timm do not; a TIFF is always turned, by
             Pillow.
 
@@ -69,7 +69,7 @@ def decoded(file: Path | BinaryIO, turn: bool = True) -> Tensor:
         return turned(pixels(image)) if turned else pixels(image)
 
 
-def examined(file: Path, turn: bool = True) -> ImageFacts:
+def examined(file: Path | BinaryIO | Image.Image, turn: bool = True) -> ImageFacts:
     """Decodes a file, which is the only proof that it can be, and tells what is in it."""
     with _opened(file) as image:
         image.load()
@@ -115,8 +115,10 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _TURNS else 1
 
 
-def _opened(file: Path | BinaryIO) -> Image.Image:
+def _opened(file: Path | BinaryIO | Image.Image) -> Image.Image:
     """Opens a regular file that is not empty: a named pipe would never end."""
+    if isinstance(file, Image.Image):
+        return file
     if isinstance(file, Path):
         status = os.stat(file)
         if not stat.S_ISREG(status.st_mode):

@@ -1,5 +1,6 @@
 """Images in memory or in files, behind the same few methods."""
 
+import copy
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset
 
 from datamodules.batch import Batch
 from datamodules.content_hashes import content_hashes
-from datamodules.decoding import decoded
+from datamodules.decoding import ImageFacts, decoded, examined
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
 
@@ -126,14 +127,27 @@ class FileImages(Dataset):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: list[int]) -> Batch:
-        images = [self.preprocessing.apply(decoded(self.files[row], self.turn)) for row in rows]
+        images = [self.preprocessing.apply(self.decoded(self.files[row])) for row in rows]
         return Batch(torch.stack(images), self.label[rows], self.index[rows])
 
     def subset(self, rows: Tensor) -> "FileImages":
         """Returns some of the images, with their indices."""
-        files = [self.files[row] for row in rows.tolist()]
-        parts = (self.label[rows], self.root, self.preprocessing, self.index[rows])
-        return FileImages(files, *parts, turn=self.turn, shapes=self.shapes)
+        part = copy.copy(self)
+        part.files = [self.files[row] for row in rows.tolist()]
+        part.label, part.index, part.shapes = self.label[rows], self.index[rows], dict(self.shapes)
+        return part
+
+    def decoded(self, file: Path) -> Tensor:
+        """The pixels of one of the files, see `decoding.decoded`."""
+        return decoded(file, self.turn)
+
+    def examined(self, file: Path) -> ImageFacts:
+        """Proves that one of the files can be decoded, see `decoding.examined`."""
+        return examined(file, self.turn)
+
+    def content_hashes(self, cache: Path | None = None) -> list[str]:
+        """Hashes of what is in each file, see `content_hashes`."""
+        return content_hashes(self.files, self.root, cache)
 
     def digest(self, cache: Path | None = None) -> str:
         """Hashes the bytes of the files, their names below the root, labels and indices.
@@ -142,7 +156,7 @@ class FileImages(Dataset):
             cache: folder where hashes of unchanged files are remembered, see `content_hashes`.
         """
         hashed = hashlib.sha256()
-        contents = content_hashes(self.files, self.root, cache)
+        contents = self.content_hashes(cache)
         rows = zip(self.files, contents, self.label.tolist(), self.index.tolist(), strict=True)
         for file, content, label, index in rows:
             name = os.fsencode(file.relative_to(self.root).as_posix())

@@ -1,6 +1,6 @@
 """A data set as every command takes it: `MNIST`, `ImageFolder:photos`, or what PyTorch gives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,17 @@ def open_data(data: Any, known: Mapping[str, type[ImageDataModule]]) -> ImageDat
             f"but got {type(data).__name__}."
         )
     name, _, root = data.partition(":")
-    if name not in known:
-        raise UserError(f"There is no data set {name!r}.{suggestion(name, known)}")
+    name = known_name(name, known)
     return known[name](root=Path(root)) if root else known[name]()
+
+
+def known_name(name: str, known: Iterable[str]) -> str:
+    """The name of a data set, which may be typed in small letters: `maite`, `csv`.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    names = {one.casefold(): one for one in known}
+    if name.casefold() not in names:
+        raise UserError(f"There is no data set {name!r}.{suggestion(name, names.values())}")
+    return names[name.casefold()]

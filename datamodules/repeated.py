@@ -1,6 +1,6 @@
 """Tells of images that are there more than once, byte by byte: they count as often as they are."""
 
-from datamodules.content_hashes import UNREADABLE, content_hashes
+from datamodules.content_hashes import UNREADABLE
 from datamodules.file_names import printable
 from datamodules.images import FileImages
 
@@ -14,7 +14,7 @@ def repeated_images(images: FileImages) -> str:
     Args:
         images: of one split.
     """
-    hashes = content_hashes(images.files, images.root)
+    hashes = images.content_hashes()
     labels = images.label.tolist()
     first: dict[str, int] = {}
     pairs = [
@@ -40,8 +40,8 @@ def shared_images(images: FileImages, *others: FileImages) -> str:
         images: of the split that is measured.
         *others: that were learnt from.
     """
-    learnt = {content for part in others for content in content_hashes(part.files, part.root)}
-    own = content_hashes(images.files, images.root)
+    learnt = {content for part in others for content in part.content_hashes()}
+    own = images.content_hashes()
     count = sum(content in learnt and content != UNREADABLE for content in own)
     if not count:
         return ""

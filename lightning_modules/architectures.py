@@ -1,10 +1,8 @@
 """Networks by name, without weights."""
 
 import importlib
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ import torchvision
 from torch import nn
 
 from datamodules.errors import UserError, suggestion
+from datamodules.python_objects import python_object
 from lightning_modules.cifar_resnet import (
     cifar_resnet20,
     cifar_resnet32,
@@ -129,17 +128,8 @@ def _module(network: object, name: str) -> nn.Module:
 
 
 def python_callable(name: str) -> Callable[..., Any]:
-    """Imports `MODULE:CALLABLE`; the current folder comes last on the path, so it hides nothing."""
-    module_name, _, attribute = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        target = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"Cannot import python:{name}: {error}. Expected python:MODULE:CALLABLE, the module in "
-            f"{str(Path.cwd())!r} or installed."
-        ) from error
+    """Imports `MODULE:CALLABLE`, see `python_object`."""
+    target = python_object(name)
     if not callable(target):
         raise UserError(
             f"Expected python:{name} to be callable, but got {type(target).__name__}: give a "

@@ -1,7 +1,7 @@
 """Networks that only answer: TorchScript, torch.export and ONNX files, whose layers are sealed."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,34 @@ _FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, IndexError)
 
 
 class BlackBox(nn.Module):
-    """Runs a file that holds its own network, hidden from whoever lists modules and parameters.
+    """Runs a network that is sealed, hidden from whoever lists modules and parameters.
 
-    The file's hash is a buffer: two files never have the same digest of weights.
+    A hash of what it is opened from is a buffer: two files never have the same digest of weights.
 
     Args:
-        path: of the file.
-        kind: of the file.
+        told: what it is, for a sentence.
         runner: from a batch to its answer.
+        content: what it is opened from.
+        reopen: makes it again in another process, and with what.
+        path: of its file, where it has one.
     """
 
     digest: Tensor
 
-    def __init__(self, path: Path, kind: Kind, runner: Any) -> None:
+    def __init__(
+        self,
+        told: str,
+        runner: Any,
+        content: bytes,
+        reopen: tuple[Callable[..., "BlackBox"], tuple[Any, ...]],
+        path: Path | None = None,
+    ) -> None:
         super().__init__()
-        self.path, self.kind = path, kind
+        self.path, self._told, self._reopen = path, told, reopen
         self.contract: Contract = runner.contract
         self._runner = [runner]  # in a list, so that torch does not register it as a submodule
         self._batch = self.contract.batch
-        numbers = list(hashlib.sha256(path.read_bytes()).digest())
+        numbers = list(hashlib.sha256(content).digest())
         self.register_buffer("digest", torch.tensor(numbers, dtype=torch.uint8))
         self.outputs, self.differentiable = self._tried()
 
@@ -64,12 +73,12 @@ class BlackBox(nn.Module):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the file itself; consent was given in this one."""
-        return open_black_box, (self.path, True)
+        """Another process opens it itself; consent was given in this one."""
+        return self._reopen
 
     def __str__(self) -> str:
         """For a sentence."""
-        return f"{str(self.path)!r} is {self.kind.a}"
+        return self._told
 
     def described(self) -> str:
         """What it can and cannot do, in a sentence."""
@@ -171,7 +180,8 @@ def open_black_box(path: Path, trust_pickle: bool = False) -> BlackBox:
         raise UserError(
             f"{str(path)!r} is {kind.a} that cannot be opened: {_first_line(error)}"
         ) from error
-    return BlackBox(path, kind, runner)
+    told = f"{str(path)!r} is {kind.a}"
+    return BlackBox(told, runner, path.read_bytes(), (open_black_box, (path, True)), path)
 
 
 def black_box_in(model: Any) -> BlackBox | None:

@@ -14,6 +14,7 @@ from lightning_modules.architectures import build
 from lightning_modules.black_box import black_box_in, open_black_box
 from lightning_modules.classifier import Classifier
 from lightning_modules.heads import fit_ends
+from lightning_modules.maite_model import maite_network
 from lightning_modules.weights_file import load_exactly
 
 _WEIGHTS, _FACTS = "model.safetensors", "classifier.json"
@@ -29,7 +30,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     box = black_box_in(classifier.model)
-    if box is not None:
+    if box is not None and box.path is not None:
         shutil.copyfile(box.path, folder / box.path.name)
     everything = classifier.model.state_dict()
     state = {name: x.contiguous() for name, x in everything.items() if isinstance(x, Tensor)}
@@ -39,7 +40,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
         "format": 1,
         **classifier.kept(),
         "extra_state": _plain(extra),
-        **({"black_box": box.path.name} if box else {}),
+        **({"black_box": box.path.name} if box and box.path else {}),
     }
     (folder / _FACTS).write_text(json.dumps(facts, indent=2))
     return folder
@@ -67,6 +68,10 @@ def load_saved(folder: Path, trust_pickle: bool = False) -> Classifier:
         ) from error
     if "black_box" in facts:
         model = open_black_box(folder / Path(facts["black_box"]).name, trust_pickle)
+    elif architecture.startswith("maite:"):  # its module stays where it is
+        model = maite_network(architecture.removeprefix("maite:"), preprocessing.channels)
+        if black_box_in(model) is None:
+            load_exactly(model, state, architecture, folder)
     else:
         model = _rebuilt(architecture, len(classes), preprocessing.channels, folder)
         fit_ends(model, state)

@@ -21,6 +21,7 @@ from lightning_modules.sources.builtin import from_builtin
 from lightning_modules.sources.checkpoint import from_checkpoint
 from lightning_modules.sources.hub import from_hub
 from lightning_modules.sources.huggingface import from_huggingface
+from lightning_modules.sources.maite import from_maite
 from lightning_modules.sources.mlflow import from_mlflow
 from lightning_modules.sources.module import from_module
 from lightning_modules.sources.python import from_python
@@ -41,6 +42,7 @@ SOURCES: dict[str, Callable[[Request], Classifier]] = {
     "checkpoint": from_checkpoint,
     "mlflow": from_mlflow,
     "python": from_python,
+    "maite": from_maite,
 }
 
 

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
+from datamodules.opening import known_name
 from pipelines.study.data_options import with_data_options
 
 # What only Python callers give, or what is added under another type below.
@@ -188,8 +189,7 @@ def _with_folders(pipeline: Callable[..., Any], words: Sequence[str]) -> list[st
             parsed_words.append(word)
             continue
         name, _, root = word.partition(":")
-        if name not in DATA:
-            raise UserError(f"There is no data set {name!r}.{suggestion(name, DATA)}")
+        name = known_name(name, DATA)
         parsed_words += [name, f"{before}.root", root] if root else [name]
     return parsed_words
 

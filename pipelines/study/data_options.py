@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
+from datamodules.opening import known_name
 
 _FLAG = "--data"
 
@@ -78,9 +79,7 @@ def _names(item: Any) -> tuple[str, ...]:
 
 def _read(flag: str, option: str, value: str, item: Any) -> Any:
     """The value as the data set takes it: in a list the parser would take a mistake for a name."""
-    kind = _names(item)[0]
-    if kind not in DATA:
-        raise UserError(f"There is no data set {kind!r}.{suggestion(kind, DATA)}")
+    kind = known_name(_names(item)[0], DATA)
     known = [*signature(DATA[kind].__init__).parameters, *signature(ImageDataModule).parameters]
     if option not in known:
         raise UserError(f"Got {flag}, but {kind} has no such option.{suggestion(option, known)}")
@@ -96,7 +95,7 @@ def _read(flag: str, option: str, value: str, item: Any) -> Any:
 
 def _with(item: Any, options: dict[str, Any]) -> dict[str, Any]:
     """A data set with further options."""
-    made = item if isinstance(item, dict) else {"class_path": _names(item)[0]}
+    made = item if isinstance(item, dict) else {"class_path": known_name(_names(item)[0], DATA)}
     return {**made, "init_args": {**_init_args(item), **options}}
 
 

@@ -2,9 +2,12 @@
 
 import pickle
 import struct
+import sys
 import tarfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,20 @@ import torch
 import torchvision
 from PIL import Image
 
-from datamodules import CIFAR10, DATA, MNIST, Digits, ImageDataModule, ImageFolder, Prepared
+from datamodules import (
+    CIFAR10,
+    CSV,
+    DATA,
+    MAITE,
+    MNIST,
+    Digits,
+    HFDataset,
+    ImageDataModule,
+    ImageFolder,
+    Prepared,
+    Torchvision,
+    WebDataset,
+)
 from datamodules.torch_data import TorchData
 
 CLASSES = {"ant": 9, "bee": 6, "fly": 12}
@@ -115,6 +131,108 @@ def prepared(root: Path, **options: Any) -> Prepared:
     return Prepared(root / "corrupted", clean=f"ImageFolder:{root / 'photos'}", **options)
 
 
+SPLITS = ("train", "val", "test")
+
+
+def photos(root: Path) -> list[tuple[Path, str, int, str]]:
+    """Writes three folders; (file, split, number of the class, class) in ImageFolder's order."""
+    three_folders(root)
+    classes = sorted(CLASSES)
+    return [
+        (file, split, number, name)
+        for split in SPLITS
+        for number, name in enumerate(classes)
+        for file in sorted((root / split / name).iterdir())
+    ]
+
+
+def manifest(root: Path) -> None:
+    """Lists photographs in a table."""
+    lines = [f"{file.relative_to(root)},{name},{split}" for file, split, _, name in photos(root)]
+    (root / "manifest.csv").write_text("\n".join(["path,label,split", *lines]))
+
+
+def tars(root: Path) -> None:
+    """Packs photographs into two shards a split, with the classes' numbers."""
+    listed = photos(root / "photos")
+    (root / "classnames.txt").write_text("\n".join(sorted(CLASSES)))
+    for split in SPLITS:
+        rows = [row for row in listed if row[1] == split]
+        for shard, part in enumerate((rows[:13], rows[13:])):
+            with tarfile.open(root / f"{split}-{shard:03}.tar", "w") as tar:
+                for key, (file, _, number, _) in enumerate(part):
+                    tar.add(file, f"{key:04}.png")
+                    told = tarfile.TarInfo(f"{key:04}.cls")
+                    told.size = len(str(number))
+                    tar.addfile(told, BytesIO(str(number).encode()))
+
+
+def arrow(root: Path) -> None:
+    """Saves photographs with Hugging Face's library."""
+    datasets = pytest.importorskip("datasets")
+    listed = photos(root.with_name(f"{root.name}-photos"))
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=sorted(CLASSES))}
+    )
+    parts = {
+        split: datasets.Dataset.from_dict(
+            {
+                "image": [
+                    {"bytes": file.read_bytes(), "path": None}
+                    for file, part, _, _ in listed
+                    if part == split
+                ],
+                "label": [number for _, part, number, _ in listed if part == split],
+            },
+            features=features,
+        )
+        for split in SPLITS
+    }
+    datasets.DatasetDict(parts).save_to_disk(str(root))
+
+
+def country(root: Path) -> None:
+    """Lays photographs out as torchvision's Country211."""
+    three_folders(root / "country211")
+    (root / "country211" / "val").rename(root / "country211" / "valid")
+
+
+def torchvision_data(root: Path, **options: Any) -> Torchvision:
+    """Makes what names its data set before the folder."""
+    return Torchvision(Path(f"Country211:{root}"), **options)
+
+
+class Items:
+    """A data set by MAITE's protocol, of the photographs in a folder."""
+
+    def __init__(self, listed: list[tuple[Path, str, int, str]]) -> None:
+        self.metadata = {"id": "photos", "index2label": dict(enumerate(sorted(CLASSES)))}
+        self.listed = listed
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __getitem__(self, row: int, /) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        file, _, number, _ = self.listed[row]
+        image = np.asarray(Image.open(file)).transpose(2, 0, 1)
+        return image, np.eye(len(CLASSES), dtype=np.float32)[number], {"id": row}
+
+
+def maite_items(root: Path) -> None:
+    """Puts data sets by MAITE's protocol into a module of their own."""
+    listed, module = photos(root), ModuleType(f"maite_items_{id(root)}")
+    for split in SPLITS:
+        setattr(module, split, Items([row for row in listed if row[1] == split]))
+    sys.modules[module.__name__] = module
+    (root / "module.txt").write_text(module.__name__)
+
+
+def maite_data(root: Path, **options: Any) -> MAITE:
+    """Makes the data set of that module."""
+    module = (root / "module.txt").read_text()
+    return MAITE(Path(f"{module}:test"), train=f"{module}:train", val=f"{module}:val", **options)
+
+
 # One line a data set, or a form of it: what it is made of, and what else it is given.
 CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], dict[str, Any]]] = {
     "Digits": (Digits, nothing, {}),
@@ -127,14 +245,19 @@ CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], di
     "ImageFolder train, val": (ImageFolder, train_and_val, {}),
     "ImageFolder one": (ImageFolder, class_folders, {}),
     "ImageFolder grey": (ImageFolder, class_folders, {"channels": 1}),
+    "CSV": (CSV, manifest, {}),
+    "WebDataset": (WebDataset, tars, {}),
+    "HFDataset": (HFDataset, arrow, {}),
+    "Torchvision": (torchvision_data, country, {}),
+    "MAITE": (maite_data, maite_items, {}),
     "Prepared": (prepared, fogged, {}),
     "TorchData": (tensors, nothing, {}),
     **{name: (DATA[name], idx_files, {}) for name in DATA if "MNIST" in name and name != "MNIST"},
     **{name: (DATA[name], cifar_folders, {}) for name in ("CIFAR10Animals", "CIFAR10Vehicles")},
 }
-assert set(DATA.values()) - {Prepared} <= {kind for kind, _, _ in CASES.values()}, (
-    "every data set has a case"
-)
+assert set(DATA.values()) - {Prepared, Torchvision, MAITE} <= {
+    kind for kind, _, _ in CASES.values()
+}, "every data set has a case"
 
 Make = Callable[..., ImageDataModule]
 
@@ -168,3 +291,27 @@ def make(case: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_: True)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda _: True)
     return case
+
+
+FOLDERS = {
+    "CSV": ".",
+    "WebDataset": "photos",
+    "HFDataset": "../data-photos",
+    "Torchvision": "country211",
+    "MAITE": ".",
+}
+"""Where the pictures lie that each form holds, from its root."""
+
+
+@pytest.fixture
+def listed_case(tmp_path: Path) -> Callable[[str], tuple[ImageDataModule, Path]]:
+    """Makes a data set of a name, and the folder of the same pictures."""
+
+    def made(name: str) -> tuple[ImageDataModule, Path]:
+        kind, write, _ = CASES[name]
+        root = tmp_path / "data"
+        root.mkdir()
+        write(root)
+        return kind(root=root, num_workers=0), root / FOLDERS[name]
+
+    return made

@@ -82,7 +82,7 @@ def test_mistakes(source: str, message: str) -> None:
 
 def test_the_table_is_tested() -> None:
     assert set(SOURCES) == {
-        *("builtin", "torchvision", "timm", "hf", "hub", "checkpoint", "mlflow", "python")
+        *("builtin", "torchvision", "timm", "hf", "hub", "checkpoint", "mlflow", "maite", "python")
     }
 
 
