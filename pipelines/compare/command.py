@@ -127,7 +127,9 @@ def by_question(results: Mapping[str, Result]) -> list[dict[str, Result]]:
     Raises:
         UserError: no question was answered by all.
     """
-    held = {name: getattr(one, "by_question", {one.room: one}) for name, one in results.items()}
+    held = {
+        name: getattr(one, "by_question", None) or {one.room: one} for name, one in results.items()
+    }
     rooms = [room for room in next(iter(held.values())) if all(room in h for h in held.values())]
     if not rooms:
         told = "; ".join(f"{name} of {', '.join(answered)}" for name, answered in held.items())

@@ -9,12 +9,13 @@ from typing import cast
 
 import pandas as pd
 
+from callbacks.reductions import paired_numbers
 from callbacks.results import ProbeResult, headline_step, unit_sign, unit_slug
 from callbacks.statistics import holm, paired_difference
 from callbacks.worst_case import robustly_correct, worst_up_to
-from pipelines.evaluate.comparison import paired_table
 
 SETTING = ["setting", "severity", "value"]
+_ANSWER = ("prediction", "correct", "loss")
 LEVEL = 0.05
 """Of the family of all comparisons."""
 _UNBOUNDED_LOSS = (0.0, float("inf"))
@@ -36,12 +37,13 @@ def answers(result: ProbeResult) -> ProbeResult:
     rows = rows.assign(correct=robustly_correct(rows), loss=loss)
     columns = [*SETTING, "index", "label", "prediction", "correct", "loss"]
     if "draw" not in rows:
-        return replace(result, rows=rows[columns])
+        return replace(result, rows=rows[columns].sort_values(["severity", "index"]))
     keys = [*SETTING, "index"]
     means = rows.groupby(keys, sort=False)[["correct", "loss"]].transform("mean")
     told = rows.assign(correct=means["correct"], loss=means["loss"])
     majority = told[(rows["correct"] > 0.5) == (means["correct"] > 0.5)]
-    return replace(result, rows=majority.drop_duplicates(keys)[columns])
+    rows = majority.drop_duplicates(keys)[columns]
+    return replace(result, rows=rows.sort_values(["severity", "index"]))
 
 
 def with_worst_cases(results: Sequence[ProbeResult]) -> list[ProbeResult]:
@@ -72,8 +74,14 @@ def joined(one: ProbeResult, other: ProbeResult) -> pd.DataFrame:
         one: from `answers`.
         other: the same probe of the other model.
     """
+    mine, its = one.rows, other.rows
     keys = [*SETTING, "index", "label"]
-    return one.rows.merge(other.rows, on=keys, suffixes=("_one", "_other"))
+    columns = [(mine[key].to_numpy(), its[key].to_numpy()) for key in keys]
+    if len(mine) != len(its) or not all((a == b).all() for a, b in columns):
+        return mine.merge(its, on=keys, suffixes=("_one", "_other"))
+    sides = (("one", mine), ("other", its))
+    answered = {f"{key}_{end}": rows[key].to_numpy() for end, rows in sides for key in _ANSWER}
+    return mine[keys].assign(**answered)  # what a merge gives, at a tenth of its time
 
 
 def differences(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> pd.DataFrame:
@@ -89,8 +97,8 @@ def differences(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> pd.
         `p`, `fixed broken` (images, by the majority of draws), `loss_difference loss_low
         loss_high`. No `p_holm` yet: see `corrected`.
     """
-    tables = [_of_probe(*pair) for pair in zip(one, other, strict=True) if not pair[0].is_list]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    pairs = [pair for pair in zip(one, other, strict=True) if not pair[0].is_list]
+    return pd.DataFrame([line for pair in pairs for line in _lines(*pair)])
 
 
 def corrected(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -114,25 +122,27 @@ def _verdict(p: float, difference: float) -> str:
     return "" if p >= LEVEL or difference == 0 else "better" if difference > 0 else "worse"
 
 
-def _of_probe(one: ProbeResult, other: ProbeResult) -> pd.DataFrame:
-    table = paired_table([one], [other]).drop(columns="p_holm")
-    further = pd.DataFrame(_counted(joined(one, other)))
-    headline = headline_step(one.values, one.headline) if len(table) else 0
-    table = table.merge(further, on=["setting", "value"])
-    return table.assign(probe=one.name, headline=table["severity"] == headline)
-
-
-def _counted(both: pd.DataFrame) -> Iterator[dict[str, object]]:
-    """Accuracies, images that changed sides, and losses, a setting a line."""
-    for key, part in both.groupby(SETTING, sort=False):
-        before, after = part["correct_one"] > 0.5, part["correct_other"] > 0.5
+def _lines(one: ProbeResult, other: ProbeResult) -> Iterator[dict[str, object]]:
+    """A line a setting of one probe."""
+    about = {"probe": one.name, "title": one.title, "family": one.family, "unit": one.unit}
+    headline = headline_step(one.values, one.headline)
+    for key, part in joined(one, other).groupby(SETTING, sort=False):
+        setting, severity, value = cast("tuple[str, int, float]", key)
+        before, after = part["correct_one"], part["correct_other"]
         loss = paired_difference(part["loss_one"], part["loss_other"], bounds=_UNBOUNDED_LOSS)
         yield {
-            **dict(zip(SETTING, cast("tuple[object, ...]", key), strict=True)),
-            "acc_one": float(part["correct_one"].mean()),
-            "acc_other": float(part["correct_other"].mean()),
-            "fixed": int((after & ~before).sum()),
-            "broken": int((before & ~after).sum()),
+            **about,
+            "setting": setting,
+            "severity": severity,
+            "value": value,
+            "said": one.said(value),
+            "headline": severity == headline,
+            "n": len(part),
+            "acc_one": float(before.mean()),
+            "acc_other": float(after.mean()),
+            **paired_numbers(before, after),
+            "fixed": int(((after > 0.5) & (before <= 0.5)).sum()),
+            "broken": int(((before > 0.5) & (after <= 0.5)).sum()),
             "loss_difference": loss.value,
             "loss_low": loss.low,
             "loss_high": loss.high,

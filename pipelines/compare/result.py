@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -34,7 +34,6 @@ class Comparison:
         runs: of each model's name what it was read from: an MLflow run id, or a folder.
         questions: what they all answered.
         common: whether what is not alike was left out, instead of refused.
-        files: names of test images by index, where they are known.
     """
 
     room: ClassVar[str] = "compare"
@@ -42,7 +41,6 @@ class Comparison:
     runs: Mapping[str, str]
     questions: Sequence[Question]
     common: bool = False
-    files: Mapping[int, str] = field(default_factory=dict, repr=False)
 
     @property
     def models(self) -> list[str]:
@@ -128,17 +126,15 @@ class Comparison:
                 held.append({"room": result.room, "about": about, "facts": parts.facts})
             facts = {"room": one.room, "models": [*one.models], "notes": [*one.notes]}
             questions.append({**facts, "places": one.places, "tables": [*own], "results": held})
-        files = {str(index): name for index, name in self.files.items()}
-        facts = {"runs": self.runs, "common": self.common, "files": files}
-        return Parts({**facts, "questions": questions}, rows, arrays)
+        facts = {"runs": self.runs, "common": self.common, "questions": questions}
+        return Parts(facts, rows, arrays)
 
     @classmethod
     def from_parts(cls, about: About, parts: Parts) -> "Comparison":
         """The inverse of `parts`."""
         facts = parts.facts
         questions = [_question(one, parts) for one in facts["questions"]]
-        files = {int(index): name for index, name in facts["files"].items()}
-        return cls(about, facts["runs"], questions, facts["common"], files)
+        return cls(about, facts["runs"], questions, facts["common"])
 
     def to_frame(self) -> pd.DataFrame:
         """All differences, with intervals and corrected p."""
@@ -152,7 +148,7 @@ class Comparison:
     @cached_property
     def _sections(self) -> list[Section]:
         classes = [str(name) for name in self.about.model["classes"]]
-        own = [question_sections(one, classes, self.files) for one in self.questions]
+        own = [question_sections(one, classes) for one in self.questions]
         return [*(section for sections in own for section in sections), self._run_section]
 
     @property

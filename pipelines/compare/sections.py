@@ -16,6 +16,7 @@ _IN_TERMINAL = 40
 """Lines; of more only those at the severity that stands for a probe."""
 _SHOWN = 12
 """Images of each kind that are named on the page; all are in the table of rows."""
+_NAMED = ("label", "prediction_one", "prediction_other")
 _TERMS = {
     "points": "Accuracy of the model minus that of the baseline, in percentage points, with the "
     "95 % interval paired by image (Bonett & Price 2012).",
@@ -30,15 +31,12 @@ _TERMS = {
 }
 
 
-def question_sections(
-    question: Question, classes: Sequence[str], files: Mapping[int, str]
-) -> Iterator[Section]:
+def question_sections(question: Question, classes: Sequence[str]) -> Iterator[Section]:
     """Sections of one question, in order.
 
     Args:
         question: with its tables.
         classes: names.
-        files: of test images by index, where they are known.
     """
     if question.results:
         yield Section("At a glance", sheets=[glance(question.results)])
@@ -56,7 +54,7 @@ def question_sections(
     if figures := curve_figures_of(question.curves, models, question.places, len(classes)):
         yield Section("Curves over each other", "One colour a model.", figures)
     if len(question.changed):
-        yield _changed_section(question, classes, files)
+        yield _changed_section(question, classes)
 
 
 def _difference_section(question: Question) -> Section:
@@ -137,9 +135,7 @@ def _boards(question: Question) -> Iterator[Sheet]:
         )
 
 
-def _changed_section(
-    question: Question, classes: Sequence[str], files: Mapping[int, str]
-) -> Section:
+def _changed_section(question: Question, classes: Sequence[str]) -> Section:
     """Some images that changed sides, under every probe at the severity that stands for it."""
     text = (
         f"{len(question.changed):,} rows in all: `rows/{question.room}.changed.parquet` among the "
@@ -148,11 +144,10 @@ def _changed_section(
     if len(question.models) > 2:  # twenty models' lists are read by nobody
         return Section("Which images changed sides", f"{text}.")
     lines = [
-        [*key, f"{row['index']:,}", *([files.get(row["index"], "")] if files else []),
-         *(classes[row[name]] for name in ("label", "prediction_one", "prediction_other"))]
+        [*key, f"{row['index']:,}", *(classes[int(row[name])] for name in _NAMED)]
         for key, row in _some_changed(question)
-    ]  # fmt: skip
-    columns = ["where", "change", "index", *(["file"] if files else []), "class", *question.models]
+    ]
+    columns = ["where", "change", "index", "class", *question.models]
     text = f"{text}; of each kind the first {_SHOWN}:"
     return Section("Which images changed sides", text, sheets=[Sheet(columns, lines)])
 
