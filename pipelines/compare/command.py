@@ -108,7 +108,7 @@ def compare(
     results, sources = _loaded(asked, root, tracking.uri)
     named = dict(zip(model_names(results), results, strict=True))
     questions = [compared(group, common, seed) for group in by_question(named)]
-    about = _about(results, command, seed, time.perf_counter() - begun)
+    about = _about(named, command, seed, time.perf_counter() - begun)
     notes = [note for question in questions for note in question.notes]
     runs_read = dict(zip(named, sources, strict=True))
     comparison = Comparison(about.with_notes(notes), runs_read, questions, common)
@@ -172,17 +172,17 @@ def _meant(run: str, root: Path) -> str:
     return str(found[int(back or 0)].parent)
 
 
-def _about(results: Sequence[Result], command: str, seed: int, seconds: float) -> About:
-    first = results[0].about
+def _about(results: Mapping[str, Result], command: str, seed: int, seconds: float) -> About:
+    first = next(iter(results.values())).about
     return About(
         command=command,
         seed=seed,
-        models=[result.about.model for result in results],
+        models=[{**result.about.model, "name": name} for name, result in results.items()],
         data=[first.dataset],
         environment=first.environment,
         seconds=seconds,
         created=now(),
-        interrupted=any(result.about.interrupted for result in results),
+        interrupted=any(result.about.interrupted for result in results.values()),
     )
 
 

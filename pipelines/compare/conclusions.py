@@ -7,6 +7,7 @@ import pandas as pd
 
 from callbacks.results import records
 from callbacks.statistics import Interval
+from callbacks.words import percent, with_interval
 from pipelines.compare.pairing import LEVEL
 from pipelines.compare.question import Question
 
@@ -47,7 +48,6 @@ def where(line: Mapping[str, Any]) -> str:
 
 
 def _between_two(line: Mapping[str, Any], baseline: str, of: int) -> str:
-    change = Interval(*(100 * line[end] for end in ("difference", "low", "high")))
     images = f"on the same {line['n']:,} images"
     sides = f"{line['fixed']:,} fixed, {line['broken']:,} broken"
     if not line["verdict"]:
@@ -55,15 +55,21 @@ def _between_two(line: Mapping[str, Any], baseline: str, of: int) -> str:
         at = where(line)
         return (
             f"{at[0].upper()}{at[1:]} {line['model']} and {baseline} cannot be told apart: "
-            f"{change.value:+.1f} points [{change.low:+.1f}, {change.high:+.1f}] {images} "
-            f"({sides}{alone})."
+            f"{_points(line)} {images} ({sides}{alone})."
         )
+    change = Interval(*(100 * line[end] for end in ("difference", "low", "high")))
     size, *ends = change if change.value > 0 else (-change.value, -change.high, -change.low)
     return (
         f"{line['model']} is {line['verdict']} than {baseline} {where(line)} by {size:.1f} points "
         f"[{ends[0]:.1f}, {ends[1]:.1f}] {images} ({sides}; p {line['p_holm']:.2g} after Holm's "
         f"correction for {of:,} comparison{'s' if of > 1 else ''})."
     )
+
+
+def _points(line: Mapping[str, Any]) -> str:
+    """`+4.1 points [+2.0, +6.3]`."""
+    value, low, high = (100 * line[end] for end in ("difference", "low", "high"))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def _against(
@@ -75,9 +81,7 @@ def _against(
         parts = []
         for verdict in ("better", "worse"):
             told = [
-                f"{where(line)} ({100 * line['difference']:+.1f} points)"
-                for line in own
-                if line["verdict"] == verdict
+                f"{where(line)} ({_points(line)})" for line in own if line["verdict"] == verdict
             ]
             more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
             parts += [f"{verdict} {', '.join(told[:_NAMED])}{more}"] if told else []
@@ -93,8 +97,9 @@ def _first_places(board: pd.DataFrame) -> Iterator[str]:
         first = [str(line["model"]) for line in lines if line["rank_low"] == 1]
         at = where(lines[0])
         if len(first) == 1:
-            share = 100 * lines[0]["acc"]
-            yield f"{first[0]} is first of {len(lines)} {at}, beyond chance ({share:.1f} %)."
+            share = Interval(*(lines[0][end] for end in ("acc", "acc_low", "acc_high")))
+            told = f"{percent(share.value)} % right, {with_interval(share)}"
+            yield f"{first[0]} is first of {len(lines)} {at}, beyond chance ({told})."
             continue
         more = f" and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
         named = f"{', '.join(first[:_NAMED])}{more}"

@@ -138,7 +138,7 @@ def _boards(question: Question) -> Iterator[Sheet]:
 def _changed_section(question: Question, classes: Sequence[str]) -> Section:
     """Some images that changed sides, under every probe at the severity that stands for it."""
     text = (
-        f"{len(question.changed):,} rows in all: `rows/{question.room}.changed.parquet` among the "
+        f"{len(question.changed):,} rows in all: rows/{question.room}.changed.parquet among the "
         "artifacts has index, class and both answers of every one"
     )
     if len(question.models) > 2:  # twenty models' lists are read by nobody
