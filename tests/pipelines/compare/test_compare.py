@@ -15,6 +15,7 @@ from pipelines.compare.question import compared
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.page import as_html
 from pipelines.report.result import load_result, save_result
+from pipelines.tasks.result import TaskEvaluation
 from pipelines.tracking import Tracking, open_store
 
 MakeEvaluation = Callable[..., Evaluation]
@@ -171,6 +172,22 @@ def test_what_mlflow_gets(two: dict[str, Evaluation], home: Path) -> None:
     assert {"report.html", "result.json", "rows", "tables", "figures"} <= files
     tables = json.loads(run.data.tags["mlflow.loggedArtifacts"])
     assert [table["path"] for table in tables] == ["tables/differences.json"]
+
+
+def test_runs_without_one_pass_are_compared_by_what_their_own_room_pairs(
+    two: dict[str, Evaluation], tmp_path: Path
+) -> None:
+    runs = []
+    for one in two.values():
+        clean = one.results[0].rows[["index", "correct", "setting", "severity", "value"]]
+        rows = clean.assign(task="digit", attacked="", family="test", draw=0)
+        runs.append(TaskEvaluation(one.about, rows, {}, {}))
+    result = compare(runs, root=tmp_path, tracking=Tracking(enabled=False))
+    assert "compared by what all were asked alike" in " ".join(result.sentences())
+    (file,) = (tmp_path / "mlruns" / "results").glob("compare-*/result.json")
+    page = as_html([load_result(file.parent)])
+    assert page == as_html([result])
+    assert "difference (points)" in page
 
 
 class Held:
