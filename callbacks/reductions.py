@@ -119,18 +119,28 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     joined = one.merge(other[[*keys, "correct"]], on=keys, suffixes=("", "_other"))
     lines = []
     for _, part in joined.groupby(["setting", "value"]):
-        difference = paired_difference(part["correct"], part["correct_other"])
         lines.append(
             {
                 "setting": part["setting"].iloc[0],
                 "value": part["value"].iloc[0],
                 "n": len(part),
-                **dict(zip(("difference", "low", "high"), difference, strict=True)),
-                "p": mcnemar(part["correct"] > 0.5, part["correct_other"] > 0.5),
+                **paired_numbers(part["correct"], part["correct_other"]),
             }
         )
     table = pd.DataFrame(lines, columns=["setting", "value", "n", "difference", "low", "high", "p"])
     return table.assign(p_holm=holm(table["p"]))
+
+
+def paired_numbers(one: pd.Series, other: pd.Series) -> dict[str, float]:
+    """`difference low high` of the accuracies, other - one, and McNemar's `p`.
+
+    Args:
+        one: how far each image is right, of the first model.
+        other: the same images, of the second.
+    """
+    difference = paired_difference(one, other)
+    ends = dict(zip(("difference", "low", "high"), difference, strict=True))
+    return {**ends, "p": mcnemar(one > 0.5, other > 0.5)}
 
 
 def _reduced(rows: pd.DataFrame, also: Sequence[str] = ()) -> dict[str, float | str]:
@@ -204,6 +214,7 @@ __all__ = [
     "by_setting",
     "column_mean",
     "compare",
+    "paired_numbers",
     "per_class",
     "robustly_correct",
     "worst_case",

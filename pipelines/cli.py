@@ -58,6 +58,10 @@ COMMANDS = {
         "let clients with images of their own teach each other by answers to public images",
         "assay federate --clients lenet lenet lenet_wide lenet_wide --data MNIST",
     ),
+    "compare": Command(
+        "say which of several models is better, at what, beyond chance; three and more are ranked",
+        "assay compare RUN_ID OTHER_ID --baseline RUN_ID",
+    ),
     "list": Command("name every data set, model source, probe and preset", "assay list probes"),
     "inspect": Command(
         "look into a checkpoint file and propose the command to type", "assay inspect model.pt"

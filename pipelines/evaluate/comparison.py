@@ -19,6 +19,8 @@ _STYLES = ("-", "--", ":", "-.", (0, (1, 3)))
 _KEYS = ("setting", "value", "index")
 Side = tuple[str, Mapping[str, Sequence[Curve]], Sequence[ProbeResult]]
 """Title, curves by family, and results of one of the two."""
+Overlaid = tuple[str, Mapping[str, Sequence[Curve]]]
+"""Title and curves by family."""
 
 
 def common(
@@ -61,7 +63,7 @@ def comparison(
         notes: what was left out.
         classes: of the models.
     """
-    figures = _overlaid(one, other, classes)
+    figures = overlaid([one[:2], other[:2]], classes)
     title = f"{other[0]} against {one[0]}, image by image"
     if not same:
         notes = ["They were measured on other images, so no test can pair them.", *notes]
@@ -100,16 +102,23 @@ def _restricted(one: ProbeResult, other: ProbeResult) -> tuple[ProbeResult, Prob
     )
 
 
-def _overlaid(one: Side, other: Side, classes: int) -> dict[str, Figure]:
-    """Colours are models, styles are probes."""
+def overlaid(sides: Sequence[Overlaid], classes: int) -> dict[str, Figure]:
+    """Colours are models, styles are probes; of more models than colours, styles are models too.
+
+    Args:
+        sides: of each model its title and its curves by family.
+        classes: of the models.
+    """
     figures: dict[str, Figure] = {}
-    for family in one[1]:
+    for family in sides[0][1]:
         lines = []
-        for colour, (title, curves, _) in zip(COLOURS, (one, other), strict=False):
+        for place, (title, curves) in enumerate(sides):
+            again, colour = divmod(place, len(COLOURS))
             for i, curve in enumerate(curves.get(family, ())):
                 label = f"{title}: {curve.label}"
-                style = _STYLES[i % len(_STYLES)]
-                lines.append(Line(replace(curve, label=label), colour, style, band=i == 0))
+                style = _STYLES[(i + again) % len(_STYLES)]
+                band = i == 0 and len(sides) <= len(COLOURS)
+                lines.append(Line(replace(curve, label=label), COLOURS[colour], style, band))
         figures |= curve_figures(f"compared_{family}", lines, classes)
     return figures
 

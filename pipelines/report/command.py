@@ -17,7 +17,8 @@ def main(words: list[str]) -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="assay report",
-        description="Writes one HTML file about one run of any question, or several side by side.",
+        description="Writes one HTML file about one run of any question, or several side by side. "
+        "`assay compare` tests which is better, and refuses what was not asked alike.",
     )
     parser.add_argument("runs", nargs="*", help="run ids or folders; default: the newest result")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write")
@@ -43,7 +44,7 @@ def report(
         UserError: a run is not there or holds no result.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        results = [_loaded(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)]
+        results = [load_run(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)]
     for result in results:
         print_result(result)
     file = write_page(results, out)
@@ -66,8 +67,18 @@ def newest(root: Path) -> Path:
     return max(files, key=lambda file: file.stat().st_mtime).parent
 
 
-def _loaded(run: str, root: Path, uri: str | None, scratch: Path) -> Result:
-    """Reads a folder, or downloads a run; of a run without a result its child is meant."""
+def load_run(run: str, root: Path, uri: str | None, scratch: Path) -> Result:
+    """Reads a folder, or downloads a run; of a run without a result its child is meant.
+
+    Args:
+        run: folder with a `result.json`, or MLflow run id.
+        root: folder that holds `mlruns/`.
+        uri: of the MLflow store; see `resolved_uri`.
+        scratch: folder to download to, which is not there yet.
+
+    Raises:
+        UserError: the run is not there or holds no result.
+    """
     if Path(run).is_dir():
         return load_result(Path(run))
     where = resolved_uri(uri, root)
