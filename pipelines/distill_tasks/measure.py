@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from datamodules.errors import UserError
@@ -63,12 +64,7 @@ def measure_task_models(
     parts: list[pd.DataFrame] = []
     sizes: dict[str, int] = {}
     for model in models:
-        logits: dict[str, Tensor] = {}
-        for classifier in model.classifiers:
-            with adopted(plan.data, classifier.preprocessing):
-                index, label, answer = answer_test([classifier], plan.data, device=study.device)
-            heads = split_logits(answer, classifier.tasks)
-            logits |= {x.name: z for x, z in zip(classifier.tasks, heads, strict=True)}
+        index, label, logits = _answers(study, plan, model)
         teacher = teacher or logits
         for place, task in enumerate(plan.tasks):
             own = labels[label, place]
@@ -91,6 +87,20 @@ def task_result(
     if preset != "none":
         notes.append("Disturbed images: the first seed of teacher, student and label only alone.")
     return TaskDistillationResult(about.with_notes(notes), rows, sizes, settings, failed)
+
+
+def _answers(
+    study: Study, plan: Plan, model: TrainedModel
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Indices and labels `(N,)` of the test images, and each task's logits by its name."""
+    logits: dict[str, Tensor] = {}
+    index = label = torch.empty(0)
+    for classifier in model.classifiers:
+        with adopted(plan.data, classifier.preprocessing):
+            index, label, answer = answer_test([classifier], plan.data, device=study.device)
+        heads = split_logits(answer, classifier.tasks)
+        logits |= {task.name: z for task, z in zip(classifier.tasks, heads, strict=True)}
+    return index, label, logits
 
 
 def _disturbed(study: Study, plan: Plan, model: TrainedModel, preset: str) -> pd.DataFrame:

@@ -51,6 +51,8 @@ def difference_table(rows: pd.DataFrame) -> pd.DataFrame:
         right = {str(name): _right(own) for name, own in part.groupby("model", sort=False)}
         student = right.pop("student", {})
         for against, other in right.items():
+            if against == "teacher":  # it has no seeds of its own
+                other = {t: _repeated(x, student[t]) for t, x in other.items() if t in student}
             pairs = {t: _paired(x, other[t]) for t, x in student.items() if t in other}
             pairs = {t: pair for t, pair in pairs.items() if pair.size}
             for task, interval, n in _over(pairs, _change):
@@ -73,11 +75,15 @@ def _right(rows: pd.DataFrame) -> Right:
     }
 
 
+def _repeated(teacher: pd.DataFrame, student: pd.DataFrame) -> pd.DataFrame:
+    """The teacher's answers once for every seed of its students."""
+    seeds = student.columns
+    return pd.concat([teacher.iloc[:, 0]] * len(seeds), axis=1, keys=seeds)
+
+
 def _paired(student: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """`(images, 2 · seeds)`: the other's answers, then the student's, of what both have."""
     images = student.index.intersection(other.index)
-    if other.shape[1] == 1 and student.shape[1] > 1:
-        other = pd.concat([other.iloc[:, 0]] * student.shape[1], axis=1, keys=student.columns)
     seeds = student.columns.intersection(other.columns)
     sides = [side.loc[images, seeds] for side in (other, student)]
     return pd.concat(sides, axis=1, keys=("other", "student"))
@@ -117,4 +123,5 @@ def _share(right: np.ndarray, level: float) -> Interval:
 
 def _change(pair: np.ndarray, level: float) -> Interval:
     """Of `(2 · seeds, images)`, the other's first."""
-    return crossed_difference(*np.split(pair, 2), level)
+    other, student = np.split(pair, 2)
+    return crossed_difference(other, student, level)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -141,10 +141,11 @@ class TaskDistillationResult:
     def metrics(self) -> list[Metric]:
         """`distillation/MODEL_TASK_acc` by seed as step, and numbers of disturbed images."""
         rows = _clean(self.rows)
-        found: list[Metric] = [
-            (f"distillation/{_slug(str(model))}_{task}_acc", float(part["correct"].mean()), seed)
-            for (model, task, seed), part in rows.groupby(["model", "task", "seed"], sort=False)
-        ]  # type: ignore[misc]
+        found: list[Metric] = []
+        for group, part in rows.groupby(["model", "task", "seed"], sort=False):
+            model, task, seed = cast("tuple[str, str, int]", group)
+            key = f"distillation/{_slug(model)}_{task}_acc"
+            found.append((key, float(part["correct"].mean()), int(seed)))
         for line in records(self.table.loc[self.table["setting"] != "clean"]):
             stem = f"{line['family']}/{_slug(line['model'])}_{line['task']}_{_stem(line)}"
             step = int(line["severity"])
