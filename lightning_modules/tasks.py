@@ -123,6 +123,29 @@ def _view(
     return view.train(classifier.training)
 
 
+def check_noise(perturb: Perturb | None) -> None:
+    """Refuses a perturbation that attacks one label.
+
+    Raises:
+        UserError: it does.
+    """
+    if hasattr(perturb, "epsilon") or getattr(perturb, "consistency", 0):
+        raise UserError(
+            f"Expected `perturb` to be noise with `tasks`, but got {type(perturb).__name__}, "
+            "which trains with one label an image."
+        )
+
+
+def log_accuracies(module: FineTuning, accuracies: nn.ModuleDict) -> None:
+    """Logs `val/acc_TASK` and their mean `val/acc`, and begins them anew."""
+    metrics = accuracies.values()
+    found = torch.stack([metric.compute() for metric in metrics])  # type: ignore[operator]
+    for task, accuracy, metric in zip(module.classifier.tasks, found, metrics, strict=True):
+        module.log(f"val/acc_{task.name}", accuracy)
+        metric.reset()  # type: ignore[operator]
+    module.log("val/acc", found.nanmean(), prog_bar=True)
+
+
 class TaskFineTuning(FineTuning):
     """Fits all heads at once: the loss is the mean over the tasks of each one's mean loss.
 
@@ -151,11 +174,7 @@ class TaskFineTuning(FineTuning):
         super().__init__(classifier, tuning, perturb)
         if self.tuning.mixup or self.tuning.cutmix:
             raise UserError("Expected no --tuning.mixup and --tuning.cutmix with `tasks`.")
-        if hasattr(perturb, "epsilon") or getattr(perturb, "consistency", 0):
-            raise UserError(
-                f"Expected `perturb` to be noise with `tasks`, but got {type(perturb).__name__}, "
-                "which trains with one label an image."
-            )
+        check_noise(perturb)
         self.register_buffer("table", table, persistent=False)
         self.accuracies = nn.ModuleDict({f"of_{t.name}": MeanMetric() for t in classifier.tasks})
 
@@ -182,9 +201,4 @@ class TaskFineTuning(FineTuning):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the accuracies, of every task and their mean."""
-        metrics = self.accuracies.values()
-        found = torch.stack([metric.compute() for metric in metrics])  # type: ignore[operator]
-        for task, accuracy, metric in zip(self.classifier.tasks, found, metrics, strict=True):
-            self.log(f"val/acc_{task.name}", accuracy)
-            metric.reset()  # type: ignore[operator]
-        self.log("val/acc", found.nanmean(), prog_bar=True)
+        log_accuracies(self, self.accuracies)

@@ -15,7 +15,7 @@ from lightning_modules import Classifier, DivergedError
 from lightning_modules.distillation import largest
 from lightning_modules.trainer import device_flags
 from pipelines.distill.answers import answer_test, clean_rows
-from pipelines.distill.controls import CONTROLS, TITLES
+from pipelines.distill.controls import CONTROLS, EVERY_SEED, TITLES
 from pipelines.distill.footprint import Footprint, footprint, timed
 from pipelines.distill.model import MeasuredModel, TrainedModel, titled
 from pipelines.distill.plan import Plan, adopted
@@ -41,7 +41,7 @@ def train_models(
         study: of the runs.
         plan: what is distilled.
         seeds: of the students.
-        controls: label_only for every seed, others for the first.
+        controls: those of `EVERY_SEED` for every seed, others for the first.
 
     Returns:
         The models, and why others diverged, by their title; the same command tries those again.
@@ -64,7 +64,7 @@ def train_models(
     if len(models) == 1:
         raise DivergedError("; ".join(failed.values()))
     for name in controls:
-        for seed in seeds if name == "label_only" else seeds[:1]:
+        for seed in seeds if name in EVERY_SEED else seeds[:1]:
             attempt(CONTROLS[name], TITLES[name], seed)
     return models, failed
 

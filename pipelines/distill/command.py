@@ -18,12 +18,16 @@ from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, adopted, make_plan
 from pipelines.distill.result import DistillationResult
 from pipelines.distill.search import searched
+from pipelines.distill_tasks.measure import check_controls, task_result
+from pipelines.distill_tasks.result import TaskDistillationResult
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
 from pipelines.study.regularisation import tell_regularisation
 from pipelines.study.trainer_flags import TRAINER, check_flags
+
+Control = Literal["label_only", "random_teacher", "pruned", "int8", "single_task"]
 
 
 def main(words: list[str]) -> int:
@@ -48,17 +52,17 @@ def distill(
     regulariser: Regularisation = Regularisation(),  # noqa: B008  (frozen)
     auto: Search = Search(),  # noqa: B008  (frozen)
     seeds: list[int] = [0],  # noqa: B006  (never changed)
-    controls: list[Literal["label_only", "random_teacher", "pruned", "int8"]] = [],  # noqa: B006
+    controls: list[Control] = [],  # noqa: B006
     labelled: int | None = None,
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     student_arch: str | None = None,
     **options: Unpack[Options],
-) -> DistillationResult:
+) -> DistillationResult | TaskDistillationResult:
     """Teaches a student what its teacher says, keeps the best epoch, and measures what it kept.
 
     Args:
-        teacher: one or several, e.g. checkpoint:FILE, torchvision:resnet18. In Python also
-            networks.
+        teacher: one or several, e.g. checkpoint:FILE, torchvision:resnet18; of one with several
+            tasks the student learns every head. In Python also networks.
         student: where it starts, e.g. lenet, torchvision:resnet18, or self: the teacher's own
             architecture with fresh weights. In Python also a network.
         data: what it is taught, validated and tested on.
@@ -79,14 +83,15 @@ def distill(
         regulariser: what is added to the student's loss, each with its weight; see `assay list
             regularisers`.
         seeds: a student for each; the first is measured under probes too.
-        controls: what to compare with; label_only for every seed, others for the first.
+        controls: what to compare with; label_only and single_task (a student for each task of a
+            teacher with several) for every seed, others for the first.
         labelled: keep the labels of so many training images; of the rest only the teacher speaks.
         evaluation: preset that students, teacher and controls are measured with, or none.
         student_arch: architecture of the student's bare checkpoint.
         **options: see `Options`; `arch` is that of the teacher's bare checkpoint.
 
     Returns:
-        All models on the same test images.
+        All models on the same test images, by task where the teacher has several.
 
     Raises:
         UserError: something the user can mend, such as class spaces that differ.
@@ -108,6 +113,9 @@ def distill(
             study, teacher, student, opened, distillation, tuning, perturb, fitting, labelled,
             student_arch, seeds[0], regulariser,
         )  # fmt: skip
+        check_controls(plan, controls)
+        if plan.tasks and auto.trials:
+            raise UserError("Expected no `auto.trials` for a teacher with several tasks.")
         tell_regularisation(study, regulariser, plan.tuning, study.models[0])
         searching = {f"auto.{k}": v for k, v in asdict(auto).items()} if auto.trials else {}
         settings = {**_settings(plan, seeds, controls, labelled, evaluation), **searching}
@@ -119,6 +127,12 @@ def distill(
                 study.notes.append(note)
                 settings |= _settings(plan, seeds, controls, labelled, evaluation)
             models, failed = train_models(study, plan, seeds, controls)
+            if plan.tasks:
+                study.notes += _notes(models, failed, plan.recipe, labelled)
+                about = _about(study, models)
+                result = task_result(study, plan, models, about, settings, failed, evaluation)
+                study.finish(result)
+                return result
             measured = measure_models(study, plan, models, evaluation)
             study.notes += _notes(models, failed, plan.recipe, labelled)
             result = DistillationResult(_about(study, models), measured, settings, failed, trials)

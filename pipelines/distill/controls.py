@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from lightning_modules import FineTuning
 from lightning_modules.distillation import (
@@ -11,6 +13,7 @@ from lightning_modules.distillation import (
     pruning_masks,
     rounded,
 )
+from lightning_modules.task_distillation import teacher_of
 from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, adopted
 from pipelines.distill.training import fit, train_student
@@ -57,15 +60,33 @@ def int8_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     return TrainedModel("int8 teacher", seed, [teacher], (1.0,), compressed, note)
 
 
+def single_task(study: Study, plan: Plan, seed: int) -> TrainedModel:
+    """A student for each task of the teacher, taught by that head alone."""
+    teacher, like, students = plan.teachers.classifiers[0], plan.teachers, []
+    for task in plan.tasks:
+        its = Teachers(
+            [teacher_of(teacher, task)], (), like.temperature, (), like.chunk, like.native
+        )
+        own = replace(plan, teachers=its, make_student=partial(plan.make_student, tasks=(task,)))
+        students += train_student(study, own, seed, f"single task {task.name}").classifiers
+    return TrainedModel("single task", seed, students)
+
+
 CONTROLS: dict[str, Callable[[Study, Plan, int], TrainedModel]] = {
     "label_only": label_only,
     "random_teacher": random_teacher,
     "pruned": pruned_teacher,
     "int8": int8_teacher,
+    "single_task": single_task,
 }
 TITLES = {
     "label_only": "label only",
     "random_teacher": "random teacher",
     "pruned": "pruned teacher",
     "int8": "int8 teacher",
+    "single_task": "single task",
 }
+EVERY_SEED = ("label_only", "single_task")
+"""Controls that are trained for every seed, others for the first."""
+OF_TASKS = EVERY_SEED
+"""Controls of a teacher with several tasks."""

@@ -17,6 +17,7 @@ from callbacks.shards import fingerprint
 from datamodules import ImageDataModule, Preprocessing
 from datamodules.errors import UserError
 from datamodules.splits import limited
+from datamodules.tasks import Task
 from lightning_modules import Classifier, Perturb, Regularisation, Tuning, load_classifier
 from lightning_modules.distillation import (
     DistillationRecipe,
@@ -25,6 +26,8 @@ from lightning_modules.distillation import (
     made_teachers,
     shown,
 )
+from lightning_modules.task_distillation import check_recipe
+from lightning_modules.tasks import head_names
 from pipelines.distill.footprint import macs
 from pipelines.study import ModelLike, Study
 from pipelines.study.fitting import Fitting
@@ -40,7 +43,8 @@ class Plan:
 
     Args:
         teachers: whose cached answers all seeds share.
-        make_student: an untrained one, of a seed.
+        make_student: an untrained one, of a seed; of a teacher with several tasks it has a head for
+            each, or for the `tasks` that it is given.
         data: serves images large enough for teachers and student.
         recipe: what is learnt from the teacher.
         tuning: optimizer and schedule.
@@ -53,7 +57,7 @@ class Plan:
     """
 
     teachers: Teachers
-    make_student: Callable[[int], Classifier]
+    make_student: Callable[..., Classifier]
     data: ImageDataModule
     recipe: DistillationRecipe
     tuning: Tuning
@@ -63,6 +67,11 @@ class Plan:
     student_macs: int
     name: str
     regularisation: Regularisation = Regularisation()  # noqa: RUF009  (frozen)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Those of a teacher with several heads, or none."""
+        return self.teachers.classifiers[0].tasks
 
     def images_for(self, preprocessing: Preprocessing, count: int = 1) -> Tensor:
         """`(count, C, H, W)` training images as a model of that preprocessing sees them."""
@@ -84,7 +93,9 @@ class Plan:
     def facts(self, teachers: Teachers, recipe: DistillationRecipe) -> dict[str, Any]:
         """What decides a student's weights besides what every training knows of itself."""
         labelled = None if self.labelled is None else self.labelled.tolist()
+        tasks = teachers.classifiers[0].tasks
         return {
+            **({"tasks": repr(tasks)} if tasks else {}),
             "teachers": [model_digest(teacher) for teacher in teachers.classifiers],
             "seen": [repr(teacher.preprocessing) for teacher in teachers.classifiers],
             "weights": teachers.weights,
@@ -127,6 +138,8 @@ def make_plan(
         regularisation: see `Plan`.
     """
     teachers = _open_teachers(study, teacher, data)
+    if any(one.tasks for one in teachers):
+        check_tasks(teachers, recipe, labelled, regularisation)
     make_student = _student_maker(study, student, teachers[0], data, student_arch)
     first = make_student(seed)
     asked = made_teachers(teachers, recipe)
@@ -144,6 +157,25 @@ def make_plan(
         fitting, labelled_indices(data, labelled), macs(first.eval(), image), f"{own}-from-{its}",
         regularisation,
     )  # fmt: skip
+
+
+def check_tasks(
+    teachers: Sequence[Classifier], recipe: DistillationRecipe, labelled: int | None,
+    regularisation: Regularisation,
+) -> None:  # fmt: skip
+    """Refuses what no distillation of several heads knows.
+
+    Raises:
+        UserError: names it.
+    """
+    if len(teachers) > 1:
+        raise UserError(
+            f"Expected one teacher where it has several tasks, but got {len(teachers)}: distil "
+            "from that one alone."
+        )
+    if labelled is not None or regularisation.chosen:
+        raise UserError("Expected no `labelled` or `regulariser` for a teacher with several tasks.")
+    check_recipe(recipe)
 
 
 @contextmanager
@@ -208,15 +240,17 @@ def _student_maker(
     if alike and teacher.architecture.partition(":")[0] == "checkpoint":
         raise UserError("Expected a teacher whose architecture is known for `student` self.")
 
-    def make(seed: int) -> Classifier:
+    def make(seed: int, tasks: tuple[Task, ...] = teacher.tasks) -> Classifier:
         L.seed_everything(seed, verbose=False)
         # What the data are by themselves, not what the teacher wants to see of them.
         like = teacher.preprocessing if alike else data.native
         # A network in memory is copied: every seed starts with it as it was given.
         classifier = load_classifier(
-            copy.deepcopy(source), arch=arch, data_classes=data.classes, preprocessing=like,
-            new_head=True, trust_pickle=study.trust_pickle,
+            copy.deepcopy(source), arch=arch, data_classes=head_names(tasks) or data.classes,
+            preprocessing=like, new_head=True, trust_pickle=study.trust_pickle,
         )  # fmt: skip
+        if tasks:
+            classifier.classes, classifier.tasks = head_names(tasks), tasks
         classifier.chunk = study.chunk
         return classifier
 

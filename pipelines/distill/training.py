@@ -6,8 +6,10 @@ from typing import Any
 
 import lightning as L
 
+from datamodules.tasks import label_table
 from lightning_modules import FineTuning
 from lightning_modules.distillation import Distillation, DistillationRecipe, Teachers
+from lightning_modules.task_distillation import TaskDistillation
 from pipelines.distill.model import TrainedModel, titled
 from pipelines.distill.plan import Plan
 from pipelines.study import Study, slug
@@ -47,8 +49,11 @@ def distillation(
     """Makes the training of a fresh student; see `train_student`."""
     # A copy, because attacks count their batches: no training may depend on those before it.
     perturb = copy.deepcopy(plan.perturb)
-    example = plan.data.taken("train", 1).image
     student = plan.make_student(seed)
+    if student.tasks:
+        table = label_table(student.tasks, plan.data.classes)
+        return TaskDistillation(teachers, student, table, recipe, plan.tuning, perturb)
+    example = plan.data.taken("train", 1).image
     return Distillation(
         teachers, student, recipe, plan.tuning, perturb, example, plan.labelled,
         plan.regularisation,

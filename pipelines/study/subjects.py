@@ -12,13 +12,8 @@ from pipelines.study.setup import Setup
 from pipelines.tracking.location import resolved_uri
 from pipelines.tracking.schema import check_schema
 
-_WITH_TASKS = ("evaluate",)
+_WITH_TASKS = ("evaluate", "distill")
 """Commands that know what to do with several heads."""
-_INSTEAD = {
-    "distill": " A student of all tasks learns from their labels alone: `assay fine-tune --model "
-    "STUDENT --tasks FILE`."
-}
-"""What else to do with such a model, by command."""
 
 
 class Subjects(Setup):
@@ -103,7 +98,7 @@ class Subjects(Setup):
             raise UserError(
                 f"Expected a model with one head for `assay {self.room}`, but got "
                 f"{classifier.title} with the tasks {', '.join(t.name for t in classifier.tasks)}: "
-                f"only {', '.join(_WITH_TASKS)} knows several.{_INSTEAD.get(self.room, '')}"
+                f"only {' and '.join(_WITH_TASKS)} know several."
             )
         classifier.chunk = self.chunk
         self.models.append(classifier)

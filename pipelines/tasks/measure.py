@@ -39,7 +39,7 @@ def task_attack(
 
 def measure_tasks(
     study: Study, classifier: Classifier, data: ImageDataModule, make: MakeProbes,
-    attack: TaskAttack, adversarials: int,
+    attack: TaskAttack, adversarials: int, title: str = "",
 ) -> TaskEvaluation:  # fmt: skip
     """Measures every task under ordinary probes, all as one, and attacks across tasks.
 
@@ -50,6 +50,7 @@ def measure_tasks(
         make: probes for a task.
         attack: across tasks, prepared.
         adversarials: see `evaluate`.
+        title: of the model, where the study has several: before the names of the runs.
 
     Raises:
         UserError: the data bring images disturbed already.
@@ -58,12 +59,13 @@ def measure_tasks(
     views = task_views(study, classifier, data)
     evaluations = {}
     for name, (view, its) in views.items():
-        with _about(study, name, its):
+        stage = f"{title} {name}".strip()
+        with _about(study, stage, its):
             study.say(f"\ntask     {name}")
             probes = make(view.classes)
             prepare_probes(probes, view, its, study)
             evaluation = measure(study, view, its, probes, adversarials)
-        study.log_stage(name, evaluation, task=name)
+        study.log_stage(stage, evaluation, task=name)
         if evaluation.about.interrupted:
             raise KeyboardInterrupt
         evaluations[name] = evaluation

@@ -46,4 +46,4 @@ def test_trained_saved_and_evaluated(home: Path, capsys: pytest.CaptureFixture[s
     assert len(one.rows) == len(other.rows) == len(result.rows)
     assert all(cell.tone == "" for line in sections[0].sheets[0].cells for cell in line)
     assert main(["recover", *model, *data]) == 2
-    assert "only evaluate knows several" in capsys.readouterr().err
+    assert "only evaluate and distill know several" in capsys.readouterr().err

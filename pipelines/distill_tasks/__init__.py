@@ -1,0 +1,1 @@
+"""Distillation of a teacher with several heads: what every task of it keeps."""
