@@ -22,6 +22,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 """Lower bound included, upper bound not."""
 _ONLY = {"last_k": "last_k", "alpha": "l2_sp", "lora_rank": "lora", "lora_alpha": "lora"}
 """Options of one mode."""
+_WARMUP = 0.05
 _GENTLE = ("linear_probe", "lora", "adapter")
 """Modes that leave a pre-trained network's own weights alone."""
 
@@ -102,11 +103,28 @@ class Tuning:
                     f"Got `tuning.{name}` with --tuning.mode {self.mode}, which has none: leave it "
                     f"out, or say --tuning.mode {mode}."
                 )
+        self._check_sgd()
+        # `filled` says 0.05, and beside an optimizer of one's own 0 is said.
+        if self.schedule == "onecycle" and self.warmup not in (None, 0, _WARMUP):
+            raise UserError(
+                f"Got `tuning.warmup` {self.warmup:g} with --tuning.schedule onecycle, which has "
+                "its own: leave it out, or say --tuning.schedule cosine."
+            )
         usual = type(self).__dataclass_fields__["weight_decay"].default
         if self.mode == "l2_sp" and self.weight_decay not in (0, usual):
             raise UserError(
                 f"Got `tuning.weight_decay` {self.weight_decay:g} with --tuning.mode l2_sp, whose "
                 "springs take its place: set --tuning.alpha."
+            )
+
+    def _check_sgd(self) -> None:
+        """Refuses options of sgd that would do nothing."""
+        fields = type(self).__dataclass_fields__
+        said = [n for n in ("momentum", "nesterov") if getattr(self, n) != fields[n].default]
+        if said and self.optimizer != "sgd":
+            raise UserError(
+                f"Got `tuning.{said[0]}` with --tuning.optimizer {self.optimizer}, which has none: "
+                "leave it out, or say --tuning.optimizer sgd."
             )
 
     def filled(self, pretrained: bool) -> "Tuning":
@@ -121,5 +139,5 @@ class Tuning:
             self,
             lr=rate if self.lr is None else self.lr,
             schedule=self.schedule or "cosine",
-            warmup=0.05 if self.warmup is None else self.warmup,
+            warmup=_WARMUP if self.warmup is None else self.warmup,
         )

@@ -72,14 +72,6 @@ class Recipe:
         if unknown := [name for name in self.probes if name not in known]:
             hint = suggestion(str(unknown[0]), known)
             raise UserError(f"There is no probe {unknown[0]!r} to name here.{hint}")
-        usual = Tuning()
-        if self.tuning.optimizer != "sgd":
-            for name in ("momentum", "nesterov"):
-                if getattr(self.tuning, name) != getattr(usual, name):
-                    raise UserError(
-                        f"Got `tuning.{name}` with --tuning.optimizer {self.tuning.optimizer}, "
-                        "which has none: leave it out, or say --tuning.optimizer sgd."
-                    )
         if self.tuning.mode != "full":
             raise UserError(
                 f"Expected no `tuning.mode` {self.tuning.mode}: `modes` says what learns; "
