@@ -131,8 +131,9 @@ def _models(result: Result) -> Iterator[tuple[str, str]]:
 
 def _varied(result: Result) -> Iterator[tuple[str, str]]:
     probes = {k: v for k, v in result.parameters().items() if k.startswith("probe.")}
-    for name, done in (probes or result.parameters()).items():
-        yield name.removeprefix("probe."), str(done)
+    yield from ((name.removeprefix("probe."), str(done)) for name, done in probes.items())
+    if not probes and (asked := result.parameters()):
+        yield "Settings", " · ".join(f"{name} {value}" for name, value in asked.items())
 
 
 def _evaluated(result: Result) -> Iterator[tuple[str, str]]:
