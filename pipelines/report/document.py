@@ -64,7 +64,7 @@ def _number(found: Number) -> dict[str, Any]:
 
 def _section(section: Section) -> dict[str, Any]:
     tables = [
-        {"title": one.title, "columns": one.columns, "data": [[str(c) for c in r] for r in one.cells]}
+        {"title": one.title, "columns": one.columns, "data": [[*map(str, x)] for x in one.cells]}
         for one in section.sheets
     ]
     return {

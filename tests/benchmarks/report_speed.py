@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.evaluate.result import Evaluation
+from pipelines.report.document import as_json
+from pipelines.report.markdown import as_markdown
 from pipelines.report.page import write_page
-from pipelines.report.twins import as_json, as_markdown
 
 _IMAGES = 10_000
 _CONFTEST = Path(__file__).parents[1] / "pipelines" / "conftest.py"
