@@ -56,7 +56,7 @@ class ProbeResult:
         """One line a setting."""
         return by_setting(self.rows, self.reported)
 
-    @property
+    @cached_property  # asked for a thousand times by one page
     def values(self) -> dict[int, float]:
         """The exact severity of every step that was measured, ascending."""
         pairs = self.rows[["severity", "value"]].drop_duplicates().to_numpy()

@@ -27,7 +27,7 @@ class AttackSet:
     results: Sequence[ProbeResult]
     clean: ProbeResult | None = None
 
-    @property
+    @cached_property
     def values(self) -> dict[int, float]:
         """The radius of every step that an attack measured, ascending."""
         values: dict[int, float] = {}

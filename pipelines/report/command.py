@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datamodules.errors import UserError
-from pipelines.report.page import write_page
+from pipelines.report.forms import form_of
+from pipelines.report.model_card import STATABLE, read_stated
 from pipelines.report.result import Result, load_result
 from pipelines.report.terminal import print_result
 from pipelines.tracking.location import database_of, resolved_uri
@@ -17,38 +18,61 @@ def main(words: list[str]) -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="assay report",
-        description="Writes one HTML file about one run of any question, or several side by side. "
+        description="Writes a report about one run of any question, or several side by side. "
         "`assay compare` tests which is better, and refuses what was not asked alike.",
     )
     parser.add_argument("runs", nargs="*", help="run ids or folders; default: the newest result")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        action="extend",
+        nargs="+",
+        help="files to write: .html (default: report.html), .md (with figures/ beside it), .json, "
+        ".pdf (needs Chromium or Chrome), or MODEL_CARD.md",
+    )
+    parser.add_argument(
+        "--model_card",
+        type=Path,
+        help=f"YAML file of what only you can state about the model: {', '.join(STATABLE)}",
+    )
     parser.add_argument("--root", type=Path, default=Path(), help="folder that holds mlruns/")
     parser.add_argument("--tracking.uri", dest="uri", help="of the MLflow store")
     chosen = parser.parse_args(words)
-    report(chosen.runs or [str(newest(chosen.root))], chosen.out, chosen.root, chosen.uri)
+    runs = chosen.runs or [str(newest(chosen.root))]
+    files = chosen.out or [Path("report.html")]
+    report(runs, files, chosen.root, chosen.uri, chosen.model_card)
     return 0
 
 
 def report(
-    runs: Sequence[str], out: Path, root: Path = Path(), uri: str | None = None
+    runs: Sequence[str],
+    out: Path | Sequence[Path],
+    root: Path = Path(),
+    uri: str | None = None,
+    model_card: Path | None = None,
 ) -> list[Result]:
-    """Writes the page of results and returns them.
+    """Writes the report of results in every form asked for, and returns them.
 
     Args:
         runs: MLflow run ids, or folders with a `result.json`.
-        out: file to write.
+        out: files to write; the form is told by the ending, see `form_of`.
         root: folder that holds `mlruns/`.
         uri: of the MLflow store; see `resolved_uri`.
+        model_card: file of what the user states; see `read_stated`.
 
     Raises:
-        UserError: a run is not there or holds no result.
+        UserError: a run is not there or holds no result, or a file cannot be written like that.
     """
+    files = [out] if isinstance(out, Path) else list(out)
+    writers = [form_of(file) for file in files]
+    stated = read_stated(model_card) if model_card else None
     with tempfile.TemporaryDirectory() as scratch:
         results = [load_run(run, root, uri, Path(scratch) / str(i)) for i, run in enumerate(runs)]
     for result in results:
         print_result(result)
-    file = write_page(results, out)
-    print(f"\nreport   {file}")
+    print()
+    for file, write in zip(files, writers, strict=True):
+        print(f"report   {write(results, file, stated)}")
     return results
 
 

@@ -65,7 +65,26 @@ def as_svg(figure: Figure, name: str, of: str = "") -> str:
     used = set(re.findall(r"#([\w.-]+)", svg))  # the others are alike in all figures of a page
     svg = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in used else "", svg)
     label = escape(", ".join(part for part in (name.replace("_", " "), of) if part))
-    return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    told = escape(described(figure))
+    return svg.replace(">", f"><desc>{told}</desc>", 1) if told else svg
+
+
+def described(figure: Figure) -> str:
+    """What is drawn, for who cannot see it: titles, axes and lines; tables have the numbers."""
+    parts = [_described(axes) for axes in figure.axes]
+    return " ".join(dict.fromkeys(f"{part}." for part in parts if part))
+
+
+def _described(axes: Axes) -> str:
+    _, names = axes.get_legend_handles_labels()
+    over = f"{axes.get_ylabel()} over {axes.get_xlabel()}"
+    parts = [
+        axes.get_title("left") or axes.get_title(),
+        over if axes.get_ylabel() and axes.get_xlabel() else "",
+        ", ".join(dict.fromkeys(names)),
+    ]
+    return "; ".join(" ".join(part.split()) for part in parts if part)
 
 
 def save_png(figure: Figure, file: Path | IO[bytes]) -> None:

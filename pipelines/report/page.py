@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from callbacks.family import Number
 from callbacks.statistics import Interval
 from callbacks.words import DASH, ends, number, percent
-from pipelines.report.figures import as_svg, is_wide, save_png
+from pipelines.report.figures import as_svg, described, is_wide, save_png
+from pipelines.report.model_card import Stated, card_of
 from pipelines.report.result import Result
+from pipelines.report.scope import repeat, untested
 from pipelines.report.sections import Cell, Section, Sheet
 
 _HERE = Path(__file__).parent
@@ -30,15 +32,21 @@ _TERMS = {
 }
 
 
-def write_page(results: Sequence[Result], file: Path) -> Path:
+def write_page(results: Sequence[Result], file: Path, stated: Stated | None = None) -> Path:
     """Writes the page of one result, or of several side by side, and returns the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(as_html(results), encoding="utf-8")
+    file.write_text(as_html(results, stated), encoding="utf-8")
     return file
 
 
-def as_html(results: Sequence[Result]) -> str:
-    """Renders the page; styles, figures and numbers are inside it."""
+def as_html(results: Sequence[Result], stated: Stated | None = None, printed: bool = False) -> str:
+    """Renders the page; styles, figures and numbers are inside it.
+
+    Args:
+        results: one, or several side by side.
+        stated: what the user says for the model card.
+        printed: what a reader of the screen would open is open.
+    """
     asked, comparison = restricted(results)
     names = model_names(asked)
     environment = jinja2.Environment(
@@ -49,14 +57,17 @@ def as_html(results: Sequence[Result]) -> str:
         results=asked,
         names=names,
         several=len(asked) > 1,
-        heading=" against ".join(names) if len(asked) > 1 else asked[0].title,
+        heading=heading_of(asked),
         purpose=_PURPOSES,
         glance=glance(asked),
         comparison=comparison,
         terms=_terms([*comparison, *(s for result in asked for s in result.sections())], asked),
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
-        facts=list(dict.fromkeys(line for result in asked for line in _facts(result))),
-        repeat=_repeat,
+        facts=list(dict.fromkeys(line for result in asked for line in facts_of(result))),
+        repeat=repeat,
+        untested=untested,
+        card=[card_of(result, stated) for result in asked],
+        printed=printed,
         shown=_shown,
         interval=_interval,
         bar=bar,
@@ -155,7 +166,12 @@ def _interval(found: Number) -> str:
     return ends(found.interval.low, found.interval.high, scale, digits)
 
 
-def _facts(result: Result) -> Iterator[str]:
+def heading_of(results: Sequence[Result]) -> str:
+    """Over the whole page."""
+    return " against ".join(model_names(results)) if len(results) > 1 else results[0].title
+
+
+def facts_of(result: Result) -> Iterator[str]:
     """Lines under the heading: each model, then each data set."""
     about = result.about
     for model in about.models:
@@ -171,23 +187,6 @@ def _facts(result: Result) -> Iterator[str]:
         splits = data["splits"]
         counts = [f"{splits[name]['samples']:,} {name} images" for name in splits]
         yield " · ".join([str(data.get("title", data["name"])), *counts, about.created[:10]])
-
-
-def _repeat(result: Result) -> Iterator[tuple[str, str]]:
-    """Names and texts at the end of the page."""
-    about = result.about
-    yield "took", f"{about.seconds:,.1f} s, seed {about.seed}, {about.created}"
-    if about.environment:
-        yield "environment", " · ".join(f"{k} {v}" for k, v in about.environment.items())
-    for model in about.models:
-        yield f"weights of {model['name']}", str(model["digest"])
-    for data in about.data:
-        for name, split in data["splits"].items():
-            yield f"{data.get('title', data['name'])}, {name}", str(split["digest"])[:16]
-    for name, text in result.parameters().items():
-        yield name.replace(".", " "), str(text)
-    if about.run_id:
-        yield "MLflow run", about.run_id
 
 
 def _terms(sections: Sequence[Section], results: Sequence[Result]) -> dict[str, str]:
@@ -208,13 +207,16 @@ def _png(figure: Figure, name: str, of: str) -> Markup:
     save_png(figure, buffer)
     data = base64.b64encode(buffer.getvalue()).decode()
     label = f"{name.replace('_', ' ')}, {of}" if of else name.replace("_", " ")
+    label = ": ".join(part for part in (label, described(figure)) if part)
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(label, data)
 
 
 __all__: list[str] = [
     "as_html",
     "bar",
+    "facts_of",
     "glance",
+    "heading_of",
     "model_names",
     "restricted",
     "shift",

@@ -1,6 +1,7 @@
 """What of a result goes into a run: the same for every question."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from lightning_modules import Classifier
 from pipelines.report.result import Result, summary_metrics
 from pipelines.tracking.run import Run
 from pipelines.tracking.trouble import NotLoggedError, TrackingError
+
+_LONGEST = 8000
+"""Characters of a tag; MLflow cuts longer ones anywhere, and warns."""
+_POINTER = "Open `report.html` under Artifacts."
 
 
 def log_result(
@@ -70,7 +75,7 @@ def tags_of(result: Result) -> dict[str, str]:
 
 
 def _note(result: Result) -> str:
-    """The description that the run's page shows, in Markdown."""
+    """The description that the run's page shows, in Markdown; whole lines, as many as fit."""
     lines = ["| | | 95 % interval |", "| --- | --- | --- |"]
     for headline_number in result.headline().values():
         value, low, high = headline_number.interval
@@ -83,7 +88,19 @@ def _note(result: Result) -> str:
             )
     notes = [f"- {note}" for note in result.about.notes]
     sentences = [f"{sentence}\n" for sentence in result.sentences()]
-    return "\n".join([*sentences, *lines, "", *notes, "", "Open `report.html` under Artifacts."])
+    return _fitting([*sentences, *lines, "", *notes, "", _POINTER])
+
+
+def _fitting(lines: Sequence[str]) -> str:
+    """All lines, or the first that fit and how many are left out; the last one is a pointer."""
+    whole = "\n".join(lines)
+    if len(whole) <= _LONGEST:
+        return whole
+    left = f"\n\nLines left out here, as MLflow keeps {_LONGEST:,} characters: {{}}. {_POINTER}"
+    room, kept = _LONGEST - len(left) - len(str(len(lines))), 0
+    while kept < len(lines) and (room := room - len(lines[kept]) - 1) >= 0:
+        kept += 1
+    return "\n".join(lines[:kept]) + left.format(f"{len(lines) - 1 - kept:,}")
 
 
 def _joined(values: list[Any]) -> Any:

@@ -16,6 +16,7 @@ from lightning_modules import Classifier
 from pipelines.report.about import About, data_facts, environment, model_facts, now
 from pipelines.report.figures import save_png
 from pipelines.report.images import examples_of
+from pipelines.report.markdown import write_markdown
 from pipelines.report.page import write_page
 from pipelines.report.result import Metric, Result, save_result
 from pipelines.report.terminal import print_result
@@ -169,6 +170,7 @@ class Study(Subjects):
         for name, figure in result.figures().items():
             save_png(figure, folder / "figures" / f"{name}.png")
         write_page([result], folder / "report.html")
+        write_markdown([result], folder / "report.md", drawn=True)
 
     # -- details ---------------------------------------------------------------------------------
 

@@ -320,10 +320,13 @@ def test_the_shape_of_a_page(count: int, made_evaluation: MakeEvaluation) -> Non
     labels = re.findall(r'aria-label="([^"]*)"', " ".join(regions))
     assert len(set(labels)) == len(labels) == len(regions), "each says which it is"
     for table in re.findall(r"<table>(.*?)</table>", page, re.DOTALL):
+        head, line = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)[:2]
         kinds = [
-            [set(name.split()) & {"wide", "words"} for name in re.findall(cell, table)[: head + 1]]
-            for cell in (r'<th [^>]*class="([^"]*)"', r'<td class="([^"]*)"')
-            for head in [table.count("<th ") - 1]
+            [
+                set(name.split()) & {"wide", "words"}
+                for name in re.findall(r'<t[hd] [^>]*class="([^"]*)"', row)
+            ]
+            for row in (head, line)
         ]
         assert kinds[0] == kinds[1], "what a narrow page leaves out is left out of the headings too"
 
