@@ -82,12 +82,12 @@ def as_markdown(runs: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, str
 def cell(number: Mapping[str, Any] | None) -> str:
     """`94.4 [92.2, 96.1]` of a share in per cent, three decimals of any other; a dash for none."""
     if number is None:
-        return "–"
+        return "-"
     share = number["unit"] == "%"
     ends = [number["interval"][end] for end in ("value", "low", "high")]
     shown = [_text(end, share) for end in ends]
     if shown[0] is None:
-        return "–"
+        return "-"
     known = shown[1] is not None and shown[2] is not None
     return f"{shown[0]} [{shown[1]}, {shown[2]}]" if known else str(shown[0])
 
