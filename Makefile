@@ -24,7 +24,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
 docs: $(STAMP)  ## docs/_build/html; a warning is an error
-	@$(UV) pip install -q --python $(BIN)/python -e ".[docs]"
+	@$(UV) pip install -q --python $(BIN)/python --constraint .ci/constraints.txt -e ".[docs]"
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
 
 results: $(STAMP)  ## write the tables of docs/results.md from the runs below mlruns/
