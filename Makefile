@@ -6,7 +6,7 @@ BIN := .venv/bin
 UV := $(BIN)/python -m uv
 STAMP := .venv/.installed
 
-.PHONY: run test test-all test-lowest test-gpu lint bench freeze clean
+.PHONY: run test test-all test-lowest test-gpu lint docs results bench freeze clean
 
 run: $(STAMP)  ## digits -> LeNet -> clean, FGSM and PGD -> MLflow, table, report
 	@$(BIN)/assay fine-tune --model lenet --data Digits --data.batch_size 64 --trainer.max_epochs 20
@@ -22,6 +22,13 @@ test-gpu: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+docs: $(STAMP)  ## docs/_build/html; a warning is an error
+	@$(UV) pip install -q --python $(BIN)/python --constraint .ci/constraints.txt -e ".[docs]"
+	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
+
+results: $(STAMP)  ## write the tables of docs/results.md from the runs below mlruns/
+	@$(BIN)/python docs/results.py
 
 # The lowest versions that pyproject.toml promises, in an environment of their own.
 test-lowest:

@@ -220,8 +220,13 @@ class ImageDataModule(L.LightningDataModule, ABC):
         return other
 
     def taken(self, split: str, count: int) -> Batch:
-        """Returns some images of a split in float32 [0, 1]: always the same, classes balanced."""
+        """Returns some images of a split in float32 [0, 1]: always the same, classes balanced.
+
+        Raises:
+            UserError: they would not come out in one size.
+        """
         images = self.images(split)
+        images.check()
         rows = stratified_order(images.label, self.seed)[:count]
         batch = images.__getitems__(rows.tolist())
         return Batch(in_unit_range(batch.image), batch.label, batch.index)

@@ -167,6 +167,7 @@ def step_length(given: float | None, threat: ThreatModel, steps: int) -> float:
     An L2 step that changed every pixel by that would leave the ball at once: there it is a tenth
     of the radius. Where so few steps could not cross the ball, 2.5 radii over all of them.
 
+    >>> from callbacks.adversarial.threat_models import Linf
     >>> step_length(None, Linf(0.1), 100), step_length(None, Linf(0.1), 10)
     (0.01, 0.025)
     """

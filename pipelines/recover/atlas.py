@@ -97,7 +97,7 @@ ATLASES: dict[str, Atlas] = {
         ),
     ),
     "small": Atlas(
-        "the table of the README in about an hour",
+        "the table of docs/results.md in about an hour",
         Plan(
             _LENET_DAMAGES,
             ("retrain_all", "retrain_damaged", "retrain_last", "rebuild", "distil", "restore_half",

@@ -287,7 +287,7 @@ def test_two_processes_give_the_same_rows(
 
 
 class Inverted(Probe):
-    """The README's example of a probe of one's own."""
+    """The pages' example of a probe of one's own."""
 
     family, title, unit, name = "corruption", "Inverted", "none", "inverted"
 

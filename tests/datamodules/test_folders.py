@@ -452,3 +452,10 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
 def test_names_of_images() -> None:
     assert all(map(is_image, ["a.PNG", "b.JpEg", "c.tiff", "d.gif", "e.HEIC", " .jpg"]))
     assert not any(map(is_image, ["._a.jpg", "a.txt", "png", "a.png.txt", ".png"]))
+
+
+def test_images_of_several_sizes_are_refused_before_some_are_taken(tmp_path: Path) -> None:
+    folder = written(tmp_path, "test/a/ test/b/")
+    (folder / "test" / "a" / "wide.pgm").write_bytes(b"P5 3 2 255\n" + bytes(range(6)))
+    with pytest.raises(UserError, match=r"images of one size, but got 2x2 .* and 2x3 "):
+        ImageFolder(folder).taken("test", 9)

@@ -31,7 +31,7 @@ def interval_of(step: Step, boxes: Sequence[Box]) -> Box:
     Returns:
         An interval that holds its output for every input in the boxes.
 
-    >>> double = Step("affine", (0,), lambda x: -2 * x, lambda r: 2 * r, "double")
+    >>> double = Step("affine", (0,), lambda x: -2 * x, lambda r: 2 * r)
     >>> interval_of(double, [Box(torch.tensor([1.0]), torch.tensor([3.0]))])
     Box(low=tensor([-6.]), high=tensor([-2.]))
     """

@@ -97,7 +97,7 @@ class Smoothing:
         Phi(Phi^-1(p) - r / sigma) (Neyman and Pearson; Cohen et al. 2019, theorem 1): above a half
         the class cannot be another one.
 
-        >>> Smoothing(sigma=0.5).at(torch.tensor([0.8413], dtype=torch.double), 0.5)
+        >>> Smoothing(sigma=0.5).at(torch.tensor([norm.cdf(1.0)]), 0.5)
         tensor([0.5000], dtype=torch.float64)
         """
         quantile = norm.ppf(least.cpu().numpy()) - distance / self.sigma

@@ -1,0 +1,117 @@
+"""What the pages say is true: links lead somewhere, commands exist, notebooks run."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import COMMANDS
+
+HOME = Path(__file__).resolve().parents[1]
+DOCS = HOME / "docs"
+PAGES = [HOME / "README.md", HOME / "CONTRIBUTING.md"] + [
+    page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts
+]
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+COMMAND = re.compile(r"^(?:\.venv/bin/)?assay (\S+)((?:.*\\\n)*.*)", re.MULTILINE)
+COMING = {"assess", "compare", "gate"}  # of other branches; each page says so in a comment
+
+
+def label(page: Path) -> str:
+    return page.relative_to(HOME).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_links_lead_to_files(page: Path) -> None:
+    folder = DOCS if page.parent.name == "kept" else page.parent  # included into docs/results.md
+    links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    missing = [link for link in links if not (folder / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_commands_exist(page: Path) -> None:
+    named = {command for command, _ in COMMAND.findall(page.read_text())}
+    assert named <= {*COMMANDS, *COMING, "list", "inspect", "report", "ui", "COMMAND"}
+
+
+def test_flags_exist() -> None:
+    """A flag of a page's command is named by the sources, or is one of Lightning's Trainer."""
+    sources = "\n".join(
+        file.read_text()
+        for room in ("pipelines", "datamodules", "lightning_modules", "callbacks")
+        for file in (HOME / room).rglob("*.py")
+    )
+    flags = {
+        flag
+        for page in PAGES
+        for command, line in COMMAND.findall(page.read_text())
+        if command not in COMING
+        for flag in re.findall(r"--([a-z_.A-Z0-9]+)", line)
+        if not flag.startswith("trainer.")
+    }
+    unknown = [flag for flag in flags if not re.search(rf"\b{flag.split('.')[-1]}\b", sources)]
+    assert not unknown
+    assert flags
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len((HOME / "README.md").read_text().splitlines()) <= 60
+
+
+def test_notebooks_keep_their_outputs_small() -> None:
+    for notebook in NOTEBOOKS:
+        cells = json.loads(notebook.read_text())["cells"]
+        ran = [cell for cell in cells if cell["cell_type"] == "code"]
+        assert all(cell["execution_count"] for cell in ran), notebook
+        assert not any(out["output_type"] == "error" for cell in ran for out in cell["outputs"])
+        assert notebook.stat().st_size < 200_000
+        assert "/tmp" not in notebook.read_text(), "a path of the machine that ran it"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=label)
+def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel", reason="needs `pip install 'assay[docs]'`")
+    monkeypatch.setenv("PYTHONPATH", str(HOME))
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    read = nbformat.read(notebook, 4)
+    nbclient.NotebookClient(
+        read, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()  # raises what a cell raises
+
+
+def test_tables_of_results_are_written_by_their_program(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text((DOCS / "results.md").read_text().replace("[92.2, 96.1]", "[old, old]"))
+    run = tmp_path / "mlruns" / "results" / "fine-tune-lenet-Digits-s0-ca4d55de"
+    run.mkdir(parents=True)
+    about = {"command": "assay x", "created": "2026-01-02T", "seed": 0}
+    about["environment"] = {"torch": "2.6", "device": "cpu"}
+    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
+    headline = {"clean_acc": {"unit": "%", "interval": interval}}
+    (run / "result.json").write_text(json.dumps({"about": about, "headline": headline}))
+    assert "written  digits" in written(page, tmp_path)
+    assert "| LeNet | 50.0 [25.0, 75.0] | - | - | - |" in page.read_text()
+    assert "[old, old]" not in page.read_text()
+
+
+def test_a_run_that_is_gone_leaves_its_table(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text((DOCS / "results.md").read_text())
+    assert "left     digits" in written(page, tmp_path)
+    assert page.read_text() == (DOCS / "results.md").read_text()
+
+
+def written(page: Path, root: Path) -> str:
+    return subprocess.run(
+        [sys.executable, str(DOCS / "results.py"), "--root", str(root), "--page", str(page)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(HOME)},
+    ).stdout  # fmt: skip
