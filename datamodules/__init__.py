@@ -6,7 +6,7 @@ from datamodules import opening
 from datamodules.batch import Batch
 from datamodules.cifar10 import CIFAR10
 from datamodules.cifar10_halves import CIFAR10Animals, CIFAR10Vehicles
-from datamodules.digits import Digits
+from datamodules.digits import Digits, RotatedDigits
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.image_folder import ImageFolder
@@ -18,6 +18,7 @@ from datamodules.preprocessing import Preprocessing
 # `torch_data.TorchData` is for notebooks: imported here, the command line would list it.
 DATA: dict[str, type[ImageDataModule]] = {
     "Digits": Digits,
+    "RotatedDigits": RotatedDigits,
     "MNIST": MNIST,
     "CIFAR10": CIFAR10,
     "ImageFolder": ImageFolder,

@@ -180,7 +180,7 @@ def load_result(folder: Path) -> Result:
     try:
         read = json.loads((folder / "result.json").read_text())
         parts = load_parts(read["facts"], read["rows"], folder)
-        return _kind(read["room"]).from_parts(About(**read["about"]), parts)
+        return kind_of(read["room"]).from_parts(About(**read["about"]), parts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise UserError(
             f"Expected a result in {str(folder)!r}, but: {type(error).__name__} {error}."
@@ -211,7 +211,7 @@ def _number(number: Number) -> dict[str, Any]:
     return {**number._asdict(), "interval": number.interval._asdict()}
 
 
-def _kind(room: str) -> Any:
+def kind_of(room: str) -> Any:
     """The class of a room's results; only a plain name of a room is looked for."""
     if not re.fullmatch(r"[a-z_]+", room):
         raise ValueError(f"no question is called {room!r}")

@@ -50,6 +50,19 @@ class Tracking:
         return root.resolve() / "mlruns" / "tensorboard"
 
 
+@dataclass(frozen=True)
+class Parent:
+    """The run of a command that runs other commands, whose runs become its children.
+
+    Args:
+        run: of that command.
+        key: of the file that remembers it; those of its children are named after it.
+    """
+
+    run: Run
+    key: str
+
+
 @contextmanager
 def started(
     store: Store | None,

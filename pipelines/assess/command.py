@@ -1,0 +1,278 @@
+"""`assay assess`: all five questions about one model, as children of one run, with one page."""
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from typing_extensions import Unpack  # Python 3.10 has none
+
+from callbacks.words import duration
+from datamodules import ImageDataModule, open_data
+from datamodules.disk import DiskError, disk_errors
+from datamodules.errors import UserError
+from lightning_modules import Classifier
+from lightning_modules.trainer import device_flags
+from pipelines.assess.part import AssessedPart
+from pipelines.assess.plan import (
+    Sizes,
+    Speed,
+    corrected,
+    measured_speed,
+    plan_of,
+    planned,
+    seconds_in_all,
+)
+from pipelines.assess.presets import PRESETS
+from pipelines.assess.questions import QUESTIONS, QuestionName, answer
+from pipelines.assess.result import Assessment
+from pipelines.assess.subject import Subject, make_subject, small_student
+from pipelines.cli import COMMANDS
+from pipelines.report.result import Result, load_result
+from pipelines.report.terminal import print_sheet
+from pipelines.study import DataLike, ModelLike, Options, Study
+from pipelines.study.arguments import parse
+from pipelines.study.log import log_result
+from pipelines.tracking import TrackingError
+
+TRAINER = {"enable_progress_bar": False, "enable_model_summary": False}
+_ONE_DEVICE = (
+    "the questions share one device. `assay evaluate` and `assay distill` run on several by "
+    "themselves."
+)
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line; 1 where a question failed."""
+    assessment = assess(**parse(assess, words, TRAINER, COMMANDS["assess"].example))
+    return int(assessment is not None and bool(assessment.failed))
+
+
+def assess(
+    model: ModelLike | None = None,
+    data: DataLike | None = None,
+    preset: Literal["quick", "regular", "full"] = "quick",
+    questions: list[QuestionName] | None = None,
+    transfer_to: list[str] | None = None,
+    student: ModelLike | None = None,
+    plan_only: bool = False,
+    **options: Unpack[Options],
+) -> Assessment | None:
+    """Asks all five questions about a model, and tells what it is made of.
+
+    Args:
+        model: where it comes from, e.g. torchvision:resnet18, checkpoint:FILE; default: a LeNet
+            that is trained in seconds on scikit-learn's digits. In Python also a network.
+        data: what it was trained on and is tested on; default: those digits.
+        preset: samples and budgets of all questions; see `assay list presets`.
+        questions: of robustness, recoverability, variability, distillation and monitorability;
+            default: all.
+        transfer_to: data sets that it is moved to, e.g. MNIST ImageFolder:FOLDER; default: the
+            digits of scikit-learn, turned by 90 degrees.
+        student: that it teaches, e.g. lenet, torchvision:resnet18, or self; default: a small
+            built-in network that fits the images.
+        plan_only: print the plan and stop.
+        **options: see `Options`.
+
+    Returns:
+        The five results and what they amount to; None where only the plan was asked for.
+
+    Raises:
+        UserError: something the user can mend.
+        KeyboardInterrupt: what was answered before is on disk and logged.
+    """
+    study = Study("assess", "assessment", options, TRAINER)
+    study.on_one_device(_ONE_DEVICE)
+    chosen = list(dict.fromkeys(questions or QUESTIONS))
+    subject = make_subject(model, data, transfer_to, student, options)
+    opened = study.open_data(subject.data())
+    classifier = study.open_model(subject.model(), opened).eval()
+    subject = _with_student(subject, classifier, opened)
+    for line in subject.said:
+        study.say(f"chosen   {line}")
+    study.notes += subject.said
+    settings = PRESETS[preset].settings
+    parts, speed = _plan(study, classifier, opened, subject, preset, chosen)
+    if study.config or plan_only:
+        print_sheet(plan_of(parts, speed))
+    if plan_only:
+        return None
+
+    told = {"questions": chosen, "settings": repr(settings), "epochs": _epochs(study, preset)}
+    also = {"transfer_to": [*subject.transfer_to], "student": str(subject.student)}
+    with study.running(study.name(), {**told, **also}):
+        work = _Work(study, classifier, subject, preset, options)
+        return work.done(parts)
+
+
+class _Work:
+    """The questions one after the other, with a valid result after each.
+
+    Args:
+        study: of the assessment.
+        classifier: logged with the result.
+        subject: that is asked about.
+        preset: its name.
+        options: of the user.
+    """
+
+    def __init__(
+        self, study: Study, classifier: Classifier, subject: Subject, preset: str, options: Options
+    ) -> None:
+        self.study, self.classifier, self.subject = study, classifier, subject
+        self.preset, self.options = preset, options
+        self.settings = PRESETS[preset].settings
+
+    def done(self, parts: Sequence[AssessedPart]) -> Assessment:
+        """Answers what is not answered yet, and writes everything that there is each time."""
+        parts, first = [*parts], seconds_in_all(parts)
+        answers, known = self._known()
+        parts = [known.get(part.question, part) for part in parts]
+        for i, part in enumerate(parts):
+            if part.status != "not yet":
+                self.study.say(f"{part.question:<15} {_read(part, known)}")
+                continue
+            parts[i], result = self._asked(part)
+            if result is not None:
+                answers[part.question] = result
+            if any(one.status == "not yet" for one in parts):
+                self._write(self._assessment(answers, parts, interrupted=True))
+                parts = self._predicted_anew(parts)
+        took = sum(part.seconds for part in parts if part.seconds == part.seconds)
+        self.study.say(f"\ntook     {duration(took)}, predicted {duration(first)}")
+        assessment = self._assessment(answers, parts, interrupted=False)
+        self.study.finish(assessment, self.classifier)
+        return assessment
+
+    def _asked(self, part: AssessedPart) -> tuple[AssessedPart, Result | None]:
+        """Asks one question; what goes wrong in it is no matter of the others."""
+        start, result = time.perf_counter(), None
+        try:
+            with disk_errors(self.study.root / "mlruns"):
+                result = self._answer(part.question)
+            part = replace(part, status="answered")
+        except DiskError:
+            raise  # the others would find the same disk
+        except UserError as error:
+            part = replace(part, status="failed", why=str(error))
+        except Exception as error:
+            self._keep_traceback(part.question)
+            said = str(error).strip().partition("\n")[0]
+            part = replace(part, status="failed", why=f"{type(error).__name__} {said}")
+        part = replace(part, seconds=time.perf_counter() - start)
+        said = duration(part.seconds) if result is not None else f"FAILED {part.why}"
+        self.study.say(f"{part.question:<15} {said} (predicted {duration(part.predicted)})")
+        return part, result
+
+    def _answer(self, question: str) -> Result:
+        """The result of one question; where the store is gone, it stays on disk."""
+        try:
+            return self._run(question)
+        except TrackingError as error:
+            self.study.say(f"WARNING  {error}")
+            self.study.lose_store(error)
+            return self._run(question)
+
+    def _run(self, question: str) -> Result:
+        given = dict(self.options)
+        flags = self.study.flags
+        if QUESTIONS[question].trains:
+            flags = {"max_epochs": PRESETS[self.preset].epochs, **flags}
+        else:
+            flags = {**device_flags(flags), **TRAINER}
+        parent = self.study.as_parent()
+        given |= {"trainer": flags, "config": "", "parent": parent}
+        return answer(question, self.subject, self.settings[question], given)
+
+    def _known(self) -> tuple[dict[str, Result], dict[str, AssessedPart]]:
+        """What this very run has answered before it was stopped."""
+        file, run_id = self.study.folder / "result.json", self.study.run.run_id
+        if self.study.fresh or not file.is_file():
+            return {}, {}
+        try:
+            before = load_result(self.study.folder)
+        except UserError:  # spoiled: cells and rows are there still
+            return {}, {}
+        if not isinstance(before, Assessment) or before.about.run_id != run_id:
+            return {}, {}
+        if run_id is None and not before.about.interrupted:
+            return {}, {}
+        parts = {part.question: part for part in before.asked if part.question in before.answers}
+        return dict(before.answers), parts
+
+    def _write(self, assessment: Assessment) -> None:
+        """The page and the numbers so far, in the folder and in the run."""
+        study = self.study
+        study.write(assessment, study.folder)
+        try:
+            log_result(study.run, assessment, study.folder)
+        except TrackingError as error:
+            study.say(f"WARNING  {error}")
+            study.lose_store(error)
+
+    def _assessment(
+        self, answers: Mapping[str, Result], parts: Sequence[AssessedPart], interrupted: bool
+    ) -> Assessment:
+        about = self.study.about(self.classifier, interrupted=interrupted)
+        in_order = {part.question: answers[part.question] for part in parts
+                    if part.question in answers}  # fmt: skip
+        settings = {name: _in_words(asked) for name, asked in self.settings.items()}
+        return Assessment(about, in_order, parts, self.preset, settings)
+
+    def _predicted_anew(self, parts: Sequence[AssessedPart]) -> list[AssessedPart]:
+        """The plan with what was measured, which is told."""
+        anew = corrected(parts)
+        self.study.say(f"         now about {duration(seconds_in_all(anew))} in all")
+        return anew
+
+    def _keep_traceback(self, question: str) -> None:
+        """For a report of the defect."""
+        self.study.folder.mkdir(parents=True, exist_ok=True)
+        file = self.study.folder / f"{question}.traceback.txt"
+        file.write_text(traceback.format_exc())
+
+
+def _plan(
+    study: Study, classifier: Classifier, data: ImageDataModule, subject: Subject, preset: str,
+    chosen: Sequence[str],
+) -> tuple[list[AssessedPart], Speed]:  # fmt: skip
+    """What each question will do, or why it cannot be asked."""
+    speed = measured_speed(classifier, data, study.device, study.chunk)
+    sizes = Sizes(
+        len(data.images("train")), len(data.images("test")), _epochs(study, preset),
+        len(subject.transfer_to),
+    )  # fmt: skip
+    parts = []
+    for name in chosen:
+        if why := QUESTIONS[name].unfit(classifier):
+            parts.append(AssessedPart(name, "not tested", why))
+        else:
+            parts.append(planned(study, name, PRESETS[preset].settings[name], speed, sizes))
+    return parts, speed
+
+
+def _with_student(subject: Subject, classifier: Classifier, data: ImageDataModule) -> Subject:
+    """With a student that fits what the classifier sees, and names that are checked."""
+    for name in subject.transfer_to:
+        open_data(name)
+    if subject.student:
+        return subject
+    image = data.taken("test", 1).image
+    student = small_student(image.shape[1], image.shape[-1])
+    said = f"No `student` was named: it teaches {student!r}."
+    return replace(subject, student=student, said=[*subject.said, said])
+
+
+def _epochs(study: Study, preset: str) -> int:
+    return int(study.flags.get("max_epochs") or PRESETS[preset].epochs)
+
+
+def _read(part: AssessedPart, known: Mapping[str, AssessedPart]) -> str:
+    return "answered before it was stopped" if part.question in known else part.told
+
+
+def _in_words(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON-able settings."""
+    plain = (str, int, float, list)
+    return {k: v if isinstance(v, plain) else repr(v) for k, v in asked.items()}

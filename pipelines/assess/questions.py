@@ -1,0 +1,103 @@
+"""The five questions, each with the command that answers it and what that command needs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, cast
+
+from lightning_modules import Classifier
+from lightning_modules.black_box import black_box_in
+from pipelines.assess.subject import Subject
+from pipelines.distill.command import distill
+from pipelines.evaluate.command import evaluate
+from pipelines.explain.command import explain
+from pipelines.recover.command import recover
+from pipelines.report.result import Result
+from pipelines.transfer.command import transfer
+
+QuestionName = Literal[
+    "robustness", "recoverability", "variability", "distillation", "monitorability"
+]
+Ask = Callable[[Subject, Mapping[str, Any]], Any]
+"""Runs the question's command on a subject with some settings."""
+
+
+class Question(NamedTuple):
+    """One of the five.
+
+    Args:
+        title: over its part of the page.
+        text: what is done to the model.
+        ask: its command.
+        trains: whether the Trainer's flags of trainings are its matter.
+        needs_layers: whether a model that only answers can be asked.
+    """
+
+    title: str
+    text: str
+    ask: Ask
+    trains: bool = False
+    needs_layers: bool = False
+
+    def unfit(self, classifier: Classifier) -> str:
+        """Why a model cannot be asked this; empty if it can."""
+        if classifier.tasks and self.ask is not _robustness:
+            return "it knows models with one head, and this one has several."
+        if self.needs_layers and (box := black_box_in(classifier)) is not None:
+            return f"it needs the network's layers and weights, and {box}, which only answers."
+        return ""
+
+
+def _robustness(subject: Subject, settings: Mapping[str, Any]) -> Any:
+    return evaluate(subject.model(), subject.data(), **settings)
+
+
+def _recoverability(subject: Subject, settings: Mapping[str, Any]) -> Any:
+    return recover(subject.model(), subject.data(), **settings)
+
+
+def _variability(subject: Subject, settings: Mapping[str, Any]) -> Any:
+    source = cast("str", subject.data())  # `open_data` takes a data module, too
+    return transfer(subject.model(), [*subject.transfer_to], sources=[source], **settings)
+
+
+def _distillation(subject: Subject, settings: Mapping[str, Any]) -> Any:
+    return distill(subject.model(), subject.student, subject.data(), **settings)
+
+
+def _monitorability(subject: Subject, settings: Mapping[str, Any]) -> Any:
+    return explain(subject.model(), subject.data(), **settings)
+
+
+QUESTIONS: dict[str, Question] = {
+    "robustness": Question(
+        "Robustness", "How it answers images that were attacked or corrupted.", _robustness
+    ),
+    "recoverability": Question(
+        "Recoverability", "What comes back when its weights are damaged and then repaired.",
+        _recoverability, needs_layers=True,
+    ),
+    "variability": Question(
+        "Variability", "What it gains and forgets when it is moved to other data.",
+        _variability, trains=True, needs_layers=True,
+    ),
+    "distillation": Question(
+        "Distillation", "What a smaller model keeps that learns from its answers.",
+        _distillation, trains=True,
+    ),
+    "monitorability": Question(
+        "Monitorability", "How far its explanations and alarms can be believed.", _monitorability
+    ),
+}  # fmt: skip
+
+
+def answer(
+    name: str, subject: Subject, settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> Result:
+    """Asks one question.
+
+    Args:
+        name: of the question.
+        subject: the model, its data, and what it is moved and taught to.
+        settings: of the preset.
+        options: those that all commands share.
+    """
+    return cast("Result", QUESTIONS[name].ask(subject, {**settings, **options}))

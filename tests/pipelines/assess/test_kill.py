@@ -1,0 +1,81 @@
+"""An assessment that is killed at any moment goes on where it was and ends with the same rows."""
+
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from killing import begun, finished, finished_runs, killed, same_tables
+
+from pipelines.report.result import load_result
+
+_QUESTIONS = 5
+_KILLS = int(os.environ.get("ASSAY_KILLS", "30"))
+
+
+def result_of(home: Path) -> Path:
+    (file,) = (home / "mlruns" / "results").glob("assess-*/result.json")
+    return file.parent
+
+
+def rows(home: Path) -> dict[str, pd.DataFrame]:
+    """Everything that was measured, without times."""
+    found = load_result(result_of(home)).parts().rows
+    return {name: without_times(table) for name, table in found.items()}
+
+
+def without_times(table: pd.DataFrame) -> pd.DataFrame:
+    kept = table.drop(columns=[name for name in table if "seconds" in str(name)])
+    if "curve" in kept:
+        kept["curve"] = kept["curve"].str.replace(r'"seconds": [^,}]*', "", regex=True)
+    return kept
+
+
+def check(home: Path) -> None:
+    """Compares with an assessment that nobody disturbed."""
+    undisturbed = home / "undisturbed"
+    finished(undisturbed, ["assess", "--tracking.enabled", "false"])
+    same_tables(rows(home), rows(undisturbed))
+    made = Counter(run.info.run_name for run in finished_runs(home))
+    assert set(made.values()) == {1}, "no run is there twice"
+    parents = {run.data.tags.get("mlflow.parentRunId") for run in finished_runs(home)}
+    (parent,) = [
+        run.info.run_id
+        for run in finished_runs(home)
+        if run.data.tags["question"] == "assessment"
+    ]
+    assert parents == {None, parent}
+    assert len(finished_runs(home)) >= 1 + _QUESTIONS
+    metrics = load_result(result_of(home)).headline()
+    client_keys = next(r for r in finished_runs(home) if r.info.run_id == parent).data.metrics
+    assert {f"summary/{name}" for name in metrics} >= set(
+        key for key in client_keys if not key.endswith(("_low", "_high"))
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_killed_at_thirty_random_moments(home: Path) -> None:
+    """Moments are drawn from the time that a process has, so that a busy machine is no matter."""
+    chance, kills = random.Random(2), 0
+    words = ["assess"]
+    for _ in range(_KILLS):
+        log = home / "mlruns"
+        before = sum(1 for _ in log.rglob("*"))
+
+        def works(before: int = before, log: Path = log) -> bool:
+            return sum(1 for _ in log.rglob("*")) > before
+
+        process = begun(home, words, drawn=True)
+        kills += killed(process, works, chance.uniform(0, 12))
+        if process.exitcode == 0:
+            break
+        time.sleep(0.05)
+    assert kills > 0
+    if process.exitcode != 0:
+        finished(home, words)
+    print(f"{kills} kills")
+    check(home)
