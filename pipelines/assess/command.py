@@ -37,6 +37,8 @@ from pipelines.study.log import log_result
 from pipelines.tracking import TrackingError
 
 TRAINER = {"enable_progress_bar": False, "enable_model_summary": False}
+_ENOUGH = 60.0
+"""Seconds of work after which the prediction is held to account."""
 _ONE_DEVICE = (
     "the questions share one device. `assay evaluate` and `assay distill` run on several by "
     "themselves."
@@ -85,6 +87,8 @@ def assess(
     study = Study("assess", "assessment", options, TRAINER)
     study.on_one_device(_ONE_DEVICE)
     chosen = list(dict.fromkeys(questions or QUESTIONS))
+    if model is None and data is None:
+        study.say("model    none was named: training a LeNet on scikit-learn's digits ...")
     subject = make_subject(model, data, transfer_to, student, options)
     opened = study.open_data(subject.data())
     classifier = study.open_model(subject.model(), opened).eval()
@@ -123,10 +127,12 @@ class _Work:
         self.study, self.classifier, self.subject = study, classifier, subject
         self.preset, self.options = preset, options
         self.settings = PRESETS[preset].settings
+        self.anew = 0.0
+        """Seconds in all as they were predicted once something had been measured for a minute."""
 
     def done(self, parts: Sequence[AssessedPart]) -> Assessment:
         """Answers what is not answered yet, and writes everything that there is each time."""
-        parts, first = [*parts], seconds_in_all(parts)
+        first = seconds_in_all(parts)
         answers, known = self._known()
         parts = [known.get(part.question, part) for part in parts]
         for i, part in enumerate(parts):
@@ -138,9 +144,10 @@ class _Work:
                 answers[part.question] = result
             if any(one.status == "not yet" for one in parts):
                 self._write(self._assessment(answers, parts, interrupted=True))
-                parts = self._predicted_anew(parts)
+                self._tell_anew(parts)
         took = sum(part.seconds for part in parts if part.seconds == part.seconds)
-        self.study.say(f"\ntook     {duration(took)}, predicted {duration(first)}")
+        anew = f", then {duration(self.anew)}" if self.anew else ""
+        self.study.say(f"\ntook     {duration(took)}, predicted {duration(first)}{anew}")
         assessment = self._assessment(answers, parts, interrupted=False)
         self.study.finish(assessment, self.classifier)
         return assessment
@@ -220,11 +227,12 @@ class _Work:
         settings = {name: _in_words(asked) for name, asked in self.settings.items()}
         return Assessment(about, in_order, parts, self.preset, settings)
 
-    def _predicted_anew(self, parts: Sequence[AssessedPart]) -> list[AssessedPart]:
-        """The plan with what was measured, which is told."""
-        anew = corrected(parts)
-        self.study.say(f"         now about {duration(seconds_in_all(anew))} in all")
-        return anew
+    def _tell_anew(self, parts: Sequence[AssessedPart]) -> None:
+        """Says what is predicted with what was measured; the plan itself stays as it was."""
+        anew = seconds_in_all(corrected(parts))
+        taken = sum(part.seconds for part in parts if part.status == "answered")
+        self.anew = self.anew or (anew if taken >= _ENOUGH else 0.0)
+        self.study.say(f"{'':<15} about {duration(anew)} in all, {duration(anew - taken)} left")
 
     def _keep_traceback(self, question: str) -> None:
         """For a report of the defect."""

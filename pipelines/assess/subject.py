@@ -13,7 +13,7 @@ from pipelines.fine_tune.command import fine_tune
 from pipelines.study import DataLike, ModelLike, Options
 from pipelines.tracking import Tracking
 
-_EPOCHS, _BATCH = 20, 64
+_EPOCHS, _BATCH = 8, 64
 """Of the default model: enough for nearly all digits."""
 _SMALL = 64
 """Pixels; larger images are too much for the small built-in networks."""
