@@ -15,6 +15,7 @@ from lightning_modules import Classifier
 from pipelines.assess.part import AssessedPart
 from pipelines.assess.questions import QUESTIONS
 from pipelines.evaluate.measure import make_probes, prepare_probes
+from pipelines.evaluate.presets import PRESETS
 from pipelines.recover.repair import CURVE
 from pipelines.report.sections import Sheet
 from pipelines.study import Study
@@ -89,7 +90,7 @@ def planned(
         sizes: of the data.
     """
     work = _WORK[question](study, settings, speed, sizes)
-    told = ", ".join(f"{name} {_told(value)}" for name, value in settings.items())
+    told = ", ".join(f"{name} {_told(name, value)}" for name, value in settings.items())
     return AssessedPart(question, settings=told, predicted=_OVERHEAD[question] + work)
 
 
@@ -192,7 +193,11 @@ _WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], float]] = {
 }  # fmt: skip
 
 
-def _told(value: Any) -> str:
+def _told(name: str, value: Any) -> str:
+    if name in ("preset", "evaluation"):
+        budget = PRESETS[value]
+        samples = "all" if budget.limit is None else f"{budget.limit:,}"
+        return f"{value} ({samples} samples, {budget.steps} steps, {budget.restarts} restarts)"
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     steps = getattr(value, "steps", None)

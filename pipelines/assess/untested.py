@@ -8,11 +8,13 @@ from pipelines.assess.questions import QUESTIONS
 from pipelines.assess.verdict import Answers
 from pipelines.distill.controls import CONTROLS
 from pipelines.evaluate.result import Evaluation
-from pipelines.recover.damages import DAMAGES, DATA_DAMAGES
+from pipelines.recover.damages import known_damages
 from pipelines.recover.strategies import STRATEGIES
 from pipelines.report.sections import Section
 from pipelines.transfer.recipe import MODES
 
+_ALWAYS = ("nothing", "untouched")
+"""What stands beside everything that is tried."""
 _NO_DAMAGE = ("test", "adaptation", "foreign", "interpretability")
 """Families that are no disturbance, or that the monitorability question asks."""
 
@@ -36,7 +38,7 @@ def untested_section(
     if isinstance(pass_ := answers.get("robustness"), Evaluation):
         notes += _families(pass_)
     if "recoverability" in answers:
-        notes += _others("Damages", [*DAMAGES, *DATA_DAMAGES], [asked[0].get("damage", "zero")])
+        notes += _others("Damages", known_damages(), [asked[0].get("damage", "zero")])
         notes += _others("Repairs", STRATEGIES, asked[0].get("strategies") or [*STRATEGIES])
     if "variability" in answers:
         notes += _others("Ways to transfer", MODES, asked[1].get("modes", ["probe"]))
@@ -65,13 +67,13 @@ def _families(evaluation: Evaluation) -> Iterator[str]:
         yield f"No probe at all: {', '.join(missing)}."
     for name in evaluation.families:
         known = FAMILIES[name].probes if name in FAMILIES and name != "test" else {}
-        if left := [probe for probe in known if probe not in names]:
+        if left := [one for one in known if not {one, f"{one}_linf"} & names]:
             few = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
             yield f"Of {FAMILIES[name].title.lower()} {len(left)} probes were not run: {few}"
 
 
 def _others(what: str, known: object, tried: object) -> Iterator[str]:
-    left = [str(name) for name in known if name not in tried and name not in ("nothing",)]  # type: ignore[attr-defined,operator]
+    left = [str(name) for name in known if name not in tried and name not in _ALWAYS]  # type: ignore[attr-defined,operator]
     if left:
         few = ", ".join(left[:8]) + (", ..." if len(left) > 8 else "")
         yield f"{what} not tried: {few}"

@@ -58,7 +58,7 @@ def sentences(answers: Answers, parts: Sequence[AssessedPart]) -> Iterator[str]:
             continue
         numbers = answer.headline()
         if name := first_of(part.question, numbers):
-            yield f"{title}: {_said(numbers[name])}."
+            yield f"{title}: {_said(numbers[name])}. Asked: {part.settings}."
         else:
             yield f"{title}: nothing could be measured."
 

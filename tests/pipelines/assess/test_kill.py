@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -34,10 +33,10 @@ def without_times(table: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def check(home: Path) -> None:
+def check(home: Path, words: list[str], questions: int) -> None:
     """Compares with an assessment that nobody disturbed."""
     undisturbed = home / "undisturbed"
-    finished(undisturbed, ["assess", "--tracking.enabled", "false"])
+    finished(undisturbed, [*words, "--tracking.enabled", "false"])
     same_tables(rows(home), rows(undisturbed))
     made = Counter(run.info.run_name for run in finished_runs(home))
     assert set(made.values()) == {1}, "no run is there twice"
@@ -46,7 +45,7 @@ def check(home: Path) -> None:
         run.info.run_id for run in finished_runs(home) if run.data.tags["question"] == "assessment"
     ]
     assert parents == {None, parent}
-    assert len(finished_runs(home)) >= 1 + _QUESTIONS
+    assert len(finished_runs(home)) >= 1 + questions
     metrics = load_result(result_of(home)).headline()
     client_keys = next(r for r in finished_runs(home) if r.info.run_id == parent).data.metrics
     logged = {key for key in client_keys if not key.endswith(("_low", "_high"))}
@@ -55,10 +54,23 @@ def check(home: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_killed_at_thirty_random_moments(home: Path) -> None:
-    """Moments are drawn from the time that a process has, so that a busy machine is no matter."""
+def test_a_quick_assessment_killed_at_thirty_random_moments(home: Path) -> None:
+    killed_at(home, ["assess"], 12.0, _QUESTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_two_questions_killed_at_thirty_random_moments(home: Path, lenet: Path) -> None:
+    line = (
+        f"assess --model checkpoint:{lenet} --arch lenet --data Digits --data.limit 100 "
+        "--questions robustness variability"
+    )
+    killed_at(home, line.split(), 10.0, 2)
+
+
+def killed_at(home: Path, words: list[str], longest: float, questions: int) -> None:
+    """Kills `_KILLS` times, each some seconds after the process has begun to write."""
     chance, kills = random.Random(2), 0
-    words = ["assess"]
     for _ in range(_KILLS):
         log = home / "mlruns"
         before = sum(1 for _ in log.rglob("*"))
@@ -67,12 +79,11 @@ def test_killed_at_thirty_random_moments(home: Path) -> None:
             return sum(1 for _ in log.rglob("*")) > before
 
         process = begun(home, words, drawn=True)
-        kills += killed(process, works, chance.uniform(0, 12))
+        kills += killed(process, works, chance.uniform(0, longest))
         if process.exitcode == 0:
             break
-        time.sleep(0.05)
     assert kills > 0
     if process.exitcode != 0:
         finished(home, words)
     print(f"{kills} kills")
-    check(home)
+    check(home, words, questions)
