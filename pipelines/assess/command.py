@@ -248,16 +248,24 @@ def _plan(
     """What each question will do, or why it cannot be asked."""
     speed = measured_speed(classifier, data, study.device, study.chunk)
     sizes = Sizes(
-        len(data.images("train")), len(data.images("test")), _epochs(study, preset),
+        _training_images(data), len(data.images("test")), _epochs(study, preset),
         len(subject.transfer_to),
     )  # fmt: skip
     parts = []
     for name in chosen:
-        if why := QUESTIONS[name].unfit(classifier):
+        if why := QUESTIONS[name].unfit(classifier, sizes.train):
             parts.append(AssessedPart(name, "not tested", why))
         else:
             parts.append(planned(study, name, PRESETS[preset].settings[name], speed, sizes))
     return parts, speed
+
+
+def _training_images(data: ImageDataModule) -> int:
+    """How many there are; of a set of test images alone none."""
+    try:
+        return len(data.images("train"))
+    except UserError:
+        return 0
 
 
 def _with_student(subject: Subject, classifier: Classifier, data: ImageDataModule) -> Subject:

@@ -28,7 +28,8 @@ class Question(NamedTuple):
         text: what is done to the model.
         ask: its command.
         trains: whether the Trainer's flags of trainings are its matter.
-        needs_layers: whether a model that only answers can be asked.
+        needs_layers: whether it cannot be asked of a model that only answers.
+        needs_training: whether it cannot be asked without training images.
     """
 
     title: str
@@ -36,13 +37,21 @@ class Question(NamedTuple):
     ask: Ask
     trains: bool = False
     needs_layers: bool = False
+    needs_training: bool = True
 
-    def unfit(self, classifier: Classifier) -> str:
-        """Why a model cannot be asked this; empty if it can."""
+    def unfit(self, classifier: Classifier, trainable: int) -> str:
+        """Why this cannot be asked; empty if it can.
+
+        Args:
+            classifier: the model.
+            trainable: training images that there are.
+        """
         if classifier.tasks and self.ask is not _robustness:
             return "it knows models with one head, and this one has several."
         if self.needs_layers and (box := black_box_in(classifier)) is not None:
             return f"it needs the network's layers and weights, and {box}, which only answers."
+        if self.needs_training and not trainable:
+            return "it needs training images, and there are test images alone."
         return ""
 
 
@@ -69,7 +78,8 @@ def _monitorability(subject: Subject, settings: Mapping[str, Any]) -> Any:
 
 QUESTIONS: dict[str, Question] = {
     "robustness": Question(
-        "Robustness", "How it answers images that were attacked or corrupted.", _robustness
+        "Robustness", "How it answers images that were attacked or corrupted.",
+        _robustness, needs_training=False,
     ),
     "recoverability": Question(
         "Recoverability", "What comes back when its weights are damaged and then repaired.",

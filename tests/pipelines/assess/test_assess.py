@@ -157,8 +157,14 @@ def test_a_store_that_is_gone_in_the_middle(
 def test_a_black_box_is_not_asked_what_needs_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "black_box_in", lambda _: "'m.onnx' is an ONNX file")
     classifier: Any = SimpleNamespace(tasks=())
-    asked = {name for name, one in questions.QUESTIONS.items() if not one.unfit(classifier)}
+    asked = {name for name, one in questions.QUESTIONS.items() if not one.unfit(classifier, 9)}
     assert asked == {"robustness", "distillation", "monitorability"}
+
+
+def test_test_images_alone_are_enough_for_robustness() -> None:
+    classifier: Any = SimpleNamespace(tasks=())
+    asked = {name for name, one in questions.QUESTIONS.items() if not one.unfit(classifier, 0)}
+    assert asked == {"robustness"}
 
 
 def test_what_a_user_may_get_wrong(assay: Assay, words: list[str]) -> None:
