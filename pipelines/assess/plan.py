@@ -146,14 +146,18 @@ def _passes(probe: Probe, images: int) -> float:
     return min(images, probe.limit or images) * cost * max(1, len(list(probe.settings())))
 
 
-def _evaluated(study: Study, preset: str, sizes: Sizes) -> float:
-    probes = make_probes(None, preset, study)
+def _evaluated(
+    study: Study, preset: str, sizes: Sizes, names: Sequence[str] | None = None
+) -> float:
+    if preset == "none":
+        return 0.0
+    probes = make_probes(names, preset, study)
     prepare_probes(probes, study.models[0], study.data[0], study)
     return sum(_passes(probe, sizes.test) for probe in probes)
 
 
 def _robustness(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
-    return _evaluated(study, asked["preset"], sizes) * speed.forward
+    return _evaluated(study, asked["preset"], sizes, asked.get("probes")) * speed.forward
 
 
 def _recoverability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
@@ -194,7 +198,7 @@ _WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], float]] = {
 
 
 def _told(name: str, value: Any) -> str:
-    if name in ("preset", "evaluation"):
+    if name in ("preset", "evaluation") and value in PRESETS:
         budget = PRESETS[value]
         samples = "all" if budget.limit is None else f"{budget.limit:,}"
         return f"{value} ({samples} samples, {budget.steps} steps, {budget.restarts} restarts)"

@@ -36,7 +36,7 @@ PRESETS: dict[str, AssessmentPreset] = {
             "variability": {"modes": ["probe", "full"], "min_steps": 100, "limit": 500},
             "distillation": {"controls": ["label_only"], "evaluation": "quick"},
             "monitorability": {
-                "preset": "quick", "forwards": 57, "limit": 200, "train_limit": 1000,
+                "preset": "quick", "forwards": 200, "limit": 200, "train_limit": 1000,
             },
         },
         epochs=3,

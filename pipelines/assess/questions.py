@@ -16,6 +16,8 @@ from pipelines.transfer.command import transfer
 QuestionName = Literal[
     "robustness", "recoverability", "variability", "distillation", "monitorability"
 ]
+_WITHOUT_GRADIENTS = ("clean", "square")
+"""Probes for files that only answer."""
 Ask = Callable[[Subject, Mapping[str, Any]], Any]
 """Runs the question's command on a subject with some settings."""
 
@@ -50,6 +52,8 @@ class Question(NamedTuple):
             return "it knows models with one head, and this one has several."
         if self.needs_layers and (box := black_box_in(classifier)) is not None:
             return f"it needs the network's layers and weights, and {box}, which only answers."
+        if self.ask is _monitorability and not has_gradients(classifier):
+            return "it needs gradients, and this file only answers."
         if self.needs_training and not trainable:
             return "it needs training images, and there are test images alone."
         return ""
@@ -97,6 +101,28 @@ QUESTIONS: dict[str, Question] = {
         "Monitorability", "How far its explanations and alarms can be believed.", _monitorability
     ),
 }  # fmt: skip
+
+
+def has_gradients(classifier: Classifier) -> bool:
+    """Whether a model is no black box, or one that can be differentiated."""
+    box = black_box_in(classifier)
+    return box is None or box.differentiable
+
+
+def settings_for(
+    classifier: Classifier, settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What a preset asks, of a model without gradients what can be asked of it.
+
+    Args:
+        classifier: the model.
+        settings: of the preset, by question.
+    """
+    asked = {question: dict(one) for question, one in settings.items()}
+    if not has_gradients(classifier):
+        asked["robustness"]["probes"] = [*_WITHOUT_GRADIENTS]
+        asked["distillation"] |= {"evaluation": "none", "controls": []}
+    return asked
 
 
 def answer(
