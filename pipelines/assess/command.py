@@ -55,7 +55,7 @@ def assess(
         model: where it comes from, e.g. torchvision:resnet18, checkpoint:FILE; default: a LeNet
             that is trained in seconds on scikit-learn's digits. In Python also a network.
         data: what it was trained on and is tested on; default: those digits.
-        preset: samples and budgets of all questions; see `assay list presets`.
+        preset: samples and budgets of all questions; the plan tells them before anything runs.
         questions: of robustness, recoverability, variability, distillation and monitorability;
             default: all.
         transfer_to: data sets that it is moved to, e.g. MNIST ImageFolder:FOLDER; default: the

@@ -39,7 +39,7 @@ PRESETS: dict[str, AssessmentPreset] = {
                 "preset": "quick", "forwards": 200, "limit": 200, "train_limit": 1000,
             },
         },
-        epochs=3,
+        epochs=5,
     ),
     "regular": AssessmentPreset(
         "numbers to compare models by",
