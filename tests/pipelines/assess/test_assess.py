@@ -154,11 +154,19 @@ def test_a_store_that_is_gone_in_the_middle(
     assert len(finished_runs(home)) == 3
 
 
-def test_a_black_box_is_not_asked_what_needs_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "black_box_in", lambda _: "'m.onnx' is an ONNX file")
+@pytest.mark.parametrize(
+    ("differentiable", "fit"),
+    [(True, {"robustness", "distillation", "monitorability"}),
+     (False, {"robustness", "distillation"})],
+)  # fmt: skip
+def test_a_black_box_is_not_asked_what_needs_layers_or_gradients(
+    differentiable: bool, fit: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = SimpleNamespace(differentiable=differentiable)
+    monkeypatch.setattr(questions, "black_box_in", lambda _: box)
     classifier: Any = SimpleNamespace(tasks=())
     asked = {name for name, one in questions.QUESTIONS.items() if not one.unfit(classifier, 9)}
-    assert asked == {"robustness", "distillation", "monitorability"}
+    assert asked == fit
 
 
 def test_test_images_alone_are_enough_for_robustness() -> None:
