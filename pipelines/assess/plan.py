@@ -26,7 +26,7 @@ _BACKWARD = 3.0
 """Forwards that an attack's step costs: one forward and its backward."""
 _OVERHEAD = {
     "robustness": 22.0, "recoverability": 8.0, "variability": 8.0, "distillation": 30.0,
-    "monitorability": 40.0,
+    "monitorability": 20.0,
 }  # fmt: skip
 """Seconds that figures, fits, pages and logging take, whatever the model; measured on two cores."""
 
@@ -188,7 +188,7 @@ def _distillation(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: S
 def _monitorability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
     explained = min(asked.get("limit", 1000), sizes.test)
     fitted = min(asked.get("train_limit", 5000), sizes.train)
-    return (explained * asked.get("forwards", 500) * 8 + 3 * fitted) * speed.forward
+    return (explained * asked.get("forwards", 500) * 2 + 3 * fitted) * speed.forward
 
 
 _WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], float]] = {
