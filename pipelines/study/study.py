@@ -99,11 +99,9 @@ class Study(Subjects):
             about, above = self._tags(), self.parent.run if self.parent else None
             with started(self._store, name, about, above, self._keep(), board) as self.run:
                 yield self.run
-        if self._problem:
-            raise NotLoggedError(
-                f"{self._problem} The results are in {str(self.folder)!r}; run the same command "
-                "again to log them, nothing is measured twice."
-            )
+                if self._store:  # a store that was lost on the way: its runs are reopened later
+                    self._check_logged()
+        self._check_logged()
         if self._store and self.is_first:
             self.say(f"MLflow   {self._store.link}")
 
@@ -185,6 +183,13 @@ class Study(Subjects):
         self.run = Run(board=self.run.board)
 
     # -- details ---------------------------------------------------------------------------------
+
+    def _check_logged(self) -> None:
+        if self._problem:
+            raise NotLoggedError(
+                f"{self._problem} The results are in {str(self.folder)!r}; run the same command "
+                "again to log them, nothing is measured twice."
+            )
 
     def _opened_store(self) -> tuple[Store | None, TrackingError | None]:
         """Opens the store on rank 0; if it does not answer or fit, the results stay on disk."""
