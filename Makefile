@@ -8,8 +8,8 @@ STAMP := .venv/.installed
 
 .PHONY: run test test-all test-lowest test-gpu lint docs results bench freeze clean
 
-run: $(STAMP)  ## digits -> LeNet -> clean, FGSM and PGD -> MLflow, table, report
-	@$(BIN)/assay fine-tune --model lenet --data Digits --data.batch_size 64 --trainer.max_epochs 20
+run: $(STAMP)  ## a LeNet on digits, asked all five questions -> MLflow, plan, profile, report
+	@$(BIN)/assay assess --preset quick
 
 test: $(STAMP)  ## everything that is fast and offline
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m pytest -n auto --dist worksteal

@@ -7,7 +7,7 @@ from datamodules.batch import Batch
 from datamodules.cifar10 import CIFAR10
 from datamodules.cifar10_halves import CIFAR10Animals, CIFAR10Vehicles
 from datamodules.csv_manifest import CSV
-from datamodules.digits import Digits
+from datamodules.digits import Digits, RotatedDigits
 from datamodules.errors import UserError
 from datamodules.hf_dataset import HFDataset
 from datamodules.image_datamodule import ImageDataModule
@@ -23,6 +23,7 @@ from datamodules.webdataset import WebDataset
 # `torch_data.TorchData` is for notebooks: imported here, the command line would list it.
 DATA: dict[str, type[ImageDataModule]] = {
     "Digits": Digits,
+    "RotatedDigits": RotatedDigits,
     "MNIST": MNIST,
     "CIFAR10": CIFAR10,
     "ImageFolder": ImageFolder,

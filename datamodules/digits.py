@@ -32,3 +32,13 @@ class Digits(ImageDataModule):
         label = torch.from_numpy(target).long()
         train, test = stratified_split(label, _TEST_FRACTION, self.seed)
         return MemoryImages(image, label).subset(test if split == "test" else train)
+
+
+class RotatedDigits(Digits):
+    """The digits of scikit-learn turned by 90 degrees: other images to move a model to, offline."""
+
+    def load(self, split: str) -> MemoryImages:
+        """Turns every image counterclockwise by a quarter, which blurs no pixel."""
+        images = super().load(split)
+        turned = torch.rot90(images.image, 1, (2, 3)).contiguous()
+        return MemoryImages(turned, images.label, images.index)

@@ -28,6 +28,10 @@ _RECIPES = Path(__file__).parent / "configs"
 """Trainings by name, for `--config`."""
 _PHOTOS = "--data ImageFolder:photos"
 COMMANDS = {
+    "assess": Command(
+        "ask all five questions about a model, and tell what it is made of",
+        f"assay assess --model torchvision:resnet18 {_PHOTOS} --preset quick",
+    ),
     "evaluate": Command(
         "measure a model in one pass over test data: clean, attacked, damaged, ...",
         f"assay evaluate --model torchvision:resnet18 {_PHOTOS} --probes clean pgd",

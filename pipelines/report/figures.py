@@ -54,6 +54,13 @@ def as_svg(figure: Figure, name: str, of: str = "") -> str:
         name: distinguishes the figures of a page.
         of: the result, where a page has several.
     """
+    known = _SVG.setdefault(figure, {})  # a page that grows is written several times
+    if (name, of) not in known:
+        known[name, of] = _as_svg(figure, name, of)
+    return known[name, of]
+
+
+def _as_svg(figure: Figure, name: str, of: str) -> str:
     with mpl.rc_context({**LOOK, "svg.hashsalt": name}):
         _lay_out(figure)
         text = io.StringIO()
@@ -103,6 +110,7 @@ def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
 
 
 _PNG: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
+_SVG: WeakKeyDictionary[Figure, dict[tuple[str, str], str]] = WeakKeyDictionary()
 
 
 def _lay_out(figure: Figure) -> None:

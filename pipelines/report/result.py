@@ -150,12 +150,19 @@ def save_result(result: Result, folder: Path) -> Path:
 
 
 def save_parts(parts: Parts, folder: Path) -> None:
-    """Writes rows and arrays; the facts belong into a JSON file of whoever calls."""
+    """Writes rows and arrays; the facts belong into a JSON file of whoever calls.
+
+    Every file appears whole: one that grows, question by question, can be read at any time.
+    """
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     for name, rows in parts.rows.items():
-        rows.to_parquet(folder / "rows" / f"{name}.parquet", index=False)
+        unfinished = folder / "rows" / f"{name}.parquet.part"
+        rows.to_parquet(unfinished, index=False)
+        unfinished.replace(folder / "rows" / f"{name}.parquet")
     if parts.arrays:
-        np.savez_compressed(folder / "arrays.npz", **parts.arrays)  # type: ignore[arg-type]
+        unfinished = folder / "arrays.part.npz"  # numpy would add the ending
+        np.savez_compressed(unfinished, **parts.arrays)  # type: ignore[arg-type]
+        unfinished.replace(folder / "arrays.npz")
 
 
 def load_parts(facts: Mapping[str, Any], names: Sequence[str], folder: Path) -> Parts:

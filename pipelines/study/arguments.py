@@ -19,7 +19,7 @@ from datamodules.opening import known_name
 from pipelines.study.data_options import with_data_options
 
 # What only Python callers give, or what is added under another type below.
-_APART = ("trainer", "config", "options")
+_APART = ("trainer", "config", "options", "parent")
 _MODELS = ("model", "student", "models", "teacher", "clients")
 _DATA_SETS = ("data", "outliers", "public")
 _FACTORIES = ("optimizer", "scheduler")
@@ -141,7 +141,7 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
             f"--{name}", type=kind if required else Optional[kind], required=required,  # noqa: UP045
             help=told.get(name, ""),
         )  # fmt: skip
-    skip: set[str | int] = {*special, "trainer", "config", "tracking"}
+    skip: set[str | int] = {*special, *_APART, "tracking"}
     parser.add_function_arguments(pipeline, skip=skip, fail_untyped=False)
     if "perturb" in own:  # by its return type the parser would take `Perturb` for a factory
         parser.add_argument("--perturb", type=Optional[Callable[..., Any]], help=_PERTURB_HELP)  # noqa: UP045
@@ -150,7 +150,7 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
     if "options" in own:
         from pipelines.study.options import DEFAULTS, Tracking
 
-        plain = {k: v for k, v in DEFAULTS.items() if k not in ("trainer", "config", "tracking")}
+        plain = {k: v for k, v in DEFAULTS.items() if k not in (*_APART, "tracking")}
         parser.set_defaults(plain)
         parser.add_class_arguments(Tracking, "tracking")
     return parser

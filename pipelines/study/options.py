@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules import ImageDataModule
 from lightning_modules.answer_rule import Scale
-from pipelines.tracking import Tracking
+from pipelines.tracking import Parent, Tracking
 
 ModelLike = str | nn.Module
 """A source such as `torchvision:resnet18`, or a network."""
@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
         root: folder that holds `mlruns/`.
         trainer: flags of Lightning's Trainer.
         config: the parsed command line, kept with the run.
+        parent: the command that this one is a part of; from Python alone.
     """
 
     arch: str | list[str] | None
@@ -58,6 +59,7 @@ class Options(TypedDict, total=False):
     root: Path
     trainer: dict[str, Any] | None
     config: str
+    parent: Parent | None
 
 
 DEFAULTS: Options = {
@@ -65,4 +67,5 @@ DEFAULTS: Options = {
     "mean": None, "std": None, "resize": None, "crop": None, "channels": None, "classes": None,
     "answers": None, "weights": None,
     "tracking": Tracking(), "root": Path(), "trainer": None, "config": "",
+    "parent": None,
 }  # fmt: skip

@@ -20,7 +20,7 @@ from lightning_modules.trainer import made_trainer
 from pipelines.study.arguments import typed_command
 from pipelines.study.cells import Cells
 from pipelines.study.options import DEFAULTS, Options
-from pipelines.tracking import Tracking
+from pipelines.tracking import Parent, Tracking
 
 _SECONDS_A_LINE = 2.0
 """Between two lines of progress: what is quick needs none."""
@@ -61,6 +61,7 @@ class Setup:
         self.fresh: bool = chosen["fresh"]
         self.tracking: Tracking = chosen["tracking"]
         self.config: str = chosen["config"]
+        self.parent: Parent | None = chosen["parent"]
         self.root = Path(chosen["root"]).resolve()
         self.flags = {**(trainer or {}), **_chosen_flags(chosen["trainer"] or {})}
         self.command = typed_command()

@@ -25,6 +25,7 @@ from pipelines.study.names import slug
 from pipelines.study.subjects import Subjects
 from pipelines.tracking import (
     NotLoggedError,
+    Parent,
     Run,
     SchemaError,
     Store,
@@ -96,14 +97,12 @@ class Study(Subjects):
         board = self.tracking.board(self.root)
         with disk_errors(self.root / "mlruns"):
             self._store, self._problem = self._opened_store()
-            about = self._tags()
-            with started(self._store, name, about, keep=self._keep(), board=board) as self.run:
+            about, above = self._tags(), self.parent.run if self.parent else None
+            with started(self._store, name, about, above, self._keep(), board) as self.run:
                 yield self.run
-        if self._problem:
-            raise NotLoggedError(
-                f"{self._problem} The results are in {str(self.folder)!r}; run the same command "
-                "again to log them, nothing is measured twice."
-            )
+                if self._store:  # a store that was lost on the way: its runs are reopened later
+                    self._check_logged()
+        self._check_logged()
         if self._store and self.is_first:
             self.say(f"MLflow   {self._store.link}")
 
@@ -172,10 +171,32 @@ class Study(Subjects):
         write_page([result], folder / "report.html")
         write_markdown([result], folder / "report.md", drawn=True)
 
+    def as_parent(self) -> Parent:
+        """What makes the runs of other commands children of this one's."""
+        return Parent(self.run, self._key)
+
+    def lose_store(self, problem: TrackingError) -> None:
+        """Goes on without a store that is gone; the end says so, and what was measured stays.
+
+        Args:
+            problem: why.
+        """
+        self._problem = problem
+        self.run = Run(board=self.run.board)
+
     # -- details ---------------------------------------------------------------------------------
+
+    def _check_logged(self) -> None:
+        if self._problem:
+            raise NotLoggedError(
+                f"{self._problem} The results are in {str(self.folder)!r}; run the same command "
+                "again to log them, nothing is measured twice."
+            )
 
     def _opened_store(self) -> tuple[Store | None, TrackingError | None]:
         """Opens the store on rank 0; if it does not answer or fit, the results stay on disk."""
+        if self.parent is not None:
+            return self.parent.run.store, None
         if board := self.tracking.board(self.root):
             self.say(f"board    tensorboard --logdir {board}")
         if not self.tracking.enabled or not self.is_first:
@@ -195,7 +216,8 @@ class Study(Subjects):
 
     def _keep(self, stage: str = "") -> Path:
         """Remembers a run until the whole study is finished, so that it can be reopened."""
-        name = f"{self._key}.{slug(stage)}" if stage else self._key
+        name = f"{self.parent.key}.{self._key}" if self.parent else self._key
+        name = f"{name}.{slug(stage)}" if stage else name
         return self.root / "mlruns" / "resume" / "runs" / f"{name}.json"
 
 

@@ -1,6 +1,6 @@
 """MLflow and TensorBoard: the store, its runs, and what is logged to them."""
 
-from pipelines.tracking.lifecycle import Tracking, started, terminable
+from pipelines.tracking.lifecycle import Parent, Tracking, started, terminable
 from pipelines.tracking.run import Run
 from pipelines.tracking.schema import SchemaError
 from pipelines.tracking.store import Store, open_store
@@ -8,6 +8,7 @@ from pipelines.tracking.trouble import NotLoggedError, TrackingError, Unreachabl
 
 __all__ = [
     "NotLoggedError",
+    "Parent",
     "Run",
     "SchemaError",
     "Store",

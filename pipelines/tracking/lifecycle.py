@@ -1,6 +1,5 @@
 """A pipeline's runs in MLflow: a parent, its children, and how they end."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -8,19 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_modules.trainer import worker_terminated
+from pipelines.tracking.remembered import forget, keep_run, kept, mark_of, remembered
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import Store, store_errors
 from pipelines.tracking.tensorboard import TensorBoard, folder_name, require_tensorboard
 from pipelines.tracking.trouble import TrackingError
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run as MlflowRun
+    pass
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,19 @@ class Tracking:
         if not self.tensorboard or getattr(rank_zero_only, "rank", 0):
             return None
         return root.resolve() / "mlruns" / "tensorboard"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run of a command that runs other commands, whose runs become its children.
+
+    Args:
+        run: of that command.
+        key: of the file that remembers it; those of its children are named after it.
+    """
+
+    run: Run
+    key: str
 
 
 @contextmanager
@@ -81,8 +94,6 @@ def started(
         with terminable():
             yield run
         status = "FINISHED"
-        if parent is None:
-            _forget(keep, run)
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
@@ -92,7 +103,9 @@ def started(
         status = "KILLED"
         raise KeyboardInterrupt from error
     finally:
-        _end(run, status)
+        ended = _end(run, status)
+        if ended and status == "FINISHED" and parent is None:
+            forget(keep, run)  # last: a kill before it leaves a run that is reopened, no orphan
 
 
 @contextmanager
@@ -132,28 +145,15 @@ def _opened(
 def _stored(store: Store, name: str, tags: dict[str, str], keep: Path | None) -> Run:
     """Reopens the run that `keep` remembers, else makes a new one and remembers it."""
     with store_errors(f"The store {store.uri!r} takes no run"):
-        found = _remembered(store, keep)
+        found = remembered(store, keep, tags.get("mlflow.parentRunId"))
         if found is not None:
             store.client.update_run(found.info.run_id, "RUNNING")
             return Run(store, found.info.run_id, reopened=True)
         made = store.client.create_run(
-            store.experiment_id, run_name=name, tags={**_default_tags(), **tags}
+            store.experiment_id, run_name=name, tags={**_default_tags(), **tags, **mark_of(keep)}
         )
-    _keep(keep, made.info.run_id, store.uri)
+    keep_run(keep, made.info.run_id, store.uri)
     return Run(store, made.info.run_id)
-
-
-def _remembered(store: Store, keep: Path | None) -> "MlflowRun | None":
-    """Returns the unfinished run that a file names, if the store still has it."""
-    from mlflow.exceptions import MlflowException
-
-    known = _kept(keep)
-    try:
-        run = store.client.get_run(known["run_id"])
-    except (MlflowException, KeyError):
-        return None
-    here = known.get("uri") == store.uri and run.info.experiment_id == store.experiment_id
-    return run if here and run.info.lifecycle_stage == "active" else None
 
 
 def _board(
@@ -169,46 +169,22 @@ def _board(
         folder = parent.board.folder
     if folder is None:
         return None
-    key = run.run_id or _kept(keep).get("run_id")
+    key = run.run_id or kept(keep).get("run_id")
     if key is None:  # no store names the run
         key = uuid4().hex
-        _keep(keep, key, None)
+        keep_run(keep, key, None)
     return TensorBoard(folder / folder_name(name, key), tags)
 
 
-def _keep(file: Path | None, run_id: str, uri: str | None) -> None:
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"run_id": run_id, "uri": uri}))
-
-
-def _forget(file: Path | None, run: Run) -> None:
-    """Drops the memory of a finished run and its children; one MLflow has begun waits for MLflow.
-
-    Children are remembered until then: a command that goes on after a kill passes by those that
-    are finished, and must not make them a second time.
-    """
-    own = run.store is not None or (run.board is not None and _kept(file).get("uri") is None)
-    if file is not None and own:
-        for one in (file, *file.parent.glob(f"{file.stem}.*.json")):
-            one.unlink(missing_ok=True)
-
-
-def _kept(file: Path | None) -> dict[str, Any]:
-    """What a file remembers of a run; nothing if it is spoiled."""
-    try:
-        found = json.loads(file.read_text()) if file is not None and file.is_file() else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _end(run: Run, status: str) -> None:
+def _end(run: Run, status: str) -> bool:
+    """Ends a run, and returns whether the store has taken it."""
     try:
         run.end(status)
     except TrackingError as error:
         # The store is gone: whatever went wrong before matters more than a status.
         print(f"assay: run {run.run_id} could not be marked {status}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _default_tags() -> dict[str, str]:

@@ -116,7 +116,8 @@ def transfer(
     transfers = [one for one in transfers if one[:2] in pairs]
     origins = {model.name: make_source(study, model) for model in loaded}
     plan = planned(study, transfers, pairs, origins, recipe)
-    print_sheet(plan_sheet(("model", "mode"), plan))
+    if study.parent is None:  # which has printed a plan of its own
+        print_sheet(plan_sheet(("model", "mode"), plan))
     for failed in impossible:
         study.say(f"FAILED   {failed.transfer.model} on {failed.transfer.data}: {failed.error}")
     if plan_only:

@@ -236,6 +236,7 @@ def maite_data(root: Path, **options: Any) -> MAITE:
 # One line a data set, or a form of it: what it is made of, and what else it is given.
 CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], dict[str, Any]]] = {
     "Digits": (Digits, nothing, {}),
+    "RotatedDigits": (DATA["RotatedDigits"], nothing, {}),
     "MNIST": (MNIST, idx_files, {}),
     "CIFAR10 folders": (CIFAR10, cifar_folders, {}),
     "CIFAR10 tars": (CIFAR10, cifar_tars, {}),

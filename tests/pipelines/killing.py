@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 
 _HERE = Path(__file__).resolve().parent
 _CHECKOUT = _HERE.parents[1]
-_ROOMS = ("distill", "evaluate", "explain", "fine_tune", "recover", "transfer")
+_ROOMS = ("assess", "distill", "evaluate", "explain", "fine_tune", "recover", "transfer")
 _PRELOADED = [
     "killing", *(f"pipelines.{room}.command" for room in _ROOMS),
     "mlflow.store.tracking.sqlalchemy_store", "sklearn.datasets",

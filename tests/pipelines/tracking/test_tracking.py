@@ -317,3 +317,27 @@ def test_training_curves_outlive_a_lost_server(
             logger.log_metrics({"train/loss": 0.3}, 3)
     assert runs(store)[0].data.metrics == {"train/loss": 0.5}
     assert capsys.readouterr().err.count("The training goes on without curves.") == 1
+
+
+def test_a_run_that_was_made_and_not_written_down_is_found_again(
+    store: Store, tmp_path: Path
+) -> None:
+    """As after a SIGKILL between the two: no run stays RUNNING for ever."""
+    keep = tmp_path / "run.json"
+    with pytest.raises(KeyboardInterrupt), started(store, "run", {}, keep=keep) as first:
+        raise KeyboardInterrupt
+    assert first.run_id is not None
+    store.client.update_run(first.run_id, "RUNNING")
+    keep.unlink()
+    with started(store, "run", {}, keep=keep) as second:
+        assert second.run_id == first.run_id
+    assert store.client.get_run(first.run_id).info.status == "FINISHED"
+
+
+def test_a_child_is_not_reopened_below_another_parent(store: Store, tmp_path: Path) -> None:
+    keep = tmp_path / "parent.child.json"
+    with started(store, "one", {}) as one, started(store, "child", {}, one, keep) as first:
+        pass
+    with started(store, "two", {}) as two, started(store, "child", {}, two, keep) as second:
+        pass
+    assert second.run_id != first.run_id

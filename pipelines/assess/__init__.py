@@ -1,0 +1,1 @@
+"""`assay assess`: all five questions about one model in one command."""

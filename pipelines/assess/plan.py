@@ -1,0 +1,208 @@
+"""What each question will do, and how long that will take: counted work times measured speed."""
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from callbacks import Probe
+from callbacks.words import duration
+from datamodules import ImageDataModule
+from lightning_modules import Classifier
+from pipelines.assess.part import AssessedPart
+from pipelines.assess.questions import QUESTIONS
+from pipelines.evaluate.measure import make_probes, prepare_probes
+from pipelines.evaluate.presets import PRESETS
+from pipelines.recover.repair import CURVE
+from pipelines.report.sections import Sheet
+from pipelines.study import Study
+
+_TRIES = 3
+_BATCH = 64
+_BACKWARD = 3.0
+"""Forwards that an attack's step costs: one forward and its backward."""
+_OVERHEAD = {
+    "robustness": 22.0, "recoverability": 8.0, "variability": 8.0, "distillation": 30.0,
+    "monitorability": 20.0,
+}  # fmt: skip
+"""Seconds that figures, fits, pages and logging take, whatever the model; measured on two cores."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast this machine is with one model.
+
+    Args:
+        forward: seconds for an image.
+        training: seconds for an image of a training step.
+    """
+
+    forward: float
+    training: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many images there are; the epochs of trainings, and data sets that it is moved to."""
+
+    train: int
+    test: int
+    epochs: int
+    targets: int
+
+
+def measured_speed(
+    classifier: Classifier, data: ImageDataModule, device: torch.device, chunk: int
+) -> Speed:
+    """Times a forward of a chunk, and a training step, on a copy of the model."""
+    images = data.taken("test", min(chunk, len(data.images("test")))).image.to(device)
+    model = copy.deepcopy(classifier).to(device).eval()
+    few = images[:_BATCH]
+
+    def forward() -> None:
+        with torch.inference_mode():
+            model(images).cpu()
+
+    def step() -> None:
+        model.zero_grad()
+        loss = model(few).logsumexp(1).mean()
+        if loss.requires_grad:
+            loss.backward()
+
+    shortest = _seconds(forward) / len(images)
+    model.train()
+    return Speed(shortest, max(shortest, _seconds(step) / len(few)))
+
+
+def planned(
+    study: Study, question: str, settings: Mapping[str, Any], speed: Speed, sizes: Sizes
+) -> AssessedPart:
+    """A question before it is asked: in words, and with the seconds that it will take.
+
+    Args:
+        study: gives seed and chunk to the probes that are counted.
+        question: its name.
+        settings: of the preset.
+        speed: of the model on this machine.
+        sizes: of the data.
+    """
+    work = _WORK[question](study, settings, speed, sizes)
+    told = ", ".join(f"{name} {_told(name, value)}" for name, value in settings.items())
+    return AssessedPart(question, settings=told, predicted=_OVERHEAD[question] + work)
+
+
+def corrected(parts: Sequence[AssessedPart]) -> list[AssessedPart]:
+    """Predicts what is not answered anew, from what the answered ones took against their plan."""
+    known = [part for part in parts if part.status == "answered" and part.seconds > 0]
+    if not known:
+        return [*parts]
+    factor = sum(p.seconds for p in known) / sum(p.predicted for p in known)
+    return [
+        replace(part, predicted=part.predicted * factor) if part.status == "not yet" else part
+        for part in parts
+    ]
+
+
+def seconds_in_all(parts: Sequence[AssessedPart]) -> float:
+    """What was taken, and what is predicted of the rest."""
+    return sum(
+        part.predicted if part.status == "not yet" else part.seconds
+        for part in parts
+        if part.status in ("not yet", "answered")
+    )
+
+
+def plan_of(parts: Sequence[AssessedPart], speed: Speed) -> Sheet:
+    """The table that is printed before anything runs."""
+    lines = [
+        [QUESTIONS[part.question].title, part.settings if part.status == "not yet" else part.told,
+         duration(part.predicted) if part.status == "not yet" else ""]
+        for part in parts
+    ]  # fmt: skip
+    rates = f"{1 / speed.forward:,.0f} images a second forward, {1 / speed.training:,.0f} trained"
+    title = f"Plan: about {duration(seconds_in_all(parts))} on this machine"
+    return Sheet(("Question", "Asked", "About"), lines, title, rates)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    """The shortest of some tries after one to warm up."""
+    work()
+    taken = []
+    for _ in range(_TRIES):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def _passes(probe: Probe, images: int) -> float:
+    """Forwards of a probe: every step of an attack costs a forward and a backward."""
+    attack = getattr(probe, "attack", None)
+    steps = getattr(attack, "steps", 1) * getattr(attack, "restarts", 1)
+    cost = _BACKWARD * steps if attack is not None else 1.0
+    return min(images, probe.limit or images) * cost * max(1, len(list(probe.settings())))
+
+
+def _evaluated(
+    study: Study, preset: str, sizes: Sizes, names: Sequence[str] | None = None
+) -> float:
+    if preset == "none":
+        return 0.0
+    probes = make_probes(names, preset, study)
+    prepare_probes(probes, study.models[0], study.data[0], study)
+    return sum(_passes(probe, sizes.test) for probe in probes)
+
+
+def _robustness(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+    return _evaluated(study, asked["preset"], sizes, asked.get("probes")) * speed.forward
+
+
+def _recoverability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+    effort, draws = asked.get("effort"), asked.get("draws", 3)
+    repairs = draws * len(asked.get("severities", (0,) * 5)) * len(asked.get("strategies", "x" * 9))
+    steps = effort.steps if effort else 100
+    points = (effort.points if effort else 8) * min(CURVE, sizes.test)
+    tested = min(asked.get("limit", 2000), sizes.test)
+    each = steps * _BATCH * speed.training + (points + 2 * tested) * speed.forward
+    return (repairs + 2 * draws) * each
+
+
+def _variability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+    cells = sizes.targets * len(asked.get("seeds", (0,))) * len(asked.get("fractions", ("all",)))
+    trained = [mode for mode in asked["modes"] if mode != "probe"]
+    images = max(sizes.epochs * sizes.train, asked.get("min_steps", 200) * _BATCH)
+    each = images * speed.training + (2 * sizes.train + 2 * sizes.test) * speed.forward
+    return cells * (len(trained) * each + sizes.train * speed.forward)
+
+
+def _distillation(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+    seeds, controls = len(asked.get("seeds", (0,))), asked["controls"]
+    trainings = seeds * (2 if "label_only" in controls else 1) + ("random_teacher" in controls)
+    measured = (2 + len(controls)) * _evaluated(study, asked["evaluation"], sizes)
+    return trainings * sizes.epochs * sizes.train * speed.training + measured * speed.forward
+
+
+def _monitorability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+    explained = min(asked.get("limit", 1000), sizes.test)
+    fitted = min(asked.get("train_limit", 5000), sizes.train)
+    return (explained * asked.get("forwards", 500) * 2 + 3 * fitted) * speed.forward
+
+
+_WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], float]] = {
+    "robustness": _robustness, "recoverability": _recoverability, "variability": _variability,
+    "distillation": _distillation, "monitorability": _monitorability,
+}  # fmt: skip
+
+
+def _told(name: str, value: Any) -> str:
+    if name in ("preset", "evaluation") and value in PRESETS:
+        budget = PRESETS[value]
+        samples = "all" if budget.limit is None else f"{budget.limit:,}"
+        return f"{value} ({samples} samples, {budget.steps} steps, {budget.restarts} restarts)"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    steps = getattr(value, "steps", None)
+    return f"{steps} steps" if steps else str(value)
