@@ -56,7 +56,8 @@ class CSV(ListedData):
             raise UserError(f"Expected `data.delimiter` of one character, but got {delimiter!r}.")
         self.path_column, self.label_column = path_column, label_column
         self.split_column, self.delimiter = split_column, delimiter
-        self.class_names, self.class_order = class_names or [], class_order
+        self.class_names = class_names or []
+        self.class_order: ClassOrder = class_order
         self.exif_orientation = exif_orientation
         super().__init__(root, **options)
 

@@ -143,9 +143,11 @@ def _difference(first: str, one: ProbeResult, name: str, other: ProbeResult) -> 
         only = [", ".join(x for x in a if x not in b) for a, b in ((mine, its), (its, mine))]
         mine, its = told if not any(only) else [text or "nothing of it" for text in only]
         yield f"{one.title}: {mine} in {first}, {its} in {name}."
-    images = [{k: set(p["index"]) for k, p in r.rows.groupby("value")} for r in (one, other)]
+    images = [
+        {float(str(k)): set(p["index"]) for k, p in r.rows.groupby("value")} for r in (one, other)
+    ]
     for value in sorted({*images[0], *images[1]}):
-        said = f"{one.title} {one.said(float(str(value)))}".strip()
+        said = f"{one.title} {one.said(value)}".strip()
         there = [side.get(value) for side in images]
         if there[0] is None or there[1] is None:
             yield f"{said} is only in {first if there[1] is None else name}."
@@ -162,7 +164,7 @@ def _difference(first: str, one: ProbeResult, name: str, other: ProbeResult) -> 
 
 def _shared(group: Sequence[ProbeResult]) -> list[ProbeResult]:
     """The rows whose setting and image every run has."""
-    keys = [pd.MultiIndex.from_frame(one.rows[_KEYS]) for one in group]
+    keys = [pd.MultiIndex.from_frame(one.rows.loc[:, _KEYS]) for one in group]
     if all(key.equals(keys[0]) for key in keys):
         return [*group]
     common = keys[0].unique()

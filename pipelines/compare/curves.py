@@ -1,6 +1,7 @@
 """Accuracy and loss against severity of every model, as a table and as overlaid figures."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -58,10 +59,11 @@ def curve_figures_of(
     if table.empty:
         return {}
     groups: dict[str, list[str]] = {}
-    for (family, unit), part in table.groupby(["family", "unit"], sort=False):
+    for key, part in table.groupby(["family", "unit"], sort=False):
+        family, unit = cast("tuple[str, str]", key)
         probes = [str(name) for name in part["probe"].unique()]
         if len(probes) * len(models) <= _MOST_LINES:
-            groups[f"{family}_{unit_slug(str(unit))}"] = probes
+            groups[f"{family}_{unit_slug(unit)}"] = probes
         else:
             groups |= {f"{family}_{probe}": [probe] for probe in probes[:_MOST_PROBES]}
     sides = []

@@ -37,12 +37,12 @@ def answers(result: ProbeResult) -> ProbeResult:
     rows = rows.assign(correct=robustly_correct(rows), loss=loss)
     columns = [*SETTING, "index", "label", "prediction", "correct", "loss"]
     if "draw" not in rows:
-        return replace(result, rows=rows[columns].sort_values(["severity", "index"]))
+        return replace(result, rows=rows.loc[:, columns].sort_values(["severity", "index"]))
     keys = [*SETTING, "index"]
     means = rows.groupby(keys, sort=False)[["correct", "loss"]].transform("mean")
     told = rows.assign(correct=means["correct"], loss=means["loss"])
-    majority = told[(rows["correct"] > 0.5) == (means["correct"] > 0.5)]
-    rows = majority.drop_duplicates(keys)[columns]
+    majority = told.loc[(rows["correct"] > 0.5) == (means["correct"] > 0.5)]
+    rows = majority.drop_duplicates(keys).loc[:, columns]
     return replace(result, rows=rows.sort_values(["severity", "index"]))
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,6 +23,7 @@ from pipelines.report.sections import Section, Sheet
 from pipelines.study.names import slug
 
 _POINTS = ("difference", "low", "high")
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -192,12 +193,13 @@ def _question(facts: Mapping[str, Any], parts: Parts) -> Question:
     results = []
     for i, held in enumerate(facts["results"]):
         prefix = f"{room}.{i}."
-        rows, arrays = (
-            {k.removeprefix(prefix): v for k, v in every.items() if k.startswith(prefix)}
-            for every in (parts.rows, parts.arrays)
-        )
+        rows, arrays = _below(prefix, parts.rows), _below(prefix, parts.arrays)
         about = About(**held["about"])
         results.append(kind_of(held["room"]).from_parts(about, Parts(held["facts"], rows, arrays)))
     tables = {name: parts.rows[f"{room}.{name}"] for name in facts["tables"]}
     named = {name: facts[name] for name in ("models", "places", "notes")}
-    return Question(room, **named, **tables, results=results)
+    return Question(room, **named, **tables, results=results)  # type: ignore[arg-type]
+
+
+def _below(prefix: str, every: Mapping[str, Held]) -> dict[str, Held]:
+    return {k.removeprefix(prefix): v for k, v in every.items() if k.startswith(prefix)}

@@ -45,7 +45,7 @@ def _result(result: Result, stated: Stated | None) -> dict[str, Any]:
         "sentences": result.sentences(),
         "notes": list(result.about.notes),
         "tables": {
-            name: json.loads(table.to_json(orient="split", index=False, double_precision=15))
+            name: json.loads(str(table.to_json(orient="split", index=False, double_precision=15)))
             for name, table in result.tables().items()
         },
         "not_tested": untested(result),
