@@ -68,9 +68,11 @@ def curve_figures_of(
             groups |= {f"{family}_{probe}": [probe] for probe in probes[:_MOST_PROBES]}
     sides = []
     for model in models:
-        own = table[table["model"] == model]
+        own = table.loc[table["model"] == model]
         curves = {
-            name: [_curve(own[own["probe"] == probe], places.get(probe, {})) for probe in probes]
+            name: [
+                _curve(own.loc[own["probe"] == probe], places.get(probe, {})) for probe in probes
+            ]
             for name, probes in groups.items()
         }
         sides.append((model, curves))
