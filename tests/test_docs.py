@@ -19,7 +19,7 @@ PAGES = [HOME / "README.md", HOME / "CONTRIBUTING.md"] + [
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 COMMAND = re.compile(r"^(?:\.venv/bin/)?assay (\S+)((?:.*\\\n)*.*)", re.MULTILINE)
-COMING = {"assess", "compare", "gate"}  # of other branches; each page says so in a comment
+COMING = {"gate"}  # of other branches; each page says so in a comment
 
 
 def label(page: Path) -> str:
