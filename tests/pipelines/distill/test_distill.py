@@ -113,9 +113,10 @@ def test_what_is_saved_is_what_was_measured(teacher: Classifier, quiet: Any, hom
 
 def test_every_control_takes_its_place(teacher: Classifier, quiet: Any, home: Path) -> None:
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    result = distill([teacher], "lenet", Digits(limit=40), controls=list(CONTROLS), **quiet)  # type: ignore[arg-type]
+    of_one_task = [name for name in CONTROLS if name != "single_task"]
+    result = distill([teacher], "lenet", Digits(limit=40), controls=of_one_task, **quiet)  # type: ignore[arg-type]
     comparison = result.comparison
-    assert comparison.names == ["teacher", "student", *TITLES.values()]
+    assert comparison.names == ["teacher", "student", *(TITLES[name] for name in of_one_task)]
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     taken = {model.name: model.footprint for model in result.models}
     assert taken["pruned teacher"].macs <= taken["student"].macs

@@ -44,7 +44,7 @@ def test_the_page_has_its_numbers(made_result: Any) -> None:
         if number.card:
             assert number.title.replace("'", "&#39;") in page
             assert f"{100 * number.interval.value:.1f}" in page
-    assert "random teacher s0</td>" in page
+    assert "random teacher s0</th>" in page
     assert "failed" in page
     assert page.count("<svg") >= 2
     assert "<script" not in page
