@@ -102,6 +102,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self.preprocessing = self.native
         self.skipped: tuple[str, ...] = ()
         """Files that are no images and were left out."""
+        self.none_alone = False
+        """Whether an image that the last batch of a training epoch would hold alone is left out."""
         self.notes: list[str] = []
         """About the splits, to be shown with the results."""
         self._splits: dict[str, Images] = {}
@@ -304,7 +306,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
         if split == "train":
             rank = self.trainer.global_rank if self.trainer else 0
             dataset: Any = images
-            return TrainingOrder(dataset, processes, rank, self.seed, self.batch_size)
+            order = (self.seed, self.batch_size, self.none_alone)
+            return TrainingOrder(dataset, processes, rank, *order)
         if split != "test" or processes == 1:
             return None
         if len(images) < processes:
@@ -366,6 +369,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
     def reseed(self, seed: int) -> None:
         """Changes the order and augmentation of training images; the splits stay."""
         self.seed, self._generator = seed, None
+
+    def as_trained_on(self) -> dict[str, Any]:
+        """JSON-able options that decide what a training makes of the same images, for keys."""
+        return {"batch_size": self.batch_size, "augment": self.augment, **self._options}
 
     def training_digest(self) -> str:
         """Hashes what a training sees: images, labels and their order in both splits."""

@@ -109,7 +109,10 @@ def _of_csv(text: str) -> dict[str, dict[str, list[str]]]:
     lines = [line for line in csv.reader(text.splitlines()) if any(line)]
     if not lines or len(lines[0]) < 2 or lines[0][0] != "class":
         raise UserError("Expected a CSV of tasks to begin with `class,TASK,TASK`.")
-    tasks: dict[str, dict[str, list[str]]] = {name.strip(): {} for name in lines[0][1:]}
+    names = [name.strip() for name in lines[0][1:]]
+    if len(set(names)) < len(names):
+        raise UserError(f"Expected different tasks in the CSV of tasks, but got {_some(names)}.")
+    tasks: dict[str, dict[str, list[str]]] = {name: {} for name in names}
     for line in lines[1:]:
         if len(line) != len(lines[0]):
             raise UserError(f"Expected {len(lines[0])} fields in the CSV line {','.join(line)!r}.")
@@ -132,6 +135,12 @@ def _task(name: str, said: Any, classes: Sequence[str]) -> Task:
             f"Expected task {name!r} to be `same` or at least two classes, each with a list of the "
             f"data's classes, but got {said!r}."
         )
+    words = tuple(map(_word, said))
+    if len(set(words)) < len(words):
+        raise UserError(
+            f"Expected different classes of task {name!r}, but got {_some(words)}: YAML takes yes "
+            'and 1 for no words, so that beside "yes" and "1" they are the same names.'
+        )
     of: dict[str, str] = {}
     for its, ones in said.items():
         for one in map(str, ones if isinstance(ones, list) else [ones]):
@@ -142,7 +151,7 @@ def _task(name: str, said: Any, classes: Sequence[str]) -> Task:
             if one in of:
                 raise UserError(f"Task {name!r} has class {one!r} twice: keep one of them.")
             of[one] = _word(its)
-    return Task(name, tuple(map(_word, said)), of)
+    return Task(name, words, of)
 
 
 def _word(name: Any) -> str:

@@ -41,20 +41,28 @@ class TrainingOrder(DistributedSampler):
         rank: of this process.
         seed: of the order.
         batch_size: images a batch and process.
+        none_alone: leave out of an epoch the image that its last batch would hold alone.
     """
 
     def __init__(
-        self, dataset: Dataset, num_replicas: int, rank: int, seed: int, batch_size: int
-    ) -> None:
+        self, dataset: Dataset, num_replicas: int, rank: int, seed: int, batch_size: int,
+        none_alone: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(dataset, num_replicas, rank, seed=seed)
         self.batch_size, self.done = batch_size, 0
+        lone = 1 < batch_size < self.num_samples and self.num_samples % batch_size == 1
+        self.without_last = none_alone and lone
+
+    def __len__(self) -> int:
+        """Images of an epoch and process."""
+        return self.num_samples - self.without_last
 
     def __iter__(self) -> Iterator[Any]:
         count = len(self.dataset)  # type: ignore[arg-type]
         order = epoch_order(count, self.seed, self.epoch, self.batch_size)
         order = (order * -(-self.total_size // count))[: self.total_size]
         done, self.done = self.done, 0
-        return iter(order[self.rank :: self.num_replicas][done * self.batch_size :])
+        return iter(order[self.rank :: self.num_replicas][done * self.batch_size : len(self)])
 
 
 class TrainingLoader(DataLoader):

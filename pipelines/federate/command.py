@@ -16,6 +16,8 @@ from pipelines.study import DataLike, ModelLike, Options, Study, slug
 from pipelines.study.arguments import parse
 
 _TRAINER = {"enable_model_summary": False}
+_MODES = ("full", "linear_probe")
+"""Of a recipe, that can be carried out in pieces."""
 
 
 def main(words: list[str]) -> int:
@@ -79,6 +81,11 @@ def _check(study: Study, tuning: Tuning) -> None:
         raise UserError(
             f"Got `trainer.{min(named)}`, but a round is as long as --federated.private_steps and "
             "--federated.public_steps say."
+        )
+    if tuning.mode not in _MODES:
+        raise UserError(
+            f"Expected `tuning.mode` {' or '.join(_MODES)} for a federation, whose "
+            f"clients go on from round to round, but got {tuning.mode}."
         )
     if tuning.ema or tuning.mixup or tuning.cutmix:
         raise UserError("Got `tuning.ema`, `mixup` or `cutmix`, which a federation has not.")

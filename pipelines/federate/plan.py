@@ -20,7 +20,7 @@ from lightning_modules.distillation import FederatedRecipe
 from pipelines.distill.plan import adopted
 from pipelines.study import DataLike, ModelLike, Study, unique
 
-_VERSION = 1
+_VERSION = 2
 """To be raised with whatever changes the weights that a federation ends with."""
 
 
@@ -33,12 +33,15 @@ class Client:
         classifier: as it starts.
         images: its own.
         group: clients of one group have networks of one shape, which can be averaged.
+        tuning: optimizer and schedule of every piece of its training, whose learning rate follows
+            from how it starts: after its first piece all weights are trained ones.
     """
 
     name: str
     classifier: Classifier
     images: Images
     group: str
+    tuning: Tuning
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Plan:
         data: gives the test images.
         public: data module and images that all of them see, without labels.
         recipe: how they learn from each other.
-        tuning: optimizer and schedule of every piece of training.
+        tuning: optimizer and schedule as the user said them; see `Client`.
         seed: of the order of images.
     """
 
@@ -82,12 +85,11 @@ class Plan:
                 (model_digest(c.classifier), repr(c.classifier.preprocessing), c.images.digest())
                 for c in self.clients
             ],
-            "public": self.public[1].digest(),
+            "public": [self.public[1].digest(), self.public[0].as_trained_on()],
             "test": self.data.images("test").digest(),
             "recipe": asdict(self.recipe),
             "tuning": asdict(self.tuning),
-            "batch_size": self.data.batch_size,
-            "augment": self.data.augment,
+            "data": self.data.as_trained_on(),
             "seed": self.seed,
             "flags": {k: repr(v) for k, v in sorted(study.flags.items())},
             **study.computed_on,
@@ -126,7 +128,9 @@ def make_plan(
             for network, group in zip(networks, groups, strict=True)
         ]
     names = [f"{i + 1} {_short(network)}" for i, network in enumerate(networks)]
-    made = zip(unique(names), networks, (private.subset(p) for p in parts), groups, strict=True)
+    own = [tuning.filled(network.pretrained) for network in networks]
+    shares = (private.subset(p) for p in parts)
+    made = zip(unique(names), networks, shares, groups, own, strict=True)
     return Plan([Client(*one) for one in made], data, common, recipe, tuning, study.seed)
 
 

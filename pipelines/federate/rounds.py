@@ -63,6 +63,7 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
         for i, network in enumerate(networks):  # what is shown is what is kept
             state = safetensors.torch.load_file(cell.folder / f"{i}.safetensors")
             network.model.load_state_dict(state)
+            network.pretrained = True  # also where the round was not carried out here
         tables.append(cell.rows.assign(arm=arm, round=turn))
     return pd.concat(tables, ignore_index=True), networks
 
@@ -85,7 +86,7 @@ def _train(
     """Trains each network on labelled images: its own, or in one arm those of all."""
     for client, network in zip(plan.clients, networks, strict=True):
         images = plan.everything if arm == "pooled" else client.images
-        module = FineTuning(network, plan.tuning)
+        module = FineTuning(network, client.tuning)
         _fit(study, plan, module, (plan.data, images), steps, f"{phase} {turn} {client.name}")
 
 
@@ -103,7 +104,7 @@ def _tell(study: Study, plan: Plan, arm: Arm, networks: Sequence[Classifier], tu
         if plan.recipe.method == "feddf" and client.group in done:  # a server trains one for all
             network.model.load_state_dict(done[client.group].model.state_dict())
             continue
-        module = ConsensusFitting(network, index, consensus, plan.recipe, plan.tuning)
+        module = ConsensusFitting(network, index, consensus, plan.recipe, client.tuning)
         _fit(study, plan, module, plan.public, steps, f"public {turn} {client.name}")
         done[client.group] = network
 

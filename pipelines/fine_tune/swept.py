@@ -1,5 +1,6 @@
 """A sweep from its first training to its page."""
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -57,8 +58,9 @@ def swept(
     # Told here, before the first training: every value makes sense, and the attack has its radius.
     for value in sweep.lambdas:
         at = recipe.at(option, value)
+        begun = copy.deepcopy(classifier)  # some modes put layers into it
         module = made_module(
-            classifier, at.tuning, perturb, at.robust, data, study.seed, study.flags, at.regulariser
+            begun, at.tuning, perturb, at.robust, data, study.seed, study.flags, at.regulariser
         )
         fitting.fit_to(module)
     tell_regularisation(study, recipe.regulariser, recipe.tuning, classifier)

@@ -1,12 +1,15 @@
 """The Trainer's flags as a training takes them: what they decide, and what it cannot follow."""
 
+import re
 from collections.abc import Mapping
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 from lightning.pytorch.plugins import CheckpointIO
 
+from callbacks.digests import callable_digest
 from datamodules.errors import UserError
-from lightning_modules.progress import plain_values
 from pipelines.study.resumption import WholeFiles
 
 TRAINER: dict[str, Any] = {
@@ -14,15 +17,16 @@ TRAINER: dict[str, Any] = {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
-_IDLE = ("logger", "profiler")
+_IDLE = ("logger", "profiler", "enable_progress_bar", "enable_model_summary")
 """Flags of the Trainer that decide no weights."""
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def deciding(flags: Mapping[str, Any]) -> dict[str, str]:
     """The Trainer's flags in words that are the same for the same command, for keys.
 
-    Loggers and the like decide no weights; of callbacks and other objects the class and its plain
-    values count, not where they lie in memory.
+    Loggers and the like decide no weights; of callbacks and other objects the class and what it
+    holds count, not where they lie in memory.
     """
     kept = {name: value for name, value in flags.items() if name not in _IDLE}
     return {name: _in_words(value) for name, value in sorted(kept.items())}
@@ -64,9 +68,15 @@ def plugins(flags: Mapping[str, Any]) -> list[Any]:
     return [*users, *own]
 
 
-def _in_words(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_in_words, value))}]"
-    if type(value).__repr__ is not object.__repr__:
-        return repr(value)
-    return f"{type(value).__qualname__}({plain_values(value)})"
+def _in_words(value: Any, depth: int = 3) -> str:
+    """A value, an object by its class and attributes down to some depth, and those of these."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"[{', '.join(_in_words(one, depth) for one in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{k!r}: {_in_words(v, depth)}' for k, v in value.items())}}}"
+    if isinstance(value, FunctionType | MethodType | partial):
+        return callable_digest(value)
+    if type(value).__repr__ is not object.__repr__ or not depth:
+        return _ADDRESS.sub("", repr(value))
+    own = {name: _in_words(one, depth - 1) for name, one in vars(value).items()}
+    return f"{type(value).__qualname__}({own})"

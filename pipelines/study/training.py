@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from callbacks.digests import model_digest
 from datamodules import ImageDataModule
@@ -28,6 +29,7 @@ from lightning_modules import (
 )
 from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.study import Study
+from pipelines.study.beginning import check_beginning, is_of_another_optimizer, other_optimizer
 from pipelines.study.cells import Cell
 from pipelines.study.fitting import Fitting, stepping_failed
 from pipelines.study.rate_finder import STEPS, found_rate, with_rate
@@ -112,8 +114,11 @@ def train(
         own.append(Resumption(folder, best, loggers[0], fitting.checkpoint.every_n_steps))
     own += [weight_average(module.tuning.ema)] if module.tuning.ema else []
     trainer = made_trainer({**flags, "plugins": plugins(flags)}, own)
+    leave_none_alone(module, data)
     last = folder / LAST
     begin = last if last.is_file() else fitting.file
+    if begin is not None and begin == fitting.file:
+        check_beginning(begin, module, trainer.max_epochs)
     diverged = ""
     try:
         if not uninterrupted(
@@ -123,6 +128,10 @@ def train(
     except DivergedError as error:
         diverged = str(error)
     except (RuntimeError, ValueError, MisconfigurationException) as error:
+        if _ALONE in str(error):
+            raise _alone(data) from error
+        if begin == fitting.file and is_of_another_optimizer(error):
+            raise other_optimizer(fitting.file) from error
         if not stepping_failed(error):
             raise
         raise UserError(f"The training cannot be stepped like this: {error}") from error
@@ -158,8 +167,45 @@ def train_steps(
         "max_epochs": -1,
     }  # fmt: skip
     trainer = made_trainer({**quiet, **flags, "max_steps": steps}, list(own))
-    if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
-        raise KeyboardInterrupt
+    leave_none_alone(module, data)
+    try:
+        if not uninterrupted(trainer, lambda: trainer.fit(module, data)):
+            raise KeyboardInterrupt
+    except ValueError as error:
+        raise _alone(data) if _ALONE in str(error) else error from error
+
+
+def leave_none_alone(module: nn.Module, data: ImageDataModule) -> str:
+    """Where batch norm learns, an image alone in the last batch of an epoch is left out.
+
+    PyTorch refuses statistics of one value; a batch of one tells nothing of a batch anyway.
+
+    Returns:
+        What is to be said, which becomes a note of the data; empty where nothing is left out.
+    """
+    data.none_alone = any(isinstance(part, _BatchNorm) for part in module.modules())
+    count, size = len(data.images("train")), data.batch_size
+    if not (data.none_alone and 1 < size < count and count % size == 1):
+        return ""
+    note = (
+        f"One of {count:,} training images, another in every epoch, is left out: the last batch of "
+        f"{size} would hold it alone, and batch norm has to compare images."
+    )
+    if note not in data.notes:
+        data.notes.append(note)
+    return note
+
+
+_ALONE = "Expected more than 1 value per channel when training"
+"""What torch says of batch norm and a single image."""
+
+
+def _alone(data: ImageDataModule) -> UserError:
+    return UserError(
+        "Expected at least two images in every training batch, as batch norm has to compare them, "
+        f"but `data.batch_size` is {data.batch_size} and there are {len(data.images('train')):,} "
+        "training images: take another batch size, or more images."
+    )
 
 
 def trained_weights(
@@ -182,6 +228,8 @@ def trained_weights(
         DivergedError: the loss is no number; the last good epoch is saved and named.
     """
     flags = {**TRAINER, **study.flags}
+    if left_out := leave_none_alone(module, data):
+        study.say(f"data     {left_out}")
     added = module.regularisation.chosen  # without any the key is that of before there were any
     decides = {
         **({"regulariser": added} if added else {}),

@@ -8,6 +8,7 @@ from typing import Any
 from callbacks import probe_entries
 from datamodules.errors import UserError, suggestion
 from lightning_modules import Tuning
+from pipelines.study.trainer_flags import deciding
 
 MODES: dict[str, str] = {
     "untouched": "the model as it is",
@@ -26,8 +27,8 @@ TRAINED = ("last_k", "lora", "adapter", "staged", "l2_sp", "lwf", "lp_ft", "full
 """Modes that change the backbone."""
 VERSION = 2
 """Raised whenever the same cell would give other rows: stored cells are then not reused."""
-# Flags of the Trainer that change no weight, or that are in the key by what came of them.
-_FREE = ("logger", "enable_progress_bar", "max_epochs", "accelerator", "devices", "callbacks")
+# Flags of the Trainer that are in the key by what came of them.
+_FREE = ("max_epochs", "accelerator", "devices")
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,8 @@ class Recipe:
         facts: dict[str, Any] = {"version": VERSION, "probes": list(self.probes)}
         if mode in TRAINED:
             facts |= {"tuning": asdict(self.tuning), "epochs": [self.epochs, self.min_steps]}
-            chosen = {k: repr(v) for k, v in sorted(self.flags.items()) if k not in _FREE}
-            kinds = [type(callback).__qualname__ for callback in self.flags.get("callbacks") or ()]
-            facts |= {"batch_size": self.batch_size, "flags": chosen, "callbacks": kinds}
+            chosen = deciding({k: v for k, v in self.flags.items() if k not in _FREE})
+            facts |= {"batch_size": self.batch_size, "flags": chosen}
         if mode == "last_k":
             facts["last_k"] = self.last_k
         if mode == "l2_sp":

@@ -32,6 +32,8 @@ def test_both_forms_say_the_same(name: str, text: str, tmp_path: Path) -> None:
         ("digit: same\nparity: {even: [0, 7], odd: [1]}", "speaks of class '7'"),
         ("digit: same\nparity: {even: [0], odd: [0, 1]}", "twice"),
         ("digit: same\nparity: {even: [0]}", "at least two classes"),
+        ('digit: same\nparity: {yes: [0, 2], "yes": [1]}', "different classes of task 'parity'"),
+        ('digit: same\nparity: {1: [0, 2], "1": [1]}', "different classes of task 'parity'"),
         ("a: [", "cannot be read"),
     ],
 )
@@ -39,6 +41,12 @@ def test_what_cannot_be_is_told(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(UserError, match=said):
         read_tasks(tmp_path / "t.yaml", CLASSES)
+
+
+def test_a_task_named_twice_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("class,parity,parity\n0,even,even\n1,odd,odd\n2,even,even\n")
+    with pytest.raises(UserError, match="different tasks in the CSV"):
+        read_tasks(tmp_path / "t.csv", CLASSES)
 
 
 def test_data_of_other_classes_are_refused() -> None:

@@ -133,6 +133,9 @@ def test_the_order_is_torchs_and_goes_on_inside_an_epoch() -> None:
     assert passes == [[batch.tolist() for batch in torchs] for _ in range(3)]
     ours.load_state_dict({"epoch": 2, "batches": 3})
     assert [batch.tolist() for batch in ours] == passes[2][3:]
+    for count, left in ((15, 14), (16, 16), (1, 1)):  # of one image nothing is left out
+        several = TrainingOrder(list(range(count)), 1, 0, 3, 7, none_alone=True)  # type: ignore[arg-type]
+        assert len(several) == len(set(several)) == left
     shares = [list(TrainingOrder(rows, 4, rank, 3, 7)) for rank in range(4)]
     assert {len(share) for share in shares} == {13}
     assert set().union(*shares) == set(rows)

@@ -85,6 +85,38 @@ def test_what_is_done_is_not_done_again(quiet: Any, monkeypatch: pytest.MonkeyPa
     assert first.numbers.correct("alone").shape == (2, 80)
 
 
+def test_a_killed_round_ends_with_the_same_weights(
+    quiet: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The learning rate follows from how a client starts, not from what this process trained."""
+    recipe = FederatedRecipe(**{**FEW, "rounds": 2})
+    given: dict[str, Any] = {"federated": recipe, **quiet}
+    whole = rounds._turn
+
+    def killed(*of: Any) -> None:
+        if of[4] == 2:
+            raise KeyboardInterrupt
+        whole(*of)
+
+    once = federate(["lenet", "lenet"], Digits(limit=80), **given)
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds, "_turn", killed)
+        with pytest.raises(KeyboardInterrupt):
+            federate(["lenet", "lenet"], Digits(limit=80), root=home / "again", **given)
+    again = federate(["lenet", "lenet"], Digits(limit=80), root=home / "again", **given)
+    for arm in ARMS:
+        pd.testing.assert_frame_equal(once.rows[arm], again.rows[arm])
+
+
+def test_how_public_images_are_shown_is_another_federation(quiet: Any) -> None:
+    data, recipe = Digits(limit=80), FederatedRecipe(**FEW)
+    losses = [
+        federate(["lenet", "lenet"], data, public, recipe, **quiet).rows["federated"]["loss"].sum()
+        for public in (Digits(limit=60, seed=1), Digits(limit=60, seed=1, augment="crop"))
+    ]
+    assert losses[0] != losses[1]
+
+
 def test_public_images_of_another_set_give_no_label(quiet: Any) -> None:
     data, public = Digits(limit=80), Digits(limit=60, seed=1)
     recipe = FederatedRecipe(**FEW, method="fedmd", split="even")
@@ -100,6 +132,7 @@ def test_public_images_of_another_set_give_no_label(quiet: Any) -> None:
 MISTAKES = {
     "one client": ("--clients lenet", "at least two `clients`, but got 1"),
     "epochs": ("--trainer.max_epochs 3", "Got `trainer.max_epochs`, but a round is as long as"),
+    "mode": ("--tuning.mode lp_ft", "Expected `tuning.mode` full or linear_probe"),
     "mixup": ("--tuning.mixup 0.2", "which a federation has not"),
     "method": ("--federated.method fedavg", "federated.method"),
     "unknown network": ("--clients lenet lenett", "There is no built-in model 'lenett'"),

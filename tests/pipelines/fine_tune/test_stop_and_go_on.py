@@ -212,3 +212,16 @@ def test_a_training_is_made_longer(
     longer = safetensors.torch.load_file(folder / "model.safetensors")
     whole, _ = trained(tmp_path / "whole", [*FINE_TUNE, *constant], (), monkeypatch)
     assert same(longer, whole)
+    capsys.readouterr()
+    for more, told in (
+        (["--tuning.mode", "lora"], "of another training: it "),
+        (["--model", "lenet_wide"], "of another training: "),
+        (["--trainer.max_epochs", "1"], "has been through 2 epochs already"),
+    ):
+        assert main([*words, *more]) == 2
+        assert told in capsys.readouterr().err
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "bare.pt")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "pickled.pt")
+    for file, told in (("bare.pt", "it holds weights alone"), ("pickled.pt", "cannot be read")):
+        assert main([*words[:-1], str(tmp_path / file)]) == 2
+        assert told in capsys.readouterr().err

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from mlflow import MlflowClient
 from torch import nn
 
@@ -220,6 +221,15 @@ def pair(lenet: Path, study: Study) -> Pair:
     tasks = open_tasks(study, ["Digits"], 100)
     (model,) = open_models(study, [f"checkpoint:{lenet}"], tasks)
     return make_pair(study, model, tasks[0], [Fraction("200")], [0])
+
+
+def test_the_values_of_a_callback_are_in_the_key() -> None:
+    one, same, other = (
+        Recipe(flags={"callbacks": [GradientAccumulationScheduler({0: every})]}).facts("full")
+        for every in (1, 1, 8)
+    )
+    assert one == same
+    assert one != other
 
 
 RECIPE = Recipe(epochs=3, min_steps=1, flags={"accelerator": "cpu"})
