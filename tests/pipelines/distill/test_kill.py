@@ -1,10 +1,24 @@
 """A distillation that is killed at any moment goes on where it was and ends with the same table."""
 
+import random
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from killing import goes_on, result_file, runs, store
+import safetensors.torch
+import torch
+from killing import (
+    begun,
+    finished,
+    finished_runs,
+    goes_on,
+    killed,
+    result_file,
+    runs,
+    same_tables,
+    store,
+)
+from torch import Tensor
 
 _TIMES = ["latency", "throughput"]
 
@@ -42,3 +56,41 @@ def test_killed_at_ten_moments(home: Path, lenet: Path) -> None:
     controls = ("--controls", "label_only", "pruned", "int8")
     goes_on(home, words(lenet, "--seeds", "0", "1", *controls), 10, tables)
     curves_are_whole(home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_ten_times_inside_epochs(home: Path, lenet: Path) -> None:
+    """Student and label-only control end with the same weights, bit for bit."""
+    inside = ("--controls", "label_only", "--evaluation", "none", "--checkpoint.every_n_steps", "2")
+    longer = words(
+        lenet, *inside, "--data.limit", "150", "--data.batch_size", "8", "--trainer.max_epochs", "6"
+    )
+    reference, chance, kills = home / "reference", random.Random(0), 0
+    finished(reference, [*longer, "--tracking.enabled", "false"])
+    for _ in range(10):
+        before = written(home)
+        process, delay = begun(home, longer), chance.uniform(0, 0.4)
+        kills += killed(process, lambda before=before: written(home) > before, delay)
+    assert kills == 10
+    finished(home, longer)
+    state, expected = weights(home), weights(reference)
+    assert len(expected) == 2, "the student and its control"
+    assert state.keys() == expected.keys()
+    for name, tensor in ((f, t) for f in expected for t in expected[f]):
+        assert torch.equal(state[name][tensor], expected[name][tensor])
+    same_tables(tables(home), tables(reference))
+    names = [run.info.run_name for run in finished_runs(home)]
+    assert len(set(names)) == len(names), "no run is there twice"
+    curves_are_whole(home)
+
+
+def weights(home: Path) -> dict[str, dict[str, Tensor]]:
+    files = (home / "mlruns" / "checkpoints").glob("*/model.safetensors")
+    return {file.parent.name: safetensors.torch.load_file(file) for file in files}
+
+
+def written(home: Path) -> int:
+    """When a checkpoint was last written, in nanoseconds."""
+    files = home.glob("mlruns/checkpoints/*/last.ckpt")
+    return max((file.stat().st_mtime_ns for file in files), default=0)
