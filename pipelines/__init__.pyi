@@ -1,3 +1,4 @@
+from pipelines.audit.command import audit as audit
 from pipelines.distill.command import distill as distill
 from pipelines.evaluate.command import evaluate as evaluate
 from pipelines.explain.command import explain as explain

@@ -58,6 +58,10 @@ COMMANDS = {
         "let clients with images of their own teach each other by answers to public images",
         "assay federate --clients lenet lenet lenet_wide lenet_wide --data MNIST",
     ),
+    "audit": Command(
+        "look at the data first: duplicates, wrong labels, imbalance, shift between splits",
+        f"assay audit {_PHOTOS} --model torchvision:resnet18",
+    ),
     "list": Command("name every data set, model source, probe and preset", "assay list probes"),
     "inspect": Command(
         "look into a checkpoint file and propose the command to type", "assay inspect model.pt"
