@@ -9,43 +9,48 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from callbacks.statistics import Interval, rate
 from datamodules.errors import UserError
 from pipelines.audit.fingerprints import Fingerprints
-from pipelines.audit.perceptual_hash import TURNS, hamming, hashed, positions, spectrum, turned
+from pipelines.audit.perceptual_hash import TURNS, hamming, hashed, position, spectrum, turned
 
 LEARNT_LAST = ("test", "val", "train")
 """A pair between splits is told at the one that is measured, of the one that was learnt from."""
-_BLOCK = 1024
+_BLOCK = 256
+_NEIGHBOURS = 10
+_FLAT = 0.03  # length of a thumbnail without its mean: a standard deviation of a thousandth
 _AT_ONCE = 4096  # pairs whose thumbnails are compared at once
 
 
 @dataclass(frozen=True)
 class NearRule:
-    """When two images are near-duplicates.
+    """When two images are near-duplicates: their hashes are close, and they stand out as a pair.
+
+    Digits of one class look alike without being copies, photographs do not: so the distance of a
+    pair is compared with that to other images that are like it, as Lowe (2004) matches keypoints.
 
     Args:
         radius: bits of 63 by which their perceptual hashes (pHash) may differ.
-        correlation: of their grey 32x32 thumbnails, at least.
+        ratio: of the distance (1 - correlation of grey 32x32 thumbnails) to that of the tenth
+            nearest image of all splits, at most.
         turned: look for mirrored and turned copies too, which takes eight times as long.
     """
 
-    radius: int = 8
-    correlation: float = 0.95
+    radius: int = 12
+    ratio: float = 0.4
     turned: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses what is no radius or correlation."""
+        """Refuses what is no radius or ratio."""
         if not 0 <= self.radius <= 63:
             raise UserError(f"Expected `near.radius` from 0 to 63 bits, but got {self.radius}.")
-        if not 0 < self.correlation <= 1:
-            raise UserError(f"Expected `near.correlation` in (0, 1], but got {self.correlation:g}.")
+        if not 0 < self.ratio < 1:
+            raise UserError(f"Expected `near.ratio` between 0 and 1, but got {self.ratio:g}.")
 
     def __str__(self) -> str:
         turns = ", in any of eight positions" if self.turned else ""
         return (
-            f"perceptual hashes within {self.radius} of 63 bits and thumbnails with a correlation "
-            f"of at least {self.correlation:g}{turns}"
+            f"perceptual hashes within {self.radius} of 63 bits{turns}, and thumbnails at most "
+            f"{self.ratio:g} times as far apart as the tenth nearest image"
         )
 
 
@@ -57,20 +62,13 @@ class Duplicates:
         pairs: `index, split, finding, partner_split, partner_index, score, label, partner_label,
             hamming, turn, file, partner_file`: of each image its nearest partner in each split.
         unrelated: pairs of images under different labels that were compared.
-        by_chance: how many of them are near-duplicates by the rule all the same.
+        by_chance: how many of them are near-duplicates by the rule all the same; real duplicates
+            under two labels are among them, and pairs under one label are more alike.
     """
 
     pairs: pd.DataFrame
     unrelated: int
     by_chance: int
-
-    @property
-    def false_positives(self) -> Interval:
-        """Share of pairs under different labels that the rule takes for near-duplicates.
-
-        Real duplicates under two labels are among them; pairs under one label are more alike.
-        """
-        return rate(self.by_chance, self.unrelated)
 
 
 def find_duplicates(
@@ -87,11 +85,12 @@ def find_duplicates(
     unrelated = by_chance = 0
     names = [name for name in LEARNT_LAST if name in splits]
     prepared = {name: _Prepared(splits[name], rule, device) for name in names}
+    everything = torch.cat([part.thumbnail for part in prepared.values()]).flatten(1)
     for one, other in combinations_with_replacement(names, 2):
         here, there = splits[one], splits[other]
         exact = _exact(here, there, one == other)
         found.append(_told(exact, here, there, one, other, "exact"))
-        near = _near(prepared[one], prepared[other], one == other, rule)
+        near = _near(prepared[one], prepared[other], everything, one == other, rule)
         apart = near.loc[here.label.numpy()[near["i"]] != there.label.numpy()[near["j"]]]
         by_chance += len(apart)
         unrelated += _different(here.label, there.label, one == other)
@@ -104,12 +103,14 @@ class _Prepared:
 
     def __init__(self, prints: Fingerprints, rule: NearRule, device: torch.device | str) -> None:
         thumbnail = prints.thumbnail.to(device)
-        low = spectrum(thumbnail)
-        self.hashes = [hashed(part) for part in (turned(low) if rule.turned else [low])]
-        self.thumbnail = thumbnail
-        self.digest = np.asarray(prints.digest)
+        thumbnail = thumbnail - thumbnail.mean((1, 2), keepdim=True)
+        length = thumbnail.flatten(1).norm(dim=1)[:, None, None]
         # What has no contrast looks like nothing, and correlates with nothing.
-        self.usable = thumbnail.flatten(1).std(1) > 1e-3
+        self.thumbnail = torch.where(length > _FLAT, thumbnail / length, 0)
+        low = spectrum(self.thumbnail)
+        plain = (length > _FLAT).to(low.dtype)[:, :, 0]
+        self.hashes = [hashed(part) * plain for part in (turned(low) if rule.turned else [low])]
+        self.digest = np.asarray(prints.digest)
 
 
 def _exact(here: Fingerprints, there: Fingerprints, same: bool) -> pd.DataFrame:
@@ -124,44 +125,58 @@ def _exact(here: Fingerprints, there: Fingerprints, same: bool) -> pd.DataFrame:
     return frame.assign(score=1.0, hamming=0, turn=TURNS[0])
 
 
-def _near(here: _Prepared, there: _Prepared, same: bool, rule: NearRule) -> pd.DataFrame:
+def _near(
+    here: _Prepared, there: _Prepared, everything: Tensor, same: bool, rule: NearRule
+) -> pd.DataFrame:
     """Pairs of rows that fit the rule and are not equal."""
-    parts = []
-    for turn, own in enumerate(here.hashes):
-        for first in range(0, len(own), _BLOCK):
-            close = hamming(own[first : first + _BLOCK], there.hashes[0])
-            fits = (close <= rule.radius) & here.usable[first : first + _BLOCK, None] & there.usable
-            if same:  # each pair once, at the later of the two
-                fits = fits.tril(first - 1)
-            i, j = fits.nonzero(as_tuple=True)
-            bits = close[i, j]
-            i = i + first
-            alike = _correlation(here.thumbnail, there.thumbnail, i, j, turn)
-            kept = alike >= rule.correlation
-            columns = {"i": i, "j": j, "score": alike, "hamming": bits}
-            frame = pd.DataFrame({k: v[kept].cpu().numpy() for k, v in columns.items()})
-            parts.append(frame.assign(turn=TURNS[turn]))
-    pairs = pd.concat(parts, ignore_index=True)
-    equal = here.digest[pairs["i"]] == there.digest[pairs["j"]]
-    best = pairs.loc[~equal].sort_values("score", ascending=False, kind="stable")
-    return best.drop_duplicates(["i", "j"]).astype({"hamming": "int64"})
-
-
-def _correlation(one: Tensor, other: Tensor, i: Tensor, j: Tensor, turn: int) -> Tensor:
-    """Pearson's, of pairs of thumbnails, the first one turned."""
-    if not len(i):
-        return one.new_empty(0)
     parts = [
-        (_normalised(positions(one[a])[turn]) * _normalised(other[b])).sum(1)
+        _close(own, there.hashes[0], same, rule.radius).assign(turn=turn)
+        for turn, own in enumerate(here.hashes)
+    ]
+    pairs = pd.concat(parts, ignore_index=True)
+    pairs = pairs.loc[here.digest[pairs["i"]] != there.digest[pairs["j"]]]
+    limit = rule.ratio * _tenth_nearest(here, everything, pairs["i"].unique())
+    apart = [_distance(here, there, part, turn) for turn, part in pairs.groupby("turn")]
+    pairs = pairs.sort_values("turn", kind="stable")
+    pairs["score"] = 1 - np.concatenate([np.zeros(0), *apart])
+    near = pairs.loc[1 - pairs["score"] <= limit[pairs["i"]]]
+    near = near.sort_values("score", ascending=False, kind="stable").drop_duplicates(["i", "j"])
+    return near.assign(turn=[TURNS[turn] for turn in near["turn"]])
+
+
+def _close(own: Tensor, others: Tensor, same: bool, radius: int) -> pd.DataFrame:
+    """Pairs of rows whose hashes are within the radius; within a split each once, at the later."""
+    parts = []
+    for first in range(0, len(own), _BLOCK):
+        block = own[first : first + _BLOCK]
+        # As many bits are equal as the product says; one comparison for millions of pairs.
+        i, j = (block @ others.T >= others.shape[1] - 2 * radius).nonzero(as_tuple=True)
+        bits = hamming(block[i], others[j])
+        parts.append(torch.stack([i + first, j, bits.to(i.dtype)]))
+    i, j, bits = torch.cat(parts, 1).cpu().numpy()
+    frame = pd.DataFrame({"i": i, "j": j, "hamming": bits})
+    return frame.loc[frame["j"] < frame["i"]] if same else frame
+
+
+def _tenth_nearest(here: _Prepared, everything: Tensor, rows: np.ndarray) -> np.ndarray:
+    """Distance of some rows to the tenth nearest of all images, or the farthest of fewer."""
+    found = np.zeros(len(here.digest))
+    count = min(_NEIGHBOURS + 1, len(everything))  # an image is its own nearest
+    for part in torch.tensor(rows).split(_BLOCK):
+        alike = here.thumbnail.flatten(1)[part.to(everything.device)] @ everything.T
+        found[part.numpy()] = 1 - alike.topk(count).values[:, -1].cpu().numpy()
+    return found
+
+
+def _distance(here: _Prepared, there: _Prepared, pairs: pd.DataFrame, turn: int) -> np.ndarray:
+    """1 - Pearson's correlation of thumbnails, the first of each pair turned."""
+    device = here.thumbnail.device
+    i, j = (torch.tensor(pairs[side].to_numpy()).to(device) for side in ("i", "j"))
+    parts = [
+        (position(here.thumbnail[a], turn) * there.thumbnail[b]).sum((1, 2))
         for a, b in zip(i.split(_AT_ONCE), j.split(_AT_ONCE), strict=True)
     ]
-    return torch.cat(parts)
-
-
-def _normalised(thumbnail: Tensor) -> Tensor:
-    flat = thumbnail.flatten(1)
-    flat = flat - flat.mean(1, keepdim=True)
-    return flat / flat.norm(dim=1, keepdim=True)
+    return 1 - torch.cat(parts).cpu().numpy().astype(float)
 
 
 def _told(

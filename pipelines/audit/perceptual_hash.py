@@ -57,17 +57,18 @@ def hashed(low: Tensor) -> Tensor:
 
 
 def hamming(one: Tensor, other: Tensor) -> Tensor:
-    """How many of 63 bits differ, `(N, M)`, of hashes `(N, 63)` and `(M, 63)`."""
-    return (one.shape[1] - one @ other.T) / 2
+    """How many bits differ, `(N,)`, of pairs of hashes `(N, 63)`."""
+    return (one != other).sum(1)
+
+
+def position(thumbnail: Tensor, turn: int) -> Tensor:
+    """Thumbnails `(N, 32, 32)` in one of the eight positions `TURNS`."""
+    part = thumbnail.transpose(1, 2) if turn >= 4 else thumbnail
+    axes = [axis for axis, bit in ((2, 1), (1, 2)) if turn & bit]
+    return part.flip(axes) if axes else part
 
 
 def _signs(sign: Tensor) -> list[tuple[Tensor, Tensor]]:
     plain = torch.ones_like(sign)
     pairs = ((plain, plain), (plain, sign), (sign, plain), (sign, sign))
     return [(row[:, None], col) for row, col in pairs]
-
-
-def positions(thumbnail: Tensor) -> list[Tensor]:
-    """The thumbnails in all eight positions, in the order of `TURNS`."""
-    both = [thumbnail, thumbnail.transpose(1, 2)]
-    return [t for part in both for t in (part, part.flip(2), part.flip(1), part.flip(1, 2))]

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from callbacks.results import records
+from callbacks.statistics import rate
 from callbacks.words import number, percent, said_interval, with_interval
 from pipelines.audit.lines import told
 from pipelines.audit.measure import Measured
@@ -46,11 +47,12 @@ def _twins(line: Mapping[str, Any]) -> str:
 
 def _chance(found: Measured) -> str:
     facts = found.facts
-    share = facts["by_chance"] / max(facts["unrelated"], 1)
+    share = rate(facts["by_chance"], facts["unrelated"])
     return (
         f"Near means {facts['rule']}; of {facts['unrelated']:,} pairs under different labels "
-        f"{facts['by_chance']:,} fit that, or {1e6 * share:.2g} in a million. Images of one class "
-        "are more alike, so a near twin is a candidate to be looked at, an exact one is a fact."
+        f"{facts['by_chance']:,} fit that, or {1e6 * share.value:.2g} in a million "
+        f"({said_interval(share, 1e6, 2)}). Images of one class are more "
+        "alike, so a near twin is a candidate to be looked at, an exact one is a fact."
     )
 
 
