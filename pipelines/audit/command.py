@@ -31,8 +31,8 @@ def audit(
     Args:
         data: whose training, validation and test images are compared; without training images the
             test images alone are looked at.
-        model: judges the labels of test images, gives the features that splits are compared by,
-            and shows what twins do to its accuracy; without it a probe learns from pixels.
+        model: judges the labels of test images, gives the features that a probe judges the others
+            by, and shows what twins do to its accuracy; without it a probe learns from pixels.
         near: when two images are near-duplicates.
         **options: see `Options`.
 

@@ -11,7 +11,6 @@ from callbacks.statistics import Interval, rate
 from lightning_modules.features import Features
 from pipelines.audit.fingerprints import Fingerprints
 from pipelines.audit.imbalance import Imbalance, difference
-from pipelines.audit.judges import inputs
 from pipelines.audit.label_errors import Suspects
 from pipelines.audit.odd_images import RULES
 from pipelines.audit.shift import find_shift
@@ -44,20 +43,22 @@ def compared(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A line for each pair of splits, and the statistics of their images one by one."""
     lines, moved = [], []
-    tables = {s: _statistics(part, features.get(s)) for s, part in prints.items()}
-    vectors = {s: np.column_stack([inputs(s, prints, features).numpy(), tables[s]]) for s in prints}
     for first, second in combinations([name for name in SPLITS if name in prints], 2):
-        shift = find_shift(vectors[first], vectors[second], tables[first], tables[second], seed)
+        one, other = prints[first], prints[second]
+        shift = find_shift(_pixels(one), _pixels(other), one.statistics, other.statistics, seed)
         labels = difference(counts[first].tolist(), counts[second].tolist(), seed)
         own = findings.loc[(findings["split"] == second) & (findings["partner_split"] == first)]
+        candidates = own["finding"] == "features"
         lines.append(
             {
                 "first": first,
                 "second": second,
-                **_pairs(own, len(prints[second]), "twins"),
+                **_pairs(own.loc[~candidates], len(prints[second]), "twins"),
+                "features": int(candidates.sum()),
                 "compared": shift.images,
                 **shift.apart.columns("auroc"),
                 "p": shift.p,
+                **_to_model(features, first, second, seed),
                 **labels.effect.columns("cramers_v"),
                 "label_p": labels.p,
             }
@@ -108,12 +109,24 @@ def _judged(found: Suspects) -> dict[str, Any]:
     }
 
 
-def _statistics(prints: Fingerprints, features: Features | None) -> pd.DataFrame:
-    """Plain statistics, and how sure the model is: its confidence moves with what it knows."""
-    table = prints.statistics
-    if features is None:
-        return table
-    return table.assign(confidence=features.logits.double().softmax(1).amax(1).numpy())
+def _pixels(prints: Fingerprints) -> np.ndarray:
+    """Thumbnails and plain statistics, which no model has learnt by heart."""
+    return np.column_stack([prints.thumbnail.flatten(1).numpy(), prints.statistics])
+
+
+def _to_model(
+    features: Mapping[str, Features], first: str, second: str, seed: int
+) -> dict[str, float]:
+    """The shift in a model's features, and of its confidence: also of what it has learnt."""
+    if not features:
+        return {}
+    parts = [features[name] for name in (first, second)]
+    sure = [
+        pd.DataFrame({"confidence": part.logits.double().softmax(1).amax(1).numpy()})
+        for part in parts
+    ]
+    shift = find_shift(parts[0].feature.numpy(), parts[1].feature.numpy(), *sure, seed)
+    return {**shift.apart.columns("model_auroc"), "model_p": shift.p}
 
 
 def told(line: Mapping[str, Any], name: str) -> Interval:

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from callbacks.statistics import rate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from datamodules.images import Images
 from lightning_modules import Classifier
 from lightning_modules.features import Features, extract
 from pipelines.audit.duplicates import NearRule, find_duplicates
+from pipelines.audit.feature_twins import find_feature_twins
 from pipelines.audit.fingerprints import Fingerprints, fingerprints
 from pipelines.audit.gallery import pictures
 from pipelines.audit.imbalance import count
@@ -62,7 +64,7 @@ def measure(
 
     Args:
         data: whose splits are read; without training images only the test images are.
-        classifier: judges labels, and gives the features that splits are compared by.
+        classifier: judges labels, and gives features that twins are looked for in, too.
         near: when two images are near-duplicates.
         seed: of folds, halves and planted errors.
         device: where to compute.
@@ -77,18 +79,25 @@ def measure(
     if classifier is not None:
         say("asking the model")
         features = {s: _extracted(classifier, data, part, device) for s, part in images.items()}
+    pairs = duplicates.pairs
+    if features:
+        pairs = pd.concat(
+            [pairs, find_feature_twins(features, prints, near, pairs, device)], ignore_index=True
+        )
     say("looking for label errors")
     suspects = {split: judged(split, prints, features, data.num_classes, seed) for split in images}
     odd = [find_odd(part, split) for split, part in prints.items()]
     say("comparing the splits")
-    findings = _findings(duplicates.pairs, suspects, odd, prints)
+    findings = _findings(pairs, suspects, odd, prints)
     labels = {split: part.label.numpy() for split, part in images.items()}
     imbalance = count(labels, [str(name) for name in data.classes])
     lines = [split_line(findings, suspects[split], imbalance, split, seed) for split in images]
+    table = pd.DataFrame(lines)
+    table["learnt"] = _learnt(features) if features else False
     between, moved = compared(prints, features, imbalance.counts, findings, seed)
     return Measured(
         findings,
-        pd.DataFrame(lines),
+        table,
         between,
         moved,
         imbalance.counts.assign(**{"class": imbalance.names}),
@@ -151,6 +160,13 @@ def _findings(
     words = ["split", "finding", "partner_split", "turn", "file", "partner_file"]
     table = table.reindex(columns=pairs.columns).astype(dict.fromkeys(whole, "Int64"))
     return table.fillna(dict.fromkeys(words, "")).astype(dict.fromkeys(words, str))
+
+
+def _learnt(features: Mapping[str, Features]) -> list[bool]:
+    """Of each split whether the model is right more often than on test images, beyond chance."""
+    right = {s: (part.logits.argmax(1) == part.label) for s, part in features.items()}
+    found = {s: rate(int(part.sum()), len(part)) for s, part in right.items()}
+    return [part.low > found["test"].high for part in found.values()]
 
 
 def _answers(features: Features | None, pairs: pd.DataFrame) -> pd.DataFrame | None:

@@ -103,10 +103,10 @@ class DataAudit:
         """Counts and shares of every split, and of every pair of splits."""
         shares = ("duplicates", "odd", "suspects", "planted_recall", "ratio", "effective")
         metrics = _metrics(self.found.splits, lambda line: line["split"], (*_COUNTS, *shares))
-        shares = ("twins", "auroc", "p", "cramers_v", "label_p")
+        shares = ("twins", "auroc", "p", "cramers_v", "label_p", "model_auroc", "model_p")
         metrics += _metrics(
             self.found.between, lambda line: f"{line['first']}_{line['second']}",
-            ("exact", "near", "other_label", *shares),
+            ("exact", "near", "features", "other_label", *shares),
         )  # fmt: skip
         if self.accuracy is not None:
             metrics += _metrics(self.accuracy, lambda line: f"acc_{line['images']}", ("value",))
@@ -163,7 +163,7 @@ def _metrics(table: pd.DataFrame, name: Any, columns: Sequence[str]) -> list[Met
         (f"audit/{name(line)}_{column}".replace(" ", "_"), float(line[column]), 0)
         for line in records(table)
         for column in columns
-        if np.isfinite(line[column])
+        if np.isfinite(line.get(column, np.nan))
     ]
 
 

@@ -21,6 +21,7 @@ def sentences_of(found: Measured, accuracy: pd.DataFrame | None) -> Iterator[str
     for line in records(found.between):
         if line["second"] == "test":
             yield _twins(line)
+            yield from _candidates(line)
     yield _chance(found)
     if accuracy is not None:
         yield _accuracy(accuracy)
@@ -28,6 +29,7 @@ def sentences_of(found: Measured, accuracy: pd.DataFrame | None) -> Iterator[str
         yield from _split(line)
     for line in records(found.between):
         yield _shift(line, found.moved)
+        yield from _to_model(line)
         yield from _shares(line)
 
 
@@ -43,6 +45,15 @@ def _twins(line: Mapping[str, Any]) -> str:
         f"among the {learnt} images: {line['exact']:,} exactly, {line['near']:,} nearly, and "
         f"{line['other_label']:,} of them under another label."
     )
+
+
+def _candidates(line: Mapping[str, Any]) -> Iterator[str]:
+    if line["features"]:
+        yield (
+            f"To the model {line['features']:,} further test images stand out as close to one of "
+            f"the {line['first']} images: candidates such as crops and other takes, not counted as "
+            "twins; the rows name them."
+        )
 
 
 def _chance(found: Measured) -> str:
@@ -81,12 +92,17 @@ def _split(line: Mapping[str, Any]) -> Iterator[str]:
     recall, precision = told(line, "planted_recall"), told(line, "planted_precision")
     yield (
         f"{line['suspected']:,} of {line['judged']:,} {split} labels are suspected to be wrong "
-        f"({with_interval(told(line, 'suspects'))}), by {line['by']}, which is right on "
+        f"({said_interval(told(line, 'suspects'), 100, 2)}), by {line['by']}, which is right on "
         f"{percent(line['judge_acc'])} %. Of errors planted at random it finds "
         f"{percent(recall.value)} % ({with_interval(recall)}), and at least "
         f"{percent(precision.value)} % of what it then marks was planted: a suspect is to be "
         "looked at, not to be dropped."
     )
+    if line["learnt"]:
+        yield (
+            f"The model is right on more of the {split} images than of the test images beyond "
+            "chance, so it may have learnt their labels by heart: errors that it learnt hide."
+        )
     if line["missing"]:
         yield f"The {split} images have none of the classes {line['missing']}."
     ratio = told(line, "ratio")
@@ -121,6 +137,16 @@ def _shift(line: Mapping[str, Any], moved: pd.DataFrame) -> str:
         f"A classifier tells {names} apart (AUROC {number(apart.value)}, {said_interval(apart)}, "
         f"p = {line['p']:.2g}): they are not of one distribution; most moved has {what}."
     )
+
+
+def _to_model(line: Mapping[str, Any]) -> Iterator[str]:
+    if line.get("model_p", 1.0) < _SURE:
+        apart = told(line, "model_auroc")
+        yield (
+            f"In the model's features {line['first']} and {line['second']} images are told apart "
+            f"(AUROC {number(apart.value)}, {said_interval(apart)}, p = {line['model_p']:.2g}), "
+            "which a model that has learnt one of the splits by heart brings about itself."
+        )
 
 
 def _shares(line: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from datamodules.errors import UserError
 from datamodules.images import MemoryImages
+from lightning_modules.features import Features
 from pipelines.audit.duplicates import NearRule, find_duplicates
+from pipelines.audit.feature_twins import find_feature_twins
 from pipelines.audit.fingerprints import fingerprints
 from pipelines.audit.imbalance import count, difference
 from pipelines.audit.label_errors import cross_validated, find_suspects
@@ -98,6 +100,31 @@ def test_planted_twins_are_found_and_no_others() -> None:
     assert {4, 5} & set(upright.loc[upright["split"] == "test", "index"]) == set()
     with pytest.raises(UserError, match=r"near\.radius` from 0 to 63"):
         NearRule(radius=64)
+
+
+def test_candidates_in_features_stand_out() -> None:
+    draw = torch.Generator().manual_seed(0)
+    learnt, own = (torch.randn(n, 64, generator=draw) for n in (300, 40))
+    own[4] = 3 * learnt[250] + 0.01  # of another length: the direction counts
+    own[9] = learnt[31] + 0.02 * torch.randn(64, generator=draw)
+    parts = {"train": learnt[:200], "val": learnt[200:], "test": own}
+    features = {
+        name: Features(part, part, torch.zeros(len(part)).long(), torch.arange(len(part)))
+        for name, part in parts.items()
+    }
+    images = {
+        name: MemoryImages(scenes(len(p), 0), torch.zeros(len(p))) for name, p in parts.items()
+    }
+    prints = {name: fingerprints(part) for name, part in images.items()}
+    known = pd.DataFrame({"index": [9], "split": ["test"], "partner_split": ["val"]})
+    found = find_feature_twins(features, prints, NearRule(), known)
+    assert found[["index", "partner_split", "partner_index"]].to_numpy().tolist() == [
+        [4, "val", 50]
+    ]
+    cosine = torch.cosine_similarity(own[4], learnt[250], dim=0)
+    assert found["score"].item() == pytest.approx(cosine.item())
+    nothing = find_feature_twins(features, prints, NearRule(), known.iloc[:0])
+    assert nothing["index"].tolist() == [4, 9], "what is known already is left out"
 
 
 def test_planted_label_errors_are_found() -> None:
