@@ -131,8 +131,8 @@ def _square(image: Tensor) -> Tensor:
     """`(1, C, H, W)` in [0, 1] to `(64, 64, 3)` uint8; what is not square gets a white margin."""
     scale = _SIDE / max(image.shape[-2:])
     size = [max(1, round(side * scale)) for side in image.shape[-2:]]
-    mode = {"mode": "nearest"} if scale > 1 else {"mode": "bilinear", "antialias": True}
-    scaled = F.interpolate(image, size, **mode)[0].expand(3, -1, -1)
+    mode = "nearest" if scale > 1 else "bilinear"
+    scaled = F.interpolate(image, size, mode=mode, antialias=scale <= 1)[0].expand(3, -1, -1)
     square = torch.ones(3, _SIDE, _SIDE)
     square[:, : size[0], : size[1]] = scaled
     return (255 * square).round().byte().movedim(0, -1)

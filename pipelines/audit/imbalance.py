@@ -28,7 +28,8 @@ class Imbalance:
 
     def missing(self, split: str) -> list[str]:
         """Classes without an image."""
-        return [self.names[row] for row in np.flatnonzero(self.counts[split].to_numpy() == 0)]
+        counts = self.counts[split].tolist()
+        return [name for name, count in zip(self.names, counts, strict=True) if not count]
 
     def ratio(self, split: str) -> Interval:
         """Largest class by smallest, infinite where one is empty.

@@ -102,6 +102,7 @@ def _judged(found: Suspects) -> dict[str, Any]:
         "judged": found.of,
         "by": found.by,
         "suspected": len(found.rows),
+        "believed": found.believed,
         **found.share.columns("suspects"),
         **found.accuracy.columns("judge_acc"),
         **found.recall.columns("planted_recall"),
@@ -117,15 +118,11 @@ def _pixels(prints: Fingerprints) -> np.ndarray:
 def _to_model(
     features: Mapping[str, Features], first: str, second: str, seed: int
 ) -> dict[str, float]:
-    """The shift in a model's features, and of its confidence: also of what it has learnt."""
+    """The shift in a model's features, which also tells what it has learnt by heart."""
     if not features:
         return {}
-    parts = [features[name] for name in (first, second)]
-    sure = [
-        pd.DataFrame({"confidence": part.logits.double().softmax(1).amax(1).numpy()})
-        for part in parts
-    ]
-    shift = find_shift(parts[0].feature.numpy(), parts[1].feature.numpy(), *sure, seed)
+    one, other = (features[name].feature.numpy() for name in (first, second))
+    shift = find_shift(one, other, pd.DataFrame(), pd.DataFrame(), seed)
     return {**shift.apart.columns("model_auroc"), "model_p": shift.p}
 
 

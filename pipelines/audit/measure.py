@@ -152,6 +152,8 @@ def _findings(
     """All rows in one table, the numbers of what a finding has not are missing."""
     judged = []
     for split, part in suspects.items():
+        if not part.believed:
+            continue
         names = dict(zip(prints[split].index.tolist(), prints[split].files, strict=False))
         judged.append(part.rows.assign(file=[names.get(i, "") for i in part.rows["index"]]))
     parts = [part for part in (pairs, *judged, *odd) if len(part)]

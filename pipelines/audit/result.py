@@ -75,6 +75,8 @@ class DataAudit:
             note = f"of {line['judged']:,} labels, by {line['by']}"
             title = f"Suspected labels, {split}"
             suspects = told(line, "suspects")
+            if not line["believed"]:
+                continue
             numbers[f"{split}_suspects"] = Number(title, suspects, "%", note, asked, split != "val")
         first = records(self.found.splits)[0]
         note = f"largest class by smallest, {first['split']} images"

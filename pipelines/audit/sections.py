@@ -63,7 +63,8 @@ def _terminal(found: Measured, title: str) -> Iterator[Sheet]:
     lines = [
         [
             line["split"], f"{line['images']:,}", f"{line['exact']:,}", f"{line['near']:,}",
-            f"{line['other_label']:,}", rate_cell(*told(line, "suspects")),
+            f"{line['other_label']:,}",
+            rate_cell(*told(line, "suspects")) if line["believed"] else Cell(DASH),
             number_cell(*told(line, "ratio")),
         ]
         for line in records(found.splits)
@@ -117,7 +118,8 @@ def _judged(found: Measured) -> Sheet:
     lines = [
         [
             line["split"], f"{line['judged']:,}", line["by"], rate_cell(*told(line, "judge_acc")),
-            f"{line['suspected']:,}", rate_cell(*told(line, "suspects")),
+            f"{line['suspected']:,}" if line["believed"] else "not judged",
+            rate_cell(*told(line, "suspects")) if line["believed"] else Cell(DASH),
             rate_cell(*told(line, "planted_recall")), rate_cell(*told(line, "planted_precision")),
         ]
         for line in records(found.splits)

@@ -89,20 +89,7 @@ def _split(line: Mapping[str, Any]) -> Iterator[str]:
             f"copies of another ({percent(line['duplicates'], 2)} %), {line['other_label']:,} of "
             "them under another label: each counts as often as it is there."
         )
-    recall, precision = told(line, "planted_recall"), told(line, "planted_precision")
-    yield (
-        f"{line['suspected']:,} of {line['judged']:,} {split} labels are suspected to be wrong "
-        f"({said_interval(told(line, 'suspects'), 100, 2)}), by {line['by']}, which is right on "
-        f"{percent(line['judge_acc'])} %. Of errors planted at random it finds "
-        f"{percent(recall.value)} % ({with_interval(recall)}), and at least "
-        f"{percent(precision.value)} % of what it then marks was planted: a suspect is to be "
-        "looked at, not to be dropped."
-    )
-    if line["learnt"]:
-        yield (
-            f"The model is right on more of the {split} images than of the test images beyond "
-            "chance, so it may have learnt their labels by heart: errors that it learnt hide."
-        )
+    yield from _labels(line)
     if line["missing"]:
         yield f"The {split} images have none of the classes {line['missing']}."
     ratio = told(line, "ratio")
@@ -118,6 +105,31 @@ def _split(line: Mapping[str, Any]) -> Iterator[str]:
             f"{percent(line['odd'], 2)} % of the {split} images "
             f"({with_interval(told(line, 'odd'))}) are hardly any: constant, nearly black or "
             "white, or of an odd shape or size."
+        )
+
+
+def _labels(line: Mapping[str, Any]) -> Iterator[str]:
+    split = line["split"]
+    recall, precision = told(line, "planted_recall"), told(line, "planted_precision")
+    if not line["believed"]:
+        yield (
+            f"The {split} labels could not be judged: {line['by']} is right on "
+            f"{percent(line['judge_acc'])} % only, and of what it marks after errors were planted "
+            f"{percent(precision.value)} % was planted. A better model may judge them: `--model`."
+        )
+        return
+    yield (
+        f"{line['suspected']:,} of {line['judged']:,} {split} labels are suspected to be wrong "
+        f"({said_interval(told(line, 'suspects'), 100, 2)}), by {line['by']}, which is right on "
+        f"{percent(line['judge_acc'])} %. Of errors planted at random it finds "
+        f"{percent(recall.value)} % ({with_interval(recall)}), and at least "
+        f"{percent(precision.value)} % of what it then marks was planted: a suspect is to be "
+        "looked at, not to be dropped."
+    )
+    if line["learnt"]:
+        yield (
+            f"The model is right on more of the {split} images than of the test images beyond "
+            "chance, so it may have learnt their labels by heart: errors that it learnt hide."
         )
 
 

@@ -1,6 +1,7 @@
 """Whether two splits come from one distribution: a classifier two-sample test, and what moved."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,7 @@ def _moved(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         a, b = first[name].to_numpy(float), second[name].to_numpy(float)
         if np.ptp(np.concatenate([a, b])) == 0:
             continue
-        test = stats.ks_2samp(a, b, method="asymp")
+        test: Any = stats.ks_2samp(a, b, method="asymp")
         apart = auroc_interval(np.concatenate([a, b]), np.repeat([False, True], [len(a), len(b)]))
         line = {"statistic": name, "first": a.mean(), "second": b.mean()}
         lines.append({**line, **apart.columns("auroc"), "ks": test.statistic, "p": test.pvalue})

@@ -82,6 +82,16 @@ def test_planted_findings_are_told_without_a_model(quiet: Any) -> None:
     pd.testing.assert_frame_equal(rows, again.to_frame())
 
 
+def test_labels_that_nobody_can_judge_are_not_suspected(quiet: Any) -> None:
+    draw = torch.Generator().manual_seed(0)
+    images = [(torch.rand(n, 1, 8, 8, generator=draw), torch.arange(n) % 4) for n in (80, 160)]
+    result = audit(TorchData(*images, classes=4, name="Noise"), **quiet)
+    assert "label" not in set(result.to_frame()["finding"])
+    assert "The test labels could not be judged" in " ".join(result.sentences())
+    assert "test_suspects" not in result.headline()
+    assert len(result.to_frame()) == 0, "noise has no twins either"
+
+
 def test_test_images_alone(quiet: Any) -> None:
     digits = Digits(limit=120).images("test")
     pair = (digits.image, digits.label)  # type: ignore[attr-defined]

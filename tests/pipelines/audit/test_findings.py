@@ -149,6 +149,16 @@ def test_planted_label_errors_are_found() -> None:
     assert found.precision.value < hits / len(found.rows) + 0.05
 
 
+def test_who_knows_nothing_is_no_judge() -> None:
+    """A probe of noise marks most labels; of those few were planted, so none is told."""
+    draw = torch.Generator().manual_seed(0)
+    feature = torch.randn(300, 5, generator=draw)
+    label = torch.arange(300) % 3
+    found = find_suspects(cross_validated(feature, 3, False, 0), label, label, "test", "a probe")
+    assert found.accuracy.low < 1 / 3 < found.accuracy.high + 0.05
+    assert not found.believed
+
+
 def test_shares_of_classes_against_scipy() -> None:
     one, other = [300, 200, 100], [80, 70, 90]
     found = difference(one, other)
