@@ -22,7 +22,7 @@ PLANTED = 0.03
 _BELIEVED = 0.25
 """Planted errors among what is marked; below it a judge marks what it does not know itself."""
 _CENTRES = 400
-"""Of the kernel machine on pixels: 96 to 98 % of MNIST, at a few seconds a fit."""
+"""Of the kernel machine on pixels: right on 95 % of MNIST after 5,000 images, two seconds a fit."""
 _PARTS = 5
 
 Ask = Callable[[Tensor], Tensor]
