@@ -1,4 +1,5 @@
 from pipelines.assess.command import assess as assess
+from pipelines.audit.command import audit as audit
 from pipelines.compare.command import compare as compare
 from pipelines.distill.command import distill as distill
 from pipelines.evaluate.command import evaluate as evaluate

@@ -62,6 +62,10 @@ COMMANDS = {
         "let clients with images of their own teach each other by answers to public images",
         "assay federate --clients lenet lenet lenet_wide lenet_wide --data MNIST",
     ),
+    "audit": Command(
+        "look at the data first: duplicates, wrong labels, imbalance, shift between splits",
+        f"assay audit {_PHOTOS} --model torchvision:resnet18",
+    ),
     "compare": Command(
         "say which of several models is better, at what, beyond chance; three and more are ranked",
         "assay compare RUN_ID OTHER_ID --baseline RUN_ID",

@@ -103,7 +103,10 @@ def restricted(results: Sequence[Result]) -> tuple[list[Result], list[Section]]:
 
 def model_names(results: Sequence[Result]) -> list[str]:
     """Names to tell results by; equal ones are numbered."""
-    names = [" and ".join(str(model["name"]) for model in one.about.models) for one in results]
+    names = [
+        " and ".join(str(model["name"]) for model in one.about.models) or one.title
+        for one in results
+    ]
     numbered = [f"{name} ({1 + names[:i].count(name)})" for i, name in enumerate(names)]
     return [
         many if names.count(name) > 1 else name for name, many in zip(names, numbered, strict=True)

@@ -52,9 +52,11 @@ def parameters_of(result: Result) -> dict[str, Any]:
     """The few parameters a reader compares runs by; the whole configuration is `config.yaml`."""
     about = result.about
     parameters: dict[str, Any] = {"seed": about.seed}
-    for name in ("source", "architecture", "parameters", "digest"):
+    for name in ("source", "architecture", "parameters", "digest") if about.models else ():
         parameters[f"model.{name}"] = _joined([model[name] for model in about.models])
-    if all("input_told" in model for model in about.models):  # older results do not say it
+    if about.models and all(
+        "input_told" in model for model in about.models
+    ):  # older results do not say it
         parameters["model.input"] = _joined([model["input_told"] for model in about.models])
     parameters["data.name"] = _joined([data.get("title", data["name"]) for data in about.data])
     parameters["data.samples"] = _joined([d["splits"]["test"]["samples"] for d in about.data])

@@ -1,0 +1,1 @@
+"""A data audit: what is wrong with images, labels and splits, before any number is believed."""
