@@ -1,4 +1,4 @@
-"""`assay assess`: all five questions about one model, as children of one run, with one page."""
+"""`assay assess`: the data and all five questions about a model: children of one run, one page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -49,15 +49,15 @@ def assess(
     plan_only: bool = False,
     **options: Unpack[Options],
 ) -> Assessment | None:
-    """Asks all five questions about a model, and tells what it is made of.
+    """Looks at the data, asks all five questions about a model, and tells what it is made of.
 
     Args:
         model: where it comes from, e.g. torchvision:resnet18, checkpoint:FILE; default: a LeNet
             that is trained in seconds on scikit-learn's digits. In Python also a network.
         data: what it was trained on and is tested on; default: those digits.
         preset: samples and budgets of all questions; the plan tells them before anything runs.
-        questions: of robustness, recoverability, variability, distillation and monitorability;
-            default: all.
+        questions: of data (what `assay audit` tells), robustness, recoverability, variability,
+            distillation and monitorability; default: all.
         transfer_to: data sets that it is moved to, e.g. MNIST ImageFolder:FOLDER; default: the
             digits of scikit-learn, turned by 90 degrees.
         student: that it teaches, e.g. lenet, torchvision:resnet18, or self; default: a small

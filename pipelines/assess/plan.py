@@ -24,7 +24,10 @@ _TRIES = 3
 _BATCH = 64
 _BACKWARD = 3.0
 """Forwards that an attack's step costs: one forward and its backward."""
+_AUDITED = 0.006
+"""Seconds that hashes, neighbours and probes take for an image; measured on one core."""
 _OVERHEAD = {
+    "data": 4.0,
     "robustness": 22.0, "recoverability": 8.0, "variability": 8.0, "distillation": 30.0,
     "monitorability": 20.0,
 }  # fmt: skip
@@ -156,6 +159,10 @@ def _evaluated(
     return sum(_passes(probe, sizes.test) for probe in probes)
 
 
+def _data(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+    return (sizes.train + sizes.test) * (_AUDITED + 2 * speed.forward)
+
+
 def _robustness(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
     return _evaluated(study, asked["preset"], sizes, asked.get("probes")) * speed.forward
 
@@ -192,8 +199,8 @@ def _monitorability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes:
 
 
 _WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], float]] = {
-    "robustness": _robustness, "recoverability": _recoverability, "variability": _variability,
-    "distillation": _distillation, "monitorability": _monitorability,
+    "data": _data, "robustness": _robustness, "recoverability": _recoverability,
+    "variability": _variability, "distillation": _distillation, "monitorability": _monitorability,
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ PRESETS: dict[str, AssessmentPreset] = {
     "quick": AssessmentPreset(
         "a first look at all five abilities",
         {
+            "data": {},
             "robustness": {"preset": "quick"},
             "recoverability": {
                 "damage": "zero", "severities": [0.3], "draws": 2, "limit": 500,
@@ -44,6 +45,7 @@ PRESETS: dict[str, AssessmentPreset] = {
     "regular": AssessmentPreset(
         "numbers to compare models by",
         {
+            "data": {},
             "robustness": {"preset": "regular"},
             "recoverability": {
                 "damage": "zero", "severities": [0.1, 0.3, 0.5], "draws": 3,
@@ -63,6 +65,7 @@ PRESETS: dict[str, AssessmentPreset] = {
     "full": AssessmentPreset(
         "numbers to decide by",
         {
+            "data": {},
             "robustness": {"preset": "full"},
             "recoverability": {"damage": "zero", "draws": 5},
             "variability": {

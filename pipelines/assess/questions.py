@@ -1,4 +1,4 @@
-"""The five questions, each with the command that answers it and what that command needs."""
+"""The data and the five questions, each with the command that answers it and what that needs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, cast
 from lightning_modules import Classifier
 from lightning_modules.black_box import black_box_in
 from pipelines.assess.subject import Subject
+from pipelines.audit.command import audit
 from pipelines.distill.command import distill
 from pipelines.evaluate.command import evaluate
 from pipelines.explain.command import explain
@@ -14,7 +15,7 @@ from pipelines.report.result import Result
 from pipelines.transfer.command import transfer
 
 QuestionName = Literal[
-    "robustness", "recoverability", "variability", "distillation", "monitorability"
+    "data", "robustness", "recoverability", "variability", "distillation", "monitorability"
 ]
 _WITHOUT_GRADIENTS = ("clean", "square")
 """Probes for files that only answer."""
@@ -23,7 +24,7 @@ Ask = Callable[[Subject, Mapping[str, Any]], Any]
 
 
 class Question(NamedTuple):
-    """One of the five.
+    """The look at the data, or one of the five.
 
     Args:
         title: over its part of the page.
@@ -59,6 +60,10 @@ class Question(NamedTuple):
         return ""
 
 
+def _data(subject: Subject, settings: Mapping[str, Any]) -> Any:
+    return audit(subject.data(), **{"model": subject.model(), **settings})
+
+
 def _robustness(subject: Subject, settings: Mapping[str, Any]) -> Any:
     return evaluate(subject.model(), subject.data(), **settings)
 
@@ -81,6 +86,10 @@ def _monitorability(subject: Subject, settings: Mapping[str, Any]) -> Any:
 
 
 QUESTIONS: dict[str, Question] = {
+    "data": Question(
+        "Data", "What its images and labels are like, before any number is believed.",
+        _data, needs_training=False,
+    ),
     "robustness": Question(
         "Robustness", "How it answers images that were attacked or corrupted.",
         _robustness, needs_training=False,
@@ -120,6 +129,7 @@ def settings_for(
     """
     asked = {question: dict(one) for question, one in settings.items()}
     if not has_gradients(classifier):
+        asked["data"]["model"] = None
         asked["robustness"]["probes"] = [*_WITHOUT_GRADIENTS]
         asked["distillation"] |= {"evaluation": "none", "controls": []}
     return asked

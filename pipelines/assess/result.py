@@ -57,6 +57,11 @@ class Assessment:
         """Questions that went wrong."""
         return [part for part in self.asked if part.status == "failed"]
 
+    @property
+    def by_question(self) -> dict[str, Result]:
+        """The results by their room, as `assay compare` pairs them."""
+        return {answer.room: answer for answer in self.answers.values()}
+
     def headline(self) -> dict[str, Number]:
         """The numbers of all questions."""
         return headline(self.answers)
@@ -137,7 +142,8 @@ class Assessment:
     def _sections(self) -> list[Section]:
         figure = profile_figure(self.answers)
         profile = Section(
-            "Profile", "The five abilities, each by the numbers that its own report shows first.",
+            "Profile",
+            "Its data and five abilities, each by the numbers that its own report shows first.",
             figures={"profile": figure} if figure else {}, sheets=[profile_sheet(self.answers)],
         )  # fmt: skip
         told = {name: {**settings} for name, settings in self.settings.items()}

@@ -74,7 +74,7 @@ def test_two_questions_under_one_run(assay: Assay, words: list[str], home: Path)
             assert logged == pytest.approx(number.interval.value, nan_ok=True)
     page = (home / "mlruns" / "results").glob("assess-*/report.html")
     html = next(page).read_text()
-    for said in ("What was not tested", "Not asked: recoverability, distillation", "Profile"):
+    for said in ("What was not tested", "Not asked: data, recoverability, distillation", "Profile"):
         assert said in html
     assert not list((home / "mlruns" / "resume" / "runs").glob("*.json")), "all are forgotten"
 
@@ -156,8 +156,8 @@ def test_a_store_that_is_gone_in_the_middle(
 
 @pytest.mark.parametrize(
     ("differentiable", "fit"),
-    [(True, {"robustness", "distillation", "monitorability"}),
-     (False, {"robustness", "distillation"})],
+    [(True, {"data", "robustness", "distillation", "monitorability"}),
+     (False, {"data", "robustness", "distillation"})],
 )  # fmt: skip
 def test_a_black_box_is_not_asked_what_needs_layers_or_gradients(
     differentiable: bool, fit: set[str], monkeypatch: pytest.MonkeyPatch
@@ -172,7 +172,7 @@ def test_a_black_box_is_not_asked_what_needs_layers_or_gradients(
 def test_test_images_alone_are_enough_for_robustness() -> None:
     classifier: Any = SimpleNamespace(tasks=())
     asked = {name for name, one in questions.QUESTIONS.items() if not one.unfit(classifier, 0)}
-    assert asked == {"robustness"}
+    assert asked == {"data", "robustness"}
 
 
 def test_what_a_user_may_get_wrong(assay: Assay, words: list[str]) -> None:
