@@ -1,7 +1,7 @@
 """Pipelines: what a user runs, each readable from top to bottom.
 
 `from pipelines import evaluate, fine_tune, recover, transfer, distill, federate, explain, report,
-compare` are the commands as functions, typed in `__init__.pyi`; nothing heavy is imported before
+compare, gate` are the commands as functions, typed in `__init__.pyi`; nothing heavy is imported before
 the first of them is asked for.
 """
 
@@ -20,6 +20,7 @@ _COMMANDS = (
     "explain",
     "federate",
     "fine_tune",
+    "gate",
     "recover",
     "report",
     "transfer",
