@@ -107,7 +107,8 @@ def _models_of(client: "MlflowClient", run: str) -> set[str]:
 
 
 def _is_of(version: "ModelVersion", run: str, models: set[str]) -> bool:
-    return version.run_id == run or str(getattr(version, "model_id", "")) in models
+    # A store in a database keeps the id of the model in the version's source alone.
+    return version.run_id == run or any(model in str(version.source) for model in models)
 
 
 def _all_versions(client: "MlflowClient") -> "list[ModelVersion]":

@@ -8,6 +8,7 @@ from xml.dom import minidom
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelInput, LoggedModelStatus
 from scipy import stats
 
 from callbacks.statistics import rate
@@ -278,6 +279,23 @@ def test_mistakes_are_one_line(strong: Evaluation, home: Path, assay: Assay) -> 
     words = ["--policy", "few.yaml", "--alias", "a", "--model_version", "other/1"]
     assert "is not the model of run" in assay("gate", own, *words)[2]
     assert "There is no run" in assay("gate", "0" * 32, "--policy", "few.yaml")[2]
+
+
+def test_the_version_of_a_model_that_another_run_made(
+    strong: Evaluation, home: Path, assay: Assay
+) -> None:
+    (home / "few.yaml").write_text("thresholds: {test/clean: {at_least: 0.5}}\n")
+    run, client = logged(strong, home)
+    own, place = str(run.about.run_id), client.get_run(str(run.about.run_id)).info.experiment_id
+    trained = client.create_run(place).info.run_id
+    model = client.create_logged_model(place, name="lenet", source_run_id=trained)
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_inputs(own, models=[LoggedModelInput(model.model_id)])
+    client.create_registered_model("digits")
+    client.create_model_version("digits", f"models:/{model.model_id}", trained)
+    code, _, err = assay("gate", own, "--policy", "few.yaml", "--alias", "champion")
+    assert (code, err) == (0, "")
+    assert client.get_model_version_by_alias("digits", "champion").tags[JUDGED] == own
 
 
 def test_a_folder_that_mlflow_does_not_know(strong: Evaluation, home: Path, assay: Assay) -> None:
