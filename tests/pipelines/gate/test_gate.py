@@ -292,7 +292,7 @@ def test_the_version_of_a_model_that_another_run_made(
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_inputs(own, models=[LoggedModelInput(model.model_id)])
     client.create_registered_model("digits")
-    client.create_model_version("digits", f"models:/{model.model_id}", trained)
+    client.create_model_version("digits", model.artifact_location, trained)
     code, _, err = assay("gate", own, "--policy", "few.yaml", "--alias", "champion")
     assert (code, err) == (0, "")
     assert client.get_model_version_by_alias("digits", "champion").tags[JUDGED] == own
