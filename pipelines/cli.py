@@ -70,6 +70,11 @@ COMMANDS = {
         "say which of several models is better, at what, beyond chance; three and more are ranked",
         "assay compare RUN_ID OTHER_ID --baseline RUN_ID",
     ),
+    "gate": Command(
+        "pass or fail a run by a policy: thresholds, a baseline, conditions; JUnit, alias",
+        "assay gate RUN_ID --policy policy.yaml --baseline models:/digits@champion "
+        "--junit gate.xml --alias champion",
+    ),
     "list": Command("name every data set, model source, probe and preset", "assay list probes"),
     "inspect": Command(
         "look into a checkpoint file and propose the command to type", "assay inspect model.pt"

@@ -16,6 +16,7 @@ from callbacks.statistics.interval import (
 )
 from callbacks.statistics.means import UNBOUNDED, crossed_mean, mean, student
 from callbacks.statistics.medians import median
+from callbacks.statistics.one_sided import smallest_drop, worse_by
 from callbacks.statistics.paired import crossed_difference, holm, mcnemar, paired_difference
 from callbacks.statistics.ranking import auroc, auroc_interval, fpr95
 from callbacks.statistics.rates import rate, score_ends, share_ends
@@ -49,7 +50,9 @@ __all__ = [
     "ratio",
     "score_ends",
     "share_ends",
+    "smallest_drop",
     "student",
     "without_ends",
+    "worse_by",
     "worth_telling",
 ]
