@@ -1,8 +1,8 @@
 """Pipelines: what a user runs, each readable from top to bottom.
 
 `from pipelines import assess, audit, evaluate, fine_tune, recover, transfer, distill, federate,
-explain, report, compare, gate` are the commands as functions, typed in `__init__.pyi`; nothing heavy
-is imported before the first of them is asked for.
+explain, report, compare, gate` are the commands as functions, typed in `__init__.pyi`; nothing
+heavy is imported before the first of them is asked for.
 """
 
 import importlib

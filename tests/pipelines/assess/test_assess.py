@@ -23,6 +23,7 @@ Assay = Callable[..., tuple[int, str, str]]
 TINY = AssessmentPreset(
     "nearly nothing",
     {
+        "data": {},
         "robustness": {"preset": "quick", "probes": ["clean", "fgsm"], "adversarials": 0},
         "recoverability": {
             "severities": [0.5], "draws": 1, "limit": 30, "strategies": ["retrain_last"],
