@@ -51,7 +51,7 @@ class AssayEvaluator(ModelEvaluator):
             _logger.info("assay is left out: its evaluator_config lacks `pixels`, 0..1 or 0..255.")
         return model_type == "classifier" and asked
 
-    def evaluate(
+    def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]  # typed None by mistake
         self,
         *,
         model_type: str,

@@ -169,10 +169,11 @@ def _shape(given: Any, rows: np.ndarray, layout: str) -> tuple[int, int, int]:
     found = None
     if rows.ndim == 4:
         found = rows.shape[1:] if layout == "HWC" else (*rows.shape[2:], rows.shape[1])
-    if given is None and found is None:
+    said = found if given is None else given
+    if said is None:
         raise UserError("Expected `shape` as [H, W, C]: each image is a row of numbers.")
     try:
-        height, width, channels = (int(n) for n in (given if given is not None else found))
+        height, width, channels = (int(n) for n in said)
     except (TypeError, ValueError) as error:
         raise UserError(f"Expected `shape` as [H, W, C], but got {given!r}.") from error
     shape, count = (height, width, channels), int(np.prod(rows.shape[1:]))

@@ -57,7 +57,9 @@ def smallest_drop(
         spread = needed * math.sqrt(pairs - margin**2) + wanted * math.sqrt(pairs - drop**2)
         return (drop - margin) * math.sqrt(n) - 1 / math.sqrt(n) - spread
 
-    return float(optimize.brentq(excess, margin, 1.0)) if n and excess(1.0) > 0 else math.inf
+    if not n or excess(1.0) <= 0:
+        return math.inf
+    return float(optimize.brentq(excess, margin, 1.0))  # pyright: ignore[reportArgumentType]
 
 
 def _as_large(lead: int, n: int, margin: float, shares: np.ndarray) -> np.ndarray:
@@ -65,9 +67,8 @@ def _as_large(lead: int, n: int, margin: float, shares: np.ndarray) -> np.ndarra
 
     At the edge of the hypothesis, where broken are more frequent than fixed by the margin.
     """
-    pairs = np.arange(
-        stats.binom.ppf(_NEVER, n, shares[0]), stats.binom.isf(_NEVER, n, shares[-1]) + 1
-    )[:, None]
+    fewest = int(stats.binom.ppf(_NEVER, n, shares[0]))
+    pairs = np.arange(fewest, int(stats.binom.isf(_NEVER, n, shares[-1])) + 1.0)[:, None]
     least = np.ceil((pairs + lead) / 2)
     among = np.clip((shares + margin) / (2 * shares), 0, 1)
     inside = np.clip(least, 1, np.maximum(pairs, 1))

@@ -61,7 +61,8 @@ class Question(NamedTuple):
 
 
 def _data(subject: Subject, settings: Mapping[str, Any]) -> Any:
-    return audit(subject.data(), **{"model": subject.model(), **settings})
+    judge = settings.get("model", subject.model())  # a model that only answers judges no images
+    return audit(subject.data(), judge, **{k: v for k, v in settings.items() if k != "model"})
 
 
 def _robustness(subject: Subject, settings: Mapping[str, Any]) -> Any:
