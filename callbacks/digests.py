@@ -23,7 +23,9 @@ from lightning_modules.trial import MEMORY
 _HOME = Path(__file__).resolve().parent
 _SIMPLE = (bool, int, float, str, bytes, type(None), torch.dtype, torch.Size)
 # Of a classifier; none of them changes an answer, or `answers` and `preprocessing` have it.
-_NO_MATTER = frozenset({"source", "notes", "chunk", "architecture", "facts", "reasons", "scale"})
+_NO_MATTER = frozenset(
+    {"source", "notes", "chunk", "architecture", "facts", "reasons", "scale", "pretrained"}
+)
 
 # What torch and Lightning keep in every module; what else begins with `_` is its author's own.
 _THEIR_OWN = frozenset({*dir(nn.Module()), *dir(L.LightningModule()), MEMORY})

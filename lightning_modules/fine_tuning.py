@@ -100,12 +100,19 @@ class FineTuning(L.LightningModule):
         """From `(N, C, H, W)` in [0, 1] to logits `(N, K)`."""
         return self.classifier(image)
 
-    def on_fit_start(self) -> None:
-        """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
+    def own_weights(self) -> None:
+        """Says of the classifier that its weights are those that this training makes of it.
+
+        Also where they were made by an earlier process: the same command says the same.
+        """
         self.classifier.facts.pop("fresh", None)
         self.classifier.pretrained = True
-        if self.tuning.mode != "linear_probe":  # from now on the weights were trained with it
+        if self.tuning.mode != "linear_probe":  # they are trained with what it is shown
             self.classifier.reasons = all_fields(WEIGHTS)
+
+    def on_fit_start(self) -> None:
+        """Leaves eval mode, in which Lightning keeps a model that was evaluated or loaded so."""
+        self.own_weights()
         if self._frozen:  # in eval mode on purpose
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self.train()

@@ -263,6 +263,7 @@ def trained_weights(
     cell = study.cells.measured(decides, work, again=gone)
     module.finish()  # also where nothing was trained, because it was known
     load_weights(module.classifier, folder)
+    module.own_weights()
     if said := cell.facts["said"]:
         study.notes.append(said)
         study.say(said)
