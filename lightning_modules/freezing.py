@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from datamodules.errors import UserError
 from lightning_modules.heads import head_name
 
 
@@ -16,7 +17,11 @@ def freeze_backbone(model: nn.Module) -> tuple[nn.Module, ...]:
 
     Returns:
         All modules outside the head, containers included.
+
+    Raises:
+        UserError: a weight of the head is one of the backbone's too.
     """
+    refuse_tied_head(model)
     head = model.get_submodule(head_name(model))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -24,6 +29,26 @@ def freeze_backbone(model: nn.Module) -> tuple[nn.Module, ...]:
         parameter.requires_grad_(True)
     trained = set(head.modules())
     return tuple(part for part in model.modules() if part not in trained)
+
+
+def refuse_tied_head(model: nn.Module) -> None:
+    """Refuses a head that cannot change alone.
+
+    Raises:
+        UserError: a weight of the head is one of the backbone's too.
+    """
+    name = head_name(model)
+    head = model.get_submodule(name)
+    own = {id(parameter) for parameter in head.parameters()}
+    inside = set(head.modules())
+    for place, part in model.named_modules():
+        for tensor, weight in part._parameters.items():
+            if part not in inside and id(weight) in own:
+                raise UserError(
+                    f"Expected a last layer with weights of its own for a linear probe, but those "
+                    f"of {name!r} are {f'{place}.{tensor}'.lstrip('.')!r} too, which would not "
+                    "stay frozen: take --tuning.mode full or lora."
+                )
 
 
 def hold(frozen: tuple[nn.Module, ...]) -> None:

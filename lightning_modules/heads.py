@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
+from lightning_modules.agreement import near
 from lightning_modules.answer_rule import AnswerRule, placed
 from lightning_modules.network_ends import fit_ends, stem_inputs
 from lightning_modules.plain_layers import negate, plain_layer, resize
@@ -264,12 +265,8 @@ def _link(rows: Tensor, answer: Tensor) -> tuple[str, float] | None:
 
 
 def _near(one: Tensor, other: Tensor, eps: float) -> bool:
-    """Equal up to rounding, measured by the size of the answer; a damaged one may hold NaN."""
-    if not torch.equal(one.isfinite(), other.isfinite()):
-        return False
-    one, other = (x.nan_to_num(0, 0, 0) for x in (one, other))
-    size = float(other.abs().max())
-    return bool(((one - other).abs() <= max(1e-5, 4 * eps) * size).all())
+    """Equal up to rounding."""
+    return near(one, other, max(1e-5, 4 * eps))
 
 
 def _is_linear(head: Head, layer: nn.Module, call: Call, rows: Tensor) -> bool:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
+from lightning_modules.freezing import refuse_tied_head
 from lightning_modules.heads import find_head
 from lightning_modules.newton import Point, newton_cg
 from lightning_modules.plain_layers import plain_layer
@@ -41,8 +42,10 @@ class LinearProbe:
         """Writes the probe into the head of a network, which has K outputs already.
 
         Raises:
-            UserError: the network's answer is not a linear function of what goes into its head.
+            UserError: the network's answer is not a linear function of what goes into its head, or
+                the head's weight is one of the backbone's too.
         """
+        refuse_tied_head(model)
         head = find_head(model)
         if not head.linear:
             raise UserError(

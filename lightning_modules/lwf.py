@@ -10,10 +10,12 @@ from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
 from lightning_modules.features import head_features
 from lightning_modules.fine_tuning import FineTuning
+from lightning_modules.freezing import refuse_tied_head
 from lightning_modules.heads import find_head
 from lightning_modules.losses import LOSSES
 from lightning_modules.mixing import mixed
 from lightning_modules.perturb import Perturb
+from lightning_modules.plain_layers import is_plain
 from lightning_modules.regularisers import Step
 from lightning_modules.tuning import Tuning
 
@@ -49,7 +51,8 @@ class LwFTuning(FineTuning):
         perturb: see `FineTuning`.
 
     Raises:
-        UserError: the old answers are no linear function of what goes into the old head.
+        UserError: the old answers are no linear function of what goes into the old head, or its
+            weight is one of the backbone's too.
     """
 
     modes = ("full",)
@@ -67,16 +70,16 @@ class LwFTuning(FineTuning):
             raise UserError(f"Expected `lwf_weight` to be at least 0, but got {weight}.")
         head = find_head(old.model)
         layer = old.model.get_submodule(head.name)
-        plain = isinstance(layer, nn.Linear | nn.Conv2d) and getattr(layer, "groups", 1) == 1
-        if not (head.linear and plain):
+        if not (head.linear and is_plain(layer)):
             raise UserError(
                 f"Expected a linear last layer for mode lwf, whose old answers are kept, but "
                 f"{head.name!r} is followed by more, or is no plain layer: take l2_sp."
             )
+        refuse_tied_head(old.model)
         self.weight, self._scale = weight, head.scale
         bias = layer.bias
-        self.old_weight = nn.Parameter(layer.weight.detach().flatten(1).clone())  # type: ignore[operator, union-attr]
-        self.old_bias = None if bias is None else nn.Parameter(bias.detach().clone())  # type: ignore[operator]
+        self.old_weight = nn.Parameter(layer.weight.detach().flatten(1).clone())
+        self.old_bias = None if bias is None else nn.Parameter(bias.detach().clone())
         # In a tuple: it is no part of what is trained or kept in checkpoints.
         self._old = (copy.deepcopy(old).eval().requires_grad_(False),)
 

@@ -1,5 +1,7 @@
 """Linear layers and convolutions whose weights can be given other outputs, in place."""
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
@@ -7,6 +9,21 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from datamodules.errors import UserError
 
 Layer = nn.Linear | nn.Conv2d
+
+
+def is_plain(layer: nn.Module) -> TypeGuard[Layer]:
+    """Whether all that a layer does is weight · input + bias, with parameters of its own.
+
+    Subclasses, hooks, groups, and weights that are computed from others do more.
+    """
+    return (
+        type(layer) in (nn.Linear, nn.Conv2d)
+        and "forward" not in vars(layer)
+        and not (layer._forward_hooks or layer._forward_pre_hooks)
+        and getattr(layer, "groups", 1) == 1
+        and "weight" in layer._parameters
+        and "bias" in layer._parameters
+    )
 
 
 def plain_layer(network: nn.Module, name: str) -> Layer:

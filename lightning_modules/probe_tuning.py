@@ -1,7 +1,7 @@
 """A linear probe by the optimizer, on features that the frozen network says once."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.batch import Batch
 from datamodules.errors import UserError
@@ -12,6 +12,7 @@ from lightning_modules.features import head_features
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.heads import Head, find_head
 from lightning_modules.perturb import Perturb
+from lightning_modules.plain_layers import is_plain
 from lightning_modules.regularisers import Regularisation
 from lightning_modules.tuning import Tuning
 
@@ -96,5 +97,4 @@ def _linear_head(classifier: Classifier) -> Head | None:
     except UserError:
         return None
     layer = classifier.model.get_submodule(head.name)
-    plain = isinstance(layer, nn.Linear | nn.Conv2d) and getattr(layer, "groups", 1) == 1
-    return head if head.linear and plain and "weight" in layer._parameters else None
+    return head if head.linear and is_plain(layer) else None

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from datamodules.errors import UserError
-from lightning_modules.blocks import block_of, blocks
+from lightning_modules.blocks import blocks, latest_blocks
 from lightning_modules.classifier import Classifier
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.perturb import Perturb
@@ -60,7 +60,8 @@ class StagedTuning(FineTuning):
     """Fits the last blocks of a classifier, and more of them from stage to stage.
 
     What is frozen stays bit-equal: it has no gradient, so the optimizer passes it by, weight decay
-    included, and its modules are in inference mode, so that norms keep their statistics.
+    included, and its modules are in inference mode, so that norms keep their statistics. What
+    occurs in several blocks (a shared layer, a tied weight) learns with the last of them.
 
     Args:
         classifier: trained in place.
@@ -90,8 +91,8 @@ class StagedTuning(FineTuning):
         """Names of the blocks that learn now."""
         return tuple(
             dict.fromkeys(
-                block_of(self._blocks, name)
-                for name, parameter in self.classifier.model.named_parameters()
+                name
+                for parameter, name in latest_blocks(self.classifier.model, self._blocks).items()
                 if parameter.requires_grad
             )
         )
@@ -102,8 +103,8 @@ class StagedTuning(FineTuning):
         model = self.classifier.model
         everything = count >= len(self._blocks)
         kept = set(self._blocks[-count:]) if not everything else set(self._blocks)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(everything or block_of(self._blocks, name) in kept)
+        for parameter, name in latest_blocks(model, self._blocks).items():
+            parameter.requires_grad_(name in kept)
         trained = {part for name in kept for part in model.get_submodule(name).modules()}
         held = () if everything else (part for part in model.modules() if part not in trained)
         self._frozen = tuple(held)

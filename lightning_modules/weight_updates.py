@@ -1,13 +1,16 @@
 """What is learnt beside frozen weights, and added to them for good when the training is over."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from datamodules.errors import UserError
+from lightning_modules.agreement import near, probe_answers
 from lightning_modules.heads import head_name
 
 Make = Callable[[nn.Module, Tensor], nn.Module | None]
@@ -19,12 +22,17 @@ _WEIGHTS = {
 }
 
 
+_ORDER = "_assay_order"
+"""Attribute of a module that has updates: its parameters in their order."""
+
+
 def add_updates(model: nn.Module, make: Make) -> list[str]:
     """Freezes a network but for its head, and puts something that learns beside its weights.
 
     An update is a parametrisation of the weight, not a layer round it. So it acts wherever the
-    network reads the weight: under every name of a tied layer or weight, and in attention, which
-    calls none of its layers. The weight itself stays as it is, bit by bit.
+    network reads the weight: under every name of a tied layer or weight, also in a layer of
+    another kind or as a parameter of the network's own, and in attention, which calls none of its
+    layers. The weight itself stays as it is, bit by bit.
 
     Args:
         model: from images to logits; changed in place.
@@ -34,15 +42,23 @@ def add_updates(model: nn.Module, make: Make) -> list[str]:
         Dotted names of the weights that have one.
 
     Raises:
-        UserError: nothing gets an update, or a weight is computed from others already.
+        UserError: a weight is computed from others already, or is read in a way that an update
+            does not reach, which a copy with drawn updates finds out.
     """
+    # Before the network itself has any: a copy of parametrised layers shares their classes, from
+    # which merging takes the weight's property.
+    with suppress(RuntimeError):  # a weight computed from others by a hook: refused by name below
+        _try_merge(copy.deepcopy(model), make)
+    return _added(model, make)
+
+
+def _added(model: nn.Module, make: Make) -> list[str]:
     head = model.get_submodule(head_name(model))
     own = {id(parameter) for parameter in head.parameters()}
     inside = {id(layer) for layer in head.modules()}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in own)
-    shared: dict[int, nn.Module | None] = {}
-    updated = []
+    updates: dict[int, nn.Module | None] = {}  # tied weights stay tied
     for name, layer, tensor in list(_weights(model)):
         if id(layer) in inside:
             continue
@@ -54,12 +70,16 @@ def add_updates(model: nn.Module, make: Make) -> list[str]:
             )
         if id(weight) in own:
             continue
-        if id(weight) not in shared:  # tied weights stay tied
-            shared[id(weight)] = make(layer, weight)
-        update = shared[id(weight)]
-        if update is not None:
-            parametrize.register_parametrization(layer, tensor, update)
-            updated.append(f"{name}.{tensor}")
+        if id(weight) not in updates:
+            updates[id(weight)] = make(layer, weight)
+    updated = []
+    for name, part in list(model.named_modules()):
+        for tensor, weight in list(part._parameters.items()):
+            update = updates.get(id(weight))
+            if update is not None:
+                vars(part).setdefault(_ORDER, tuple(part._parameters))
+                parametrize.register_parametrization(part, tensor, update)
+                updated.append(f"{name}.{tensor}".lstrip("."))
     return updated
 
 
@@ -68,6 +88,10 @@ def merge_updates(model: nn.Module) -> None:
 
     Args:
         model: changed in place; one without updates stays as it is.
+
+    Raises:
+        UserError: it answers otherwise than before, by more than 1e-4 of its largest score (or ten
+            roundings of its type), so that it is not what was trained.
     """
     updated = [
         (layer, tensor, getattr(layer, tensor).detach().clone())
@@ -76,14 +100,41 @@ def merge_updates(model: nn.Module) -> None:
         for tensor, parts in layer.parametrizations.items()  # type: ignore[union-attr, operator]
         if any(isinstance(part, WeightUpdate) for part in parts)
     ]
+    if not updated:
+        return
+    before = probe_answers(model)
     with torch.no_grad():  # all are computed before the first is written: some are tied
         for layer, tensor, value in updated:
             parametrize.remove_parametrizations(layer, tensor, leave_parametrized=False)
             layer.get_parameter(tensor).copy_(value)
-            others = {n: p for n, p in layer._parameters.items() if n != tensor}
-            own = layer._parameters[tensor]
-            layer._parameters.clear()
-            layer._parameters.update({tensor: own, **others})  # weights come first, as before
+    for layer in {layer: None for layer, _, _ in updated}:  # names in the order they had
+        own = {name: layer._parameters[name] for name in vars(layer).pop(_ORDER)}
+        layer._parameters.clear()
+        layer._parameters.update(own)
+    after = probe_answers(model)
+    if before is not None and not _same(before, after):
+        raise UserError(
+            f"Expected {type(model).__name__} to answer the same with updates beside its weights "
+            "and within them, but it does not: it reads a weight as something else than a "
+            "registered parameter (a view, a copy, a list). Take --tuning.mode full or last_k."
+        )
+
+
+def _try_merge(trial: nn.Module, make: Make) -> None:
+    """Merges drawn updates in a copy, so that what cannot be merged is refused before training."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        _added(trial, make)
+        for update in (part for part in trial.modules() if isinstance(part, WeightUpdate)):
+            for parameter in update.parameters():
+                drawn = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.01 * drawn.to(parameter))
+    merge_updates(trial)
+
+
+def _same(before: Tensor, after: Tensor | None) -> bool:
+    tolerance = max(1e-4, 10 * torch.finfo(before.dtype).eps)
+    return after is not None and near(after, before, tolerance)
 
 
 class WeightUpdate(nn.Module, ABC):

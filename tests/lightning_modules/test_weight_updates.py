@@ -16,6 +16,7 @@ from lightning_modules.features import head_features
 from lightning_modules.lora import LowRank
 from lightning_modules.lwf import LwFTuning, kept_answers
 from lightning_modules.modes import tuned_module
+from lightning_modules.probe_tuning import ProbeTuning
 from lightning_modules.residual_adapters import ParallelAdapter
 from lightning_modules.update_tuning import UpdateTuning
 from lightning_modules.weight_updates import add_updates, merge_updates
@@ -55,6 +56,34 @@ class Grouped(nn.Module):
         return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
 
 
+class Aliased(nn.Module):
+    """A weight that is a parameter of the network's own too, and one that an embedding reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(1, 8, 3, stride=2), nn.Linear(8, 8)
+        self.own, self.table = self.inner.weight, nn.Embedding(8, 8)
+        self.code = nn.Linear(8, 8, bias=False)
+        self.code.weight = self.table.weight
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.stem(image).relu().mean((2, 3))
+        x = self.inner(x) + nn.functional.linear(x, self.own).relu()
+        return self.head(torch.cat([x, self.table(self.code(x).argmax(1))], 1))
+
+
+class SumHead(nn.Linear):
+    """A layer that does more than a linear one, once it has learnt."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 10)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        return super().forward(input) + self.gate * input.square().sum(1, keepdim=True).sin()
+
+
 def vit() -> nn.Module:
     return VisionTransformer(28, 14, 2, 2, 8, 16, num_classes=10)
 
@@ -65,6 +94,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "vit": (vit, 3),
     "tied": (Tied, 1),
     "attention": (Grouped, 1),
+    "aliased": (Aliased, 1),
 }
 
 
@@ -83,7 +113,7 @@ def made(name: str) -> tuple[Classifier, Tensor]:
         (name, mode)
         for name in NETWORKS
         for mode in ("lora", "adapter")
-        if name + mode != "vitadapter"
+        if name + mode not in ("vitadapter", "aliasedadapter")
     ],
 )
 def test_merged_weights_give_the_same_answers(name: str, mode: Any) -> None:
@@ -308,3 +338,24 @@ def test_lwf_keeps_old_answers_where_they_weigh(
             for p, q in zip(old.parameters(), classifier.parameters(), strict=True)
         )
     assert far[1] < 0.7 * far[0]  # a network that was never trained: it answers nothing yet
+
+
+def test_a_probe_of_a_layer_that_does_more_asks_the_network() -> None:
+    """Its answer is linear in the beginning only: features that are kept would go stale."""
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), SumHead())
+    shown = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
+    module = ProbeTuning(
+        Classifier(network, classes=10, preprocessing=shown, architecture="test"),
+        Tuning(mode="linear_probe"),
+    )
+    assert module._head is None
+
+
+def test_a_head_that_is_tied_to_the_backbone_is_refused() -> None:
+    stem = [nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    network = nn.Sequential(*stem, nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 10))
+    network[5].weight = network[3].weight
+    shown = Preprocessing(channels=1, mean=(0.0,), std=(1.0,))
+    classifier = Classifier(network, classes=10, preprocessing=shown, architecture="test")
+    with pytest.raises(UserError, match=r"of '5' are '3.weight' too"):
+        ProbeTuning(classifier, Tuning(mode="linear_probe"))
