@@ -228,11 +228,13 @@ def trained_weights(
         DivergedError: the loss is no number; the last good epoch is saved and named.
     """
     flags = {**TRAINER, **study.flags}
-    if left_out := leave_none_alone(module, data):
+    left_out = leave_none_alone(module, data)
+    if left_out:
         study.say(f"data     {left_out}")
     added = module.regularisation.chosen  # without any the key is that of before there were any
     decides = {
         **({"regulariser": added} if added else {}),
+        **({"none_alone": True} if left_out else {}),
         "start": model_digest(module.classifier), "module": type(module).__name__,
         "tuning": asdict(module.tuning), "perturb": repr(module.perturb),
         "data": data.training_digest(), "batch_size": data.batch_size, "augment": data.augment,
