@@ -130,14 +130,16 @@ def trained(module: L.LightningModule, parts: list[Batch], epochs: int) -> L.Tra
 
 
 def frozen_state(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters without a gradient and update, and the statistics of norms in eval mode."""
+    """Parameters without gradient and update; statistics of norms that are so, or in eval mode."""
     found = {
         name: p
         for name, p in model.named_parameters()
         if not p.requires_grad and "parametrizations." not in name
     }
     for place, part in model.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and not part.training:
+        norm = isinstance(part, nn.modules.batchnorm._BatchNorm)
+        flags = [p.requires_grad for p in part.parameters()]
+        if norm and (not part.training or (flags and not any(flags))):
             found |= {f"{place}.{name}": b for name, b in part.named_buffers(recurse=False)}
     return {name: tensor.detach().clone() for name, tensor in found.items()}
 
