@@ -59,7 +59,7 @@ def test_a_probe_on_kept_features_is_the_same_probe(classifier: Classifier, fit:
     one, two = FineTuning(plain, SGD), tuned_module(kept, SGD, 4)
     calls = counted(kept)
     runs = [fit(module, max_epochs=4, num_sanity_val_steps=0) for module in (one, two)]
-    assert calls == [50] * 8, "200 training and 200 validation images, once each"
+    assert calls == [50] * 8 + [8], "200 training and 200 validation images, once each, and a check"
     for found, wanted in zip(kept.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(found, wanted)  # batches of the cache round as the network's
     metrics = [run.callback_metrics for run in runs]
@@ -78,7 +78,7 @@ def test_random_images_are_asked_about_anew(case: str, classifier: Classifier, f
     options = {"tuning": SGD, **RANDOM[case]}
     module, calls = tuned_module(classifier, epochs=3, **options), counted(classifier)
     fit(module, max_epochs=3, num_sanity_val_steps=0)
-    assert calls == [50] * (3 * 4 + 4), "only the validation images are kept"
+    assert calls == [50] * (3 * 4 + 4) + [8], "only the validation images are kept, and checked"
 
 
 @pytest.mark.parametrize(("augment", "asked"), [("none", 1), ("crop", 3)])
@@ -90,7 +90,7 @@ def test_augmented_images_too(augment: Any, asked: int, classifier: Classifier) 
     trainer = L.Trainer(accelerator="cpu", max_epochs=3, enable_checkpointing=False,
                         limit_val_batches=0, **quiet)  # fmt: skip
     trainer.fit(module, data)
-    assert sum(calls) == asked * images
+    assert sum(calls) == asked * images + (8 if augment == "none" else 0)  # kept ones are checked
 
 
 def test_a_conv_head_and_a_scaled_answer_are_answered_from_features(digits: Batch) -> None:
