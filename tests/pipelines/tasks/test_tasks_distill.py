@@ -63,6 +63,7 @@ def test_single_task_of_a_teacher_with_one_head_is_refused(home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 140 s of CPU time
 def test_student_learns_every_head_beside_its_controls(
     two_heads: Classifier, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
