@@ -77,8 +77,8 @@ def check_classes(
         sentences.append(f"All answers for {n} images are {classes[int(answers[0])]!r}.")
     elif (chance := _no_better(int(right.sum()), n, len(classes))) is not None:
         sentences.append(
-            f"The model is right for {accuracy:.1%} of {n} images, no more often than by guessing "
-            f"among {len(classes)} classes ({chance:.1%})."
+            f"The model is right for {accuracy:.1%} of {n} images, which guessing among "
+            f"{len(classes)} classes ({chance:.1%}) may well reach."
         )
     return ClassCheck(accuracy, n, order if permuted_wins else None, permuted, sentences)
 

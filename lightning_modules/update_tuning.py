@@ -49,10 +49,13 @@ class UpdateTuning(FineTuning):
         model, total = classifier.model, sum(p.numel() for p in classifier.model.parameters())
         updated = add_updates(model, self._update)
         if not updated:
-            kinds = {"lora": "linear layer or convolution", "adapter": "convolution over 1x1"}
+            kinds = {
+                "lora": "linear layer or convolution",
+                "adapter": "convolution of odd size over 1x1",
+            }
             raise UserError(
                 f"Expected a {kinds[tuning.mode]} before the last layer for mode {tuning.mode}, "
-                "but the network has none: take mode probe or full."
+                "but the network has none: take mode linear_probe or full."
             )
         if tuning.mode == "lora":
             self._frozen = _with_statistics(model)

@@ -94,12 +94,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code.
 
     0: done. 1: a defect, or a machine or store that does not take the results. 2: a user's mistake.
-    130: interrupted by Ctrl-C or SIGTERM; the same command goes on.
+    130: interrupted by Ctrl-C or SIGTERM; the same command goes on. 141: nobody reads on, as after
+    `| head`; what is measured is kept as ever.
 
     Args:
         argv: the words after `assay`; None takes them from the process.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        return 141
+    return code
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0

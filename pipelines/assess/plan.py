@@ -1,12 +1,14 @@
 """What each question will do, and how long that will take: counted work times measured speed."""
 
 import copy
+import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
 from callbacks import Probe
 from callbacks.words import duration
@@ -24,14 +26,18 @@ _TRIES = 3
 _BATCH = 64
 _BACKWARD = 3.0
 """Forwards that an attack's step costs: one forward and its backward."""
-_AUDITED = 0.006
-"""Seconds that hashes, neighbours and probes take for an image; measured on one core."""
+_AUDITED = 0.14
+"""Figures that hashes, neighbours and probes cost for an image; see `_OVERHEAD`."""
 _OVERHEAD = {
-    "data": 4.0,
-    "robustness": 22.0, "recoverability": 8.0, "variability": 8.0, "distillation": 30.0,
-    "monitorability": 20.0,
+    "data": 90.0,
+    "robustness": 140.0, "recoverability": 180.0, "variability": 110.0, "distillation": 960.0,
+    "monitorability": 280.0,
 }  # fmt: skip
-"""Seconds that figures, fits, pages and logging take, whatever the model; measured on two cores."""
+"""What figures, fits, pages and logging cost whatever the model, in seconds of a small figure.
+
+Measured with LeNet on the digits. Both are the work of Python, for which a slow or busy machine
+needs as much longer.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,12 @@ class Speed:
     Args:
         forward: seconds for an image.
         training: seconds for an image of a training step.
+        drawing: seconds for a small figure.
     """
 
     forward: float
     training: float
+    drawing: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Sizes:
 def measured_speed(
     classifier: Classifier, data: ImageDataModule, device: torch.device, chunk: int
 ) -> Speed:
-    """Times a forward of a chunk, and a training step, on a copy of the model."""
+    """Times a forward of a chunk, a training step on a copy of the model, and a small figure."""
     images = data.taken("test", min(chunk, len(data.images("test")))).image.to(device)
     model = copy.deepcopy(classifier).to(device).eval()
     few = images[:_BATCH]
@@ -77,7 +85,7 @@ def measured_speed(
 
     shortest = _seconds(forward) / len(images)
     model.train()
-    return Speed(shortest, max(shortest, _seconds(step) / len(few)))
+    return Speed(shortest, max(shortest, _seconds(step) / len(few)), _seconds(_draw))
 
 
 def planned(
@@ -94,7 +102,9 @@ def planned(
     """
     work = _WORK[question](study, settings, speed, sizes)
     told = ", ".join(f"{name} {_told(name, value)}" for name, value in settings.items())
-    return AssessedPart(question, settings=told, predicted=_OVERHEAD[question] + work)
+    return AssessedPart(
+        question, settings=told, predicted=_OVERHEAD[question] * speed.drawing + work
+    )
 
 
 def corrected(parts: Sequence[AssessedPart]) -> list[AssessedPart]:
@@ -130,6 +140,13 @@ def plan_of(parts: Sequence[AssessedPart], speed: Speed) -> Sheet:
     return Sheet(("Question", "Asked", "About"), lines, title, rates)
 
 
+def _draw() -> None:
+    figure = Figure()
+    figure.add_subplot().plot([0, 1], label="line")
+    figure.legend()
+    figure.savefig(io.BytesIO(), format="png")
+
+
 def _seconds(work: Callable[[], None]) -> float:
     """The shortest of some tries after one to warm up."""
     work()
@@ -160,7 +177,7 @@ def _evaluated(
 
 
 def _data(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
-    return (sizes.train + sizes.test) * (_AUDITED + 2 * speed.forward)
+    return (sizes.train + sizes.test) * (_AUDITED * speed.drawing + 2 * speed.forward)
 
 
 def _robustness(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:

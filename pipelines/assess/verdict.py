@@ -58,7 +58,7 @@ def sentences(answers: Answers, parts: Sequence[AssessedPart]) -> Iterator[str]:
             continue
         numbers = answer.headline()
         if name := first_of(part.question, numbers):
-            yield f"{title}: {_said(numbers[name])}. Asked: {part.settings}."
+            yield f"{title}: {_said(numbers[name])}.{_asked(part)}"
         else:
             yield f"{title}: nothing could be measured."
 
@@ -122,6 +122,11 @@ def _cell(one: Number) -> Cell:
     if one.unit == "%":
         return Cell(f"{percent(value)} %", ends(low, high, 100, 1))
     return Cell(f"{number(value)} {one.unit}".strip(), ends(low, high))
+
+
+def _asked(part: AssessedPart) -> str:
+    """` Asked: preset quick.`; empty where nothing can be asked for."""
+    return f" Asked: {part.settings}." if part.settings else ""
 
 
 def _said(one: Number) -> str:

@@ -17,7 +17,7 @@ MODES: dict[str, str] = {
     "lora": "training low-rank changes of all weights",
     "adapter": "training 1x1 convolutions beside the larger ones, and the norms",
     "staged": "training block after block, the last ones first",
-    "l2_sp": "training everything, held near where it started",
+    "l2_sp": "training everything, pulled to where it started and not to 0 by weight decay",
     "lwf": "training everything, the old classes answered as before",
     "lp_ft": "training everything, from a linear probe's head",
     "full": "training everything",

@@ -278,7 +278,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: UpdateTuning(
             named(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))), Tuning(mode="lora")
         ),
-        "mode probe or full",
+        "mode linear_probe or full",
     ),
     "no large convolution": (
         lambda: UpdateTuning(

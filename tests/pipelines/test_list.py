@@ -57,3 +57,14 @@ def test_no_heavy_import(words: list[str]) -> None:
     )
     assert "Traceback" not in answer.stderr, answer.stderr
     assert time.perf_counter() - start < 30, "hangs"
+
+
+def test_nobody_reads_on() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", "list"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert (process.returncode, said) == (141, b""), "as a shell counts SIGPIPE"
