@@ -51,7 +51,7 @@ class UpdateTuning(FineTuning):
         if not updated:
             kinds = {
                 "lora": "linear layer or convolution",
-                "adapter": "convolution of odd size over 1x1",
+                "adapter": "convolution of 3x3 or more",
             }
             raise UserError(
                 f"Expected a {kinds[tuning.mode]} before the last layer for mode {tuning.mode}, "

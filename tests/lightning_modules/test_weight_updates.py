@@ -285,7 +285,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
             named(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 10))),
             Tuning(mode="adapter"),
         ),
-        "convolution over 1x1",
+        "convolution of 3x3 or more",
     ),
     "rank elsewhere": (lambda: Tuning(lora_rank=3), "mode lora"),
     "no rank": (lambda: Tuning(mode="lora", lora_rank=0), "lora_rank"),
