@@ -181,7 +181,8 @@ class Study(Subjects):
         Args:
             problem: why.
         """
-        self._problem = problem
+        cause = problem.__cause__  # what was said of a question's results is said of all of them
+        self._problem = cause if isinstance(cause, TrackingError) else problem
         self.run = Run(board=self.run.board)
 
     # -- details ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -34,11 +35,9 @@ def without_times(table: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def check(home: Path, words: list[str], questions: int) -> None:
+def check(home: Path, questions: int) -> None:
     """Compares with an assessment that nobody disturbed."""
-    undisturbed = home / "undisturbed"
-    finished(undisturbed, [*words, "--tracking.enabled", "false"])
-    same_tables(rows(home), rows(undisturbed))
+    same_tables(rows(home), rows(home / "undisturbed"))
     made = finished_runs(home)
     assert set(Counter(run.info.run_name for run in made).values()) == {1}, "no run is there twice"
     above = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in made}
@@ -54,7 +53,7 @@ def check(home: Path, words: list[str], questions: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_quick_assessment_killed_at_thirty_random_moments(home: Path) -> None:
-    killed_at(home, ["assess"], 12.0, _ASKED)
+    killed_at(home, ["assess"], _ASKED)
 
 
 @pytest.mark.slow
@@ -64,7 +63,7 @@ def test_two_questions_killed_at_thirty_random_moments(home: Path, lenet: Path) 
         f"assess --model checkpoint:{lenet} --arch lenet --data Digits --data.limit 100 "
         "--questions robustness variability"
     )
-    killed_at(home, line.split(), 10.0, 2)
+    killed_at(home, line.split(), 2)
 
 
 def files(home: Path) -> int:
@@ -72,8 +71,11 @@ def files(home: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(home / "mlruns"))
 
 
-def killed_at(home: Path, words: list[str], longest: float, questions: int) -> None:
-    """Kills `_KILLS` times, each some seconds after the process has begun to write."""
+def killed_at(home: Path, words: list[str], questions: int) -> None:
+    """Kills `_KILLS` times, each at most a third of the work after it has begun to write."""
+    start = time.monotonic()
+    finished(home / "undisturbed", [*words, "--tracking.enabled", "false"])
+    longest = (time.monotonic() - start) / 3
     chance, kills = random.Random(2), 0
     for _ in range(_KILLS):
         before = files(home)
@@ -86,4 +88,4 @@ def killed_at(home: Path, words: list[str], longest: float, questions: int) -> N
     if process.exitcode != 0:
         finished(home, words)
     print(f"{kills} kills")
-    check(home, words, questions)
+    check(home, questions)
