@@ -45,16 +45,14 @@ def tables(home: Path) -> dict[str, pd.DataFrame]:
     return {name: table.drop(columns=TIMES, errors="ignore") for name, table in found.items()}
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_it_ends_with_the_same_tables(
-    home: Path, lenet: Path, moments: int
-) -> None:
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_it_ends_with_the_same_tables(home: Path, lenet: Path) -> None:
     words = [
         *("explain", "--model", f"checkpoint:{lenet}", "--arch", "lenet", "--probes", "clean"),
         *("--data", "Digits", "--data.limit", "64", "--limit", "40", "--forwards", "400"),
         *("--train_limit", "64", "--window", "8", "--chunk", "32"),
     ]
-    goes_on(home, words, moments, tables)
+    goes_on(home, words, 10, tables)
     (run,) = finished_runs(home)
     assert len(store(home).get_metric_history(run.info.run_id, "summary/monitorability")) == 1
 
