@@ -24,7 +24,9 @@ TINY = AssessmentPreset(
     "nearly nothing",
     {
         "data": {},
-        "robustness": {"preset": "quick", "probes": ["clean", "fgsm"], "adversarials": 0, "masking": False},
+        "robustness": {
+            "preset": "quick", "probes": ["clean", "fgsm"], "adversarials": 0, "masking": False,
+        },
         "recoverability": {
             "severities": [0.5], "draws": 1, "limit": 30, "strategies": ["retrain_last"],
             "effort": Effort(steps=2, images=8, points=1),
