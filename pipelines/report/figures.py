@@ -61,7 +61,7 @@ def as_svg(figure: Figure, name: str, of: str = "") -> str:
 
 
 def _as_svg(figure: Figure, name: str, of: str) -> str:
-    with mpl.rc_context({**LOOK, "svg.hashsalt": name}):
+    with mpl.rc_context({**LOOK, "svg.hashsalt": f"{name} {of}"}):
         _lay_out(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
