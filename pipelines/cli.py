@@ -163,6 +163,7 @@ def _quiet() -> None:
     """Keeps what other packages say at import, and a user cannot act on, off the terminal."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # "No CUDA runtime is found", profiler
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
         if not os.environ.get(name, "0").isdecimal():
             del os.environ[name]  # Lightning reads them at import, and stumbles over an empty one
