@@ -5,12 +5,11 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
 
-from callbacks import Probe
 from callbacks.words import duration
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
@@ -23,20 +22,21 @@ from pipelines.report.sections import Sheet
 from pipelines.study import Study
 
 _TRIES = 3
+_BELIEVED = 20.0
+"""Seconds of work as which the plan counts beside what was measured."""
 _BATCH = 64
-_BACKWARD = 3.0
-"""Forwards that an attack's step costs: one forward and its backward."""
 _AUDITED = 0.14
 """Figures that hashes, neighbours and probes cost for an image; see `_OVERHEAD`."""
 _OVERHEAD = {
-    "data": 90.0,
-    "robustness": 140.0, "recoverability": 180.0, "variability": 110.0, "distillation": 960.0,
-    "monitorability": 280.0,
+    "data": (90.0, 0.0), "robustness": (60.0, 15.0), "recoverability": (60.0, 20.0),
+    "variability": (40.0, 35.0), "distillation": (100.0, 190.0), "monitorability": (280.0, 0.0),
 }  # fmt: skip
 """What figures, fits, pages and logging cost whatever the model, in seconds of a small figure.
 
-Measured with LeNet on the digits. Both are the work of Python, for which a slow or busy machine
-needs as much longer.
+Once, and for each piece: a probe, a repair, a cell of the matrix, an evaluated network.
+
+Measured with LeNet on the digits. All of it is the work of Python, for which a slow or busy
+machine needs as much longer.
 """
 
 
@@ -100,19 +100,23 @@ def planned(
         speed: of the model on this machine.
         sizes: of the data.
     """
-    work = _WORK[question](study, settings, speed, sizes)
+    pieces, work = _WORK[question](study, settings, speed, sizes)
+    once, each = _OVERHEAD[question]
     told = ", ".join(f"{name} {_told(name, value)}" for name, value in settings.items())
-    return AssessedPart(
-        question, settings=told, predicted=_OVERHEAD[question] * speed.drawing + work
-    )
+    predicted = (once + each * pieces) * speed.drawing + work
+    return AssessedPart(question, settings=told, predicted=predicted)
 
 
 def corrected(parts: Sequence[AssessedPart]) -> list[AssessedPart]:
-    """Predicts what is not answered anew, from what the answered ones took against their plan."""
+    """Predicts what is not answered anew, from what the answered ones took against their plan.
+
+    The plan itself counts like some seconds that went as planned: a short question tells little.
+    """
     known = [part for part in parts if part.status == "answered" and part.seconds > 0]
     if not known:
         return [*parts]
-    factor = sum(p.seconds for p in known) / sum(p.predicted for p in known)
+    taken, planned = sum(p.seconds for p in known), sum(p.predicted for p in known)
+    factor = (taken + _BELIEVED) / (planned + _BELIEVED)
     return [
         replace(part, predicted=part.predicted * factor) if part.status == "not yet" else part
         for part in parts
@@ -158,64 +162,70 @@ def _seconds(work: Callable[[], None]) -> float:
     return min(taken)
 
 
-def _passes(probe: Probe, images: int) -> float:
-    """Forwards of a probe: every step of an attack costs a forward and a backward."""
-    attack = getattr(probe, "attack", None)
-    steps = getattr(attack, "steps", 1) * getattr(attack, "restarts", 1)
-    cost = _BACKWARD * steps if attack is not None else 1.0
-    return min(images, probe.limit or images) * cost * max(1, len(list(probe.settings())))
+class _Work(NamedTuple):
+    """Pieces that cost an overhead each, and seconds of the model's own work."""
+
+    pieces: float
+    seconds: float
 
 
 def _evaluated(
-    study: Study, preset: str, sizes: Sizes, names: Sequence[str] | None = None
-) -> float:
+    study: Study, preset: str, sizes: Sizes, speed: Speed, names: Sequence[str] | None = None
+) -> _Work:
+    """Of one pass: its probes, and their forwards over all settings."""
     if preset == "none":
-        return 0.0
+        return _Work(0, 0.0)
     probes = make_probes(names, preset, study)
     prepare_probes(probes, study.models[0], study.data[0], study)
-    return sum(_passes(probe, sizes.test) for probe in probes)
+    passes = [
+        min(sizes.test, probe.limit or sizes.test) * sum(map(probe.cost, probe.settings()))
+        for probe in probes
+    ]
+    return _Work(len(probes), sum(passes) * speed.forward)
 
 
-def _data(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
-    return (sizes.train + sizes.test) * (_AUDITED * speed.drawing + 2 * speed.forward)
+def _data(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> _Work:
+    return _Work(0, (sizes.train + sizes.test) * (_AUDITED * speed.drawing + 2 * speed.forward))
 
 
-def _robustness(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
-    return _evaluated(study, asked["preset"], sizes, asked.get("probes")) * speed.forward
+def _robustness(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> _Work:
+    return _evaluated(study, asked["preset"], sizes, speed, asked.get("probes"))
 
 
-def _recoverability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+def _recoverability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> _Work:
     effort, draws = asked.get("effort"), asked.get("draws", 3)
     repairs = draws * len(asked.get("severities", (0,) * 5)) * len(asked.get("strategies", "x" * 9))
     steps = effort.steps if effort else 100
     points = (effort.points if effort else 8) * min(CURVE, sizes.test)
     tested = min(asked.get("limit", 2000), sizes.test)
     each = steps * _BATCH * speed.training + (points + 2 * tested) * speed.forward
-    return (repairs + 2 * draws) * each
+    return _Work(repairs, (repairs + 2 * draws) * each)
 
 
-def _variability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+def _variability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> _Work:
     cells = sizes.targets * len(asked.get("seeds", (0,))) * len(asked.get("fractions", ("all",)))
     trained = [mode for mode in asked["modes"] if mode != "probe"]
     images = max(sizes.epochs * sizes.train, asked.get("min_steps", 200) * _BATCH)
     each = images * speed.training + (2 * sizes.train + 2 * sizes.test) * speed.forward
-    return cells * (len(trained) * each + sizes.train * speed.forward)
+    seconds = cells * (len(trained) * each + sizes.train * speed.forward)
+    return _Work(cells * len(asked["modes"]), seconds)
 
 
-def _distillation(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+def _distillation(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> _Work:
     seeds, controls = len(asked.get("seeds", (0,))), asked["controls"]
     trainings = seeds * (2 if "label_only" in controls else 1) + ("random_teacher" in controls)
-    measured = (2 + len(controls)) * _evaluated(study, asked["evaluation"], sizes)
-    return trainings * sizes.epochs * sizes.train * speed.training + measured * speed.forward
+    networks = 1 + trainings + len({*controls} - {"label_only", "random_teacher"})
+    measured = networks * _evaluated(study, asked["evaluation"], sizes, speed).seconds
+    return _Work(networks, trainings * sizes.epochs * sizes.train * speed.training + measured)
 
 
-def _monitorability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> float:
+def _monitorability(study: Study, asked: Mapping[str, Any], speed: Speed, sizes: Sizes) -> _Work:
     explained = min(asked.get("limit", 1000), sizes.test)
     fitted = min(asked.get("train_limit", 5000), sizes.train)
-    return (explained * asked.get("forwards", 500) * 2 + 3 * fitted) * speed.forward
+    return _Work(0, (explained * asked.get("forwards", 500) * 2 + 3 * fitted) * speed.forward)
 
 
-_WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], float]] = {
+_WORK: dict[str, Callable[[Study, Mapping[str, Any], Speed, Sizes], _Work]] = {
     "data": _data, "robustness": _robustness, "recoverability": _recoverability,
     "variability": _variability, "distillation": _distillation, "monitorability": _monitorability,
 }  # fmt: skip

@@ -194,8 +194,10 @@ def test_a_plan_is_corrected_by_what_was_measured() -> None:
         AssessedPart("distillation", "not tested", "a reason", predicted=5),
     ]
     anew = corrected(parts)
-    assert [part.predicted for part in anew] == [10, 60, 5]
-    assert seconds_in_all(anew) == 80
+    believed = 20  # seconds of the plan beside what was measured
+    longer = 30 * (20 + believed) / (10 + believed)
+    assert [part.predicted for part in anew] == pytest.approx([10, longer, 5])
+    assert seconds_in_all(anew) == pytest.approx(20 + longer)
 
 
 @pytest.mark.parametrize(
