@@ -20,6 +20,7 @@ from datamodules.batch import Batch
 from datamodules.corrupt import OnCorrupt, read_each, readable
 from datamodules.decoding import DECODER
 from datamodules.errors import UserError
+from datamodules.file_names import printable
 from datamodules.images import FileImages, Images
 from datamodules.limits import parsed_limit
 from datamodules.pixel_statistics import MeanStd, mean_std_of
@@ -395,6 +396,14 @@ class ImageDataModule(L.LightningDataModule, ABC):
     def split_indices(self) -> dict[str, list[int]]:
         """The indices of every split loaded so far, to be kept with a run."""
         return {name: images.index.tolist() for name, images in self._splits.items()}
+
+    def test_files(self) -> dict[int, str]:
+        """By index the names of the files of the test images; empty where they are no files."""
+        images = self._splits.get("test")
+        if not isinstance(images, FileImages):
+            return {}
+        names = [printable(path.relative_to(images.root)) for path in images.files]
+        return dict(zip(images.index.tolist(), names, strict=True))
 
     def manifest_digest(self) -> str:
         """Hashes what decides a test row besides its index: the images and how they are shown.

@@ -1,6 +1,8 @@
 """Which images one model gets right and the other wrong."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,31 @@ def changed_sides(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> p
     """
     tables = [_changed(*pair) for pair in zip(one, other, strict=True) if not pair[0].is_list]
     return pd.concat(tables or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
+
+
+def with_files(changed: pd.DataFrame, files: Mapping[int, str]) -> pd.DataFrame:
+    """The same images with a column `file`; as they were where no image is a file.
+
+    Args:
+        changed: from `changed_sides`.
+        files: names by index.
+    """
+    if not files or not len(changed):
+        return changed
+    return changed.assign(file=[files.get(index, "") for index in changed["index"]])
+
+
+def stored_files(folder: Path, data: str) -> dict[int, str]:
+    """The names of the test images of a data set, which a study kept beside its result.
+
+    Args:
+        folder: of the result.
+        data: title of the data set.
+    """
+    kept = folder / "files.json"
+    if not kept.is_file():  # the images are no files, or the result is older than that
+        return {}
+    return {int(index): name for index, name in json.loads(kept.read_text())[data].items()}
 
 
 def _changed(one: ProbeResult, other: ProbeResult) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from callbacks.shards import fingerprint
 from datamodules.disk import disk_errors
 from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
+from pipelines.compare.changed_sides import stored_files, with_files
 from pipelines.compare.question import compared
 from pipelines.compare.result import Comparison
 from pipelines.report.about import About, now
@@ -105,9 +106,12 @@ def compare(
         asked = [baseline, *(run for run in asked if run != baseline)]
     if len(asked) < 2:
         raise UserError("Expected at least two runs to compare; `assay report` shows a single one.")
-    results, sources = _loaded(asked, root, tracking.uri)
+    results, sources, files = _loaded(asked, root, tracking.uri)
     named = dict(zip(model_names(results), results, strict=True))
-    questions = [compared(group, common, seed) for group in by_question(named)]
+    questions = [
+        replace(question, changed=with_files(question.changed, files))
+        for question in (compared(group, common, seed) for group in by_question(named))
+    ]
     about = _about(named, command, seed, time.perf_counter() - begun)
     notes = [note for question in questions for note in question.notes]
     runs_read = dict(zip(named, sources, strict=True))
@@ -139,19 +143,22 @@ def by_question(results: Mapping[str, Result]) -> list[dict[str, Result]]:
 
 def _loaded(
     runs: Sequence[str | Path | Result], root: Path, uri: str | None
-) -> tuple[list[Result], list[str]]:
-    """The results, and what each was read from."""
+) -> tuple[list[Result], list[str], dict[int, str]]:
+    """The results, what each was read from, and the names of the test images' files by index."""
     results: list[Result] = []
+    files: dict[int, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for i, run in enumerate(runs):
             if isinstance(run, str | Path):
                 found = _meant(str(run), root)
+                place = Path(found) if Path(found).is_dir() else Path(scratch) / str(i)
                 results.append(load_run(found, root, uri, Path(scratch) / str(i)))
+                files = files or stored_files(place, str(results[-1].about.dataset.get("title")))
             else:
                 results.append(run)
     named = [str(run) if isinstance(run, str | Path) else run.title for run in runs]
     pairs = zip(results, named, strict=True)
-    return results, [result.about.run_id or name for result, name in pairs]
+    return results, [result.about.run_id or name for result, name in pairs], files
 
 
 def _meant(run: str, root: Path) -> str:

@@ -144,12 +144,18 @@ def _changed_section(question: Question, classes: Sequence[str]) -> Section:
     if len(question.models) > 2:  # twenty models' lists are read by nobody
         return Section("Which images changed sides", f"{text}.")
     lines = [
-        [*key, f"{row['index']:,}", *(classes[int(row[name])] for name in _NAMED)]
+        [*key, _image(row), *(classes[int(row[name])] for name in _NAMED)]
         for key, row in _some_changed(question)
     ]
-    columns = ["where", "change", "index", "class", *question.models]
+    named = "file" if "file" in question.changed else "index"
+    columns = ["where", "change", named, "class", *question.models]
     text = f"{text}; of each kind the first {_SHOWN}:"
     return Section("Which images changed sides", text, sheets=[Sheet(columns, lines)])
+
+
+def _image(row: Mapping[str, Any]) -> str:
+    """An image by its file, where it is one, else by its index."""
+    return str(row.get("file") or f"{row['index']:,}")
 
 
 def _some_changed(question: Question) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:

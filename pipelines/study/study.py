@@ -166,6 +166,9 @@ class Study(Subjects):
         (folder / "config.yaml").write_text(self.config)
         splits = {data.title: data.split_indices() for data in self.data}
         (folder / "splits.json").write_text(json.dumps(splits))
+        files = {data.title: data.test_files() for data in self.data}
+        if any(files.values()):
+            (folder / "files.json").write_text(json.dumps(files))
         for name, figure in result.figures().items():
             save_png(figure, folder / "figures" / f"{name}.png")
         write_page([result], folder / "report.html")

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from datamodules.errors import UserError
 from pipelines.compare.command import by_question, compare
@@ -205,3 +207,28 @@ def test_results_of_several_questions_are_compared_question_by_question(
     assert groups == [{"A": a, "B": b}]
     with pytest.raises(UserError, match="runs of one question"):
         by_question({"A": Held(explain=a), "B": b})  # type: ignore[dict-item]
+
+
+def test_images_that_changed_sides_are_named_by_their_files(assay: Assay, home: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (home / "photos" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(0, 256, (28, 28), dtype=np.uint8)
+            Image.fromarray(pixels).save(home / "photos" / name / f"{number:02}.png")
+    line = (
+        "evaluate --model lenet --data ImageFolder:photos --data.channels 1 --probes clean "
+        "--masking false --tracking.enabled false --trainer.accelerator cpu"
+    )
+    for seed in ("0", "1", "2"):
+        code, _, err = assay(*line.split(), "--seed", seed)
+        assert code == 0, err
+    runs = [str(file.parent) for file in (home / "mlruns" / "results").glob("*/result.json")]
+    comparison = compare(runs, root=home, tracking=Tracking(enabled=False))
+    changed = comparison.questions[0].changed
+    kept = json.loads((Path(runs[0]) / "files.json").read_text())
+    ((_, names),) = kept.items()
+    assert len(changed)
+    assert changed["file"].tolist() == [names[str(index)] for index in changed["index"]]
+    label = {"cat": 0, "dog": 1}
+    assert changed["label"].tolist() == [label[Path(file).parts[0]] for file in changed["file"]]
