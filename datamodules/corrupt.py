@@ -67,7 +67,7 @@ def names_to_skip(
         more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
         fix = ", or leave them out with `--data.on_corrupt skip` (they are recorded)"
         raise UserError(
-            f"{len(broken)} of {total} files in {str(place)!r} cannot be read as images:\n"
+            f"{len(broken)} of {total} files read in {str(place)!r} cannot be read as images:\n"
             f"{shown}{more}\nMend them{fix if len(broken) < total else ''}."
         )
     return tuple(map(printable, broken))

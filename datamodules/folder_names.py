@@ -6,6 +6,8 @@ from typing import Literal
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from datamodules.errors import UserError
+
 ClassOrder = Literal["number", "text"]
 
 IMAGE_SUFFIXES = (
@@ -14,6 +16,8 @@ IMAGE_SUFFIXES = (
 )
 """torchvision's kinds and more; a kind that Pillow cannot read is named when it is met."""
 
+_NUMBER = re.compile(r"-?\d+(?:\.0+)?", re.ASCII)
+"""A class by its number, also as tables write those that had a gap among them: 2.0."""
 _WORDS = {
     "train": "train(?:ing)?|trn",
     "val": "val|valid(?:ation)?|dev(?:el(?:opment)?)?",
@@ -63,8 +67,18 @@ def ordered_classes(names: Mapping[str, str], order: ClassOrder) -> tuple[str, .
     Args:
         names: of the folders, by class.
         order: "number" puts 2 before 10 where all names are numbers, "text" never does.
+
+    Raises:
+        UserError: one of the numbers is below 0, which is no class.
     """
-    numbers = all(name.isascii() and name.isdigit() for name in names.values())
+    numbers = all(_NUMBER.fullmatch(name) for name in names.values())
     if numbers and order == "number":
-        return tuple(sorted(names, key=lambda name: (int(names[name]), names[name])))
+        least = min(names.values(), key=float, default="0")
+        if float(least) < 0:
+            raise UserError(
+                f"Expected numbers of classes from 0, but got {least!r}, the usual mark of an "
+                "image without a label: take these images away, or say `--data.class_order text` "
+                "if it is the name of a class."
+            )
+        return tuple(sorted(names, key=lambda name: (float(names[name]), names[name])))
     return tuple(sorted(names, key=lambda name: names[name]))

@@ -1,6 +1,7 @@
 """Data sets that are a list: names of images, their classes, and the split of each."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -138,9 +139,15 @@ def numbered(
         order: see `ordered_classes`.
 
     Raises:
-        UserError: an image of a class that is not stated.
+        UserError: an image of a class that is not stated, or a class that is stated twice, or has
+            no name.
     """
-    classes = tuple(stated) or ordered_classes({name: name for name in names}, order)
+    stated = tuple(stated)
+    if bad := [name for name, count in Counter(stated).items() if not name or count > 1]:
+        raise UserError(
+            f"Expected class names that differ, none of them empty, but got {bad[0]!r}."
+        )
+    classes = stated or ordered_classes({name: name for name in names}, order)
     number = {name: row for row, name in enumerate(classes)}
     if absent := sorted({*names} - {*number}):
         raise UserError(

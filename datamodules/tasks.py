@@ -13,6 +13,7 @@ from torch import Tensor
 
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
+from datamodules.strict_yaml import read_yaml, yaml_problem
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED = ("joint", "sum", "max", "mean", "worst", "any", "all")
@@ -71,10 +72,9 @@ def read_tasks(file: Path, classes: Sequence[str]) -> tuple[Task, ...]:
     """
     try:
         text = file.read_text()
-        read = _of_csv(text) if file.suffix == ".csv" else yaml.safe_load(text)
+        read = _of_csv(text) if file.suffix == ".csv" else read_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"`tasks` {str(file)!r} cannot be read: {reason}.") from error
+        raise UserError(f"`tasks` {str(file)!r} cannot be read: {yaml_problem(error)}.") from error
     if not isinstance(read, dict) or len(read) < 2:
         raise UserError(
             f"Expected at least two tasks in {str(file)!r}, such as `digit: same` and `parity: "

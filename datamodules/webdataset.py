@@ -126,7 +126,8 @@ class WebDataset(ListedData):
         for file in (self._folder / name for name in _CLASS_FILES):
             if file.is_file():
                 notes.append(f"Classes are named as in `{file.name}`.")
-                return [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line]
+                lines = file.read_text("utf-8-sig").rstrip().splitlines()
+                return [line.strip() for line in lines]
         return []
 
     def _name(self, sample: Sample) -> str:

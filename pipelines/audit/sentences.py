@@ -113,9 +113,10 @@ def _labels(line: Mapping[str, Any]) -> Iterator[str]:
     recall, precision = told(line, "planted_recall"), told(line, "planted_precision")
     if not line["believed"]:
         yield (
-            f"The {split} labels could not be judged: {line['by']} is right on "
-            f"{percent(line['judge_acc'])} % only, and of what it marks after errors were planted "
-            f"{percent(precision.value)} % was planted. A better model may judge them: `--model`."
+            f"The {split} labels could not be judged: of what {line['by']} marks after errors were "
+            f"planted only {percent(precision.value)} % was planted (it is right on "
+            f"{percent(line['judge_acc'])} % of the images). A better model may judge them: "
+            "`--model`."
         )
         return
     yield (

@@ -125,7 +125,7 @@ def _apart(first: str, one: Result, name: str, other: Result) -> Iterator[str]:
     if tests[0].get("digest") != tests[1].get("digest"):
         told = [
             f"{about.dataset.get('title', about.dataset['name'])}, {test.get('samples', 0):,} "
-            f"images, digest {str(test.get('digest'))[:12]}"
+            f"images, digest of files, names and labels {str(test.get('digest'))[:12]}"
             for about, test in zip((one.about, other.about), tests, strict=True)
         ]
         yield f"Other test images: {told[0]} in {first}; {told[1]} in {name}."

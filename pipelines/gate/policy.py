@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from datamodules.errors import UserError, suggestion
+from datamodules.strict_yaml import read_yaml, yaml_problem
 
 End = Literal["lower", "upper", "point"]
 """Which end of the 95 % interval is compared with a threshold."""
@@ -105,12 +106,13 @@ def read_policy(file: Path) -> Policy:
         UserError: it is not there, is no YAML, or has a key or value that means nothing.
     """
     try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+        read = read_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"There is no policy {str(file)!r} ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).splitlines()[-1].strip()
-        raise UserError(f"The policy {str(file)!r} is no YAML file: {line}.") from error
+        raise UserError(
+            f"The policy {str(file)!r} is no YAML file: {yaml_problem(error)}."
+        ) from error
     policy = policy_of(read)
     if not policy.thresholds and policy.baseline is None:
         raise UserError(
@@ -133,7 +135,10 @@ def policy_of(read: Any) -> Policy:
 
 
 def _thresholds(number: str, rule: Any) -> list[Threshold]:
-    return [_threshold(number, one) for one in (rule if isinstance(rule, list) else [rule])]
+    rules = rule if isinstance(rule, list) else [rule]
+    if not rules:
+        raise UserError(f"Expected a rule or more in `thresholds.{number}`, but got none.")
+    return [_threshold(number, one) for one in rules]
 
 
 def _threshold(number: str, rule: Any) -> Threshold:
@@ -189,8 +194,16 @@ def _required(read: Any) -> Required:
         }
         for probe, least_of in _mapping(given.get("budget") or {}, "required.budget").items()
     }
-    images = None if least is None else int(_real(least, "required.min_images", 1))
-    return Required(finished, None if digest is None else str(digest), images, budget, masking)
+    if empty := [probe for probe, asked in budget.items() if not asked]:
+        raise UserError(
+            f"Expected parameters and their least values in `required.budget.{empty[0]}`, but got "
+            "none."
+        )
+    if least is not None and (isinstance(least, bool) or not isinstance(least, int) or least < 1):
+        raise UserError(
+            f"Expected `required.min_images` to be a whole number of 1 or more, but got {least!r}."
+        )
+    return Required(finished, None if digest is None else str(digest), least, budget, masking)
 
 
 def _mapping(read: Any, where: str, kind: type | None = None) -> dict[str, Any]:

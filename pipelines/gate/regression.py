@@ -93,7 +93,11 @@ def baseline_checks(rule: Baseline, base: Result, result: Result) -> list[Check]
         return [not_measured("baseline", "comparable with the baseline", told)]
     pairs: list[Pair] = []
     checks: list[Check] = []
+    named: set[str] = set()
     for found in _pairs(rule.probes, probes_of(base), probes_of(result)):
+        if isinstance(found, Pair) and found.name in named:  # `clean` and `clean@all`
+            continue
+        named |= {found.name} if isinstance(found, Pair) else set()
         (checks if isinstance(found, Check) else pairs).append(found)  # type: ignore[arg-type]
     if not pairs and not checks:
         told = "The baseline measured no test images, so there is nothing to compare with."

@@ -13,6 +13,7 @@ import yaml
 from callbacks.family import Number
 from callbacks.words import ends, number, percent
 from datamodules.errors import UserError, suggestion
+from datamodules.strict_yaml import read_yaml, yaml_problem
 from pipelines.report.result import Result
 from pipelines.report.scope import untested
 
@@ -57,10 +58,11 @@ def read_stated(file: Path) -> dict[str, str]:
         UserError: the file cannot be read, or holds something else.
     """
     try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+        read = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"Expected `model_card` to be a YAML file, but: {reason}.") from error
+        raise UserError(
+            f"Expected `model_card` to be a YAML file, but: {yaml_problem(error)}."
+        ) from error
     if not isinstance(read, dict):
         raise UserError(
             f"Expected {str(file)!r} to hold lines such as `intended_use: ...`, but got "

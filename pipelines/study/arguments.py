@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from datamodules import DATA, ImageDataModule
 from datamodules.errors import UserError, suggestion
 from datamodules.opening import known_name
+from pipelines.study.config_files import check_keys_once
 from pipelines.study.data_options import with_data_options
 
 # What only Python callers give, or what is added under another type below.
@@ -97,6 +98,7 @@ def parse(
     if "--help.trainer" in words:
         print(parser.trainer_help())
         raise SystemExit(0)
+    check_keys_once(words)
     _check_factories(words)
     if _has_several(pipeline):
         words = with_data_options(words)

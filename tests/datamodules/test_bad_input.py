@@ -120,7 +120,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         damaged,
         {},
         "test",
-        "4 of 12 files in 'ROOT' cannot be read as images:\n"
+        "4 of 12 files read in 'ROOT' cannot be read as images:\n"
         "  test/a/0.png: empty\n"
         "  test/a/1.png: corrupt (broken data stream when reading image file)\n"
         "  test/b/2.png: not an image that Pillow can read\n"
@@ -133,7 +133,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         all_damaged,
         {"on_corrupt": "skip"},
         "test",
-        "4 of 4 files in 'ROOT' cannot be read as images:\n"
+        "4 of 4 files read in 'ROOT' cannot be read as images:\n"
         "  test/a/0.jpg: empty\n  test/a/1.jpg: empty\n  test/b/0.jpg: empty\n"
         "  test/b/1.jpg: empty\nMend them.",
     ),
@@ -143,7 +143,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         float_image,
         {},
         "test",
-        "1 of 9 files in 'ROOT' cannot be read as images:\n"
+        "1 of 9 files read in 'ROOT' cannot be read as images:\n"
         "  test/a/5.tiff: floating-point pixels have no stated range\n"
         "Mend them, or leave them out with `--data.on_corrupt skip` (they are recorded).",
     ),
@@ -312,7 +312,7 @@ CASES: list[tuple[str, type[ImageDataModule], Write, dict[str, Any], str, str]] 
         damaged_cifar,
         {},
         "test",
-        "2 of 8 files in 'ROOT/test' cannot be read as images:\n  cat/2.png: empty\n"
+        "2 of 8 files read in 'ROOT/test' cannot be read as images:\n  cat/2.png: empty\n"
         "  dog/3.png: 64x64 pixels instead of 32x32\n"
         "Mend them, or leave them out with `--data.on_corrupt skip` (they are recorded).",
     ),

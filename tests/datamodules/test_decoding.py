@@ -281,7 +281,7 @@ def test_what_cannot_be_read_is_named_and_counted(tmp_path: Path) -> None:
             os.mkfifo(tmp_path / "test" / "a" / name)
         else:
             (tmp_path / "test" / "a" / name).write_bytes(content)
-        with pytest.raises(ValueError, match=r"^1 of 3 files in ") as error:
+        with pytest.raises(ValueError, match=r"^1 of 3 files read in ") as error:
             ImageFolder(tmp_path).setup("test")
         assert f"\n  test/a/{name}: {reason}" in str(error.value)
 

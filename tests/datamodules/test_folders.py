@@ -299,6 +299,10 @@ def test_the_order_of_torchvision_on_request(tmp_path: Path) -> None:
     assert ordered_classes({"10": "10", "9": "9", "01": "01", "1": "1"}, "number") == (
         *("01", "1", "9", "10"),
     )
+    assert ordered_classes({n: n for n in ("10.0", "2.0")}, "number") == ("2.0", "10.0")
+    with pytest.raises(UserError, match="got '-1', the usual mark of an image without a label"):
+        ordered_classes({n: n for n in ("0", "-1", "1")}, "number")
+    assert ordered_classes({n: n for n in ("0", "-1")}, "text") == ("-1", "0")
 
 
 def test_letters_composed_differently_in_two_splits(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_a_table_that_points_outside(tmp_path: Path) -> None:
         ([HEADER, "0.png,a,b,test"], "quote what holds a delimiter"),
         ([HEADER, *LINES, "0.png,b,test"], "lines 2 and 8 give .* as 'a' in test and 'b' in test"),
         ([HEADER, *LINES, "gone.png,a,test"], "gone.png: missing"),
+        ([HEADER, "0.png,1.0,test", "1.png,-1.0,test"], "from 0, but got '-1.0', the usual mark"),
     ],
 )
 def test_a_table_with_a_mistake(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -157,6 +158,10 @@ def test_labels_of_json_in_tars(tmp_path: Path) -> None:
         ([("a.png", png()), ("a.cls", b"\xff")], "The `.cls` of 'a' .* cannot be read"),
         ([("a.png", png()), ("a.json", b'{"label": 1, "cls": 1}')], "data.label_key"),
         ([("a.png", b""), ("a.cls", b"0")], "a.png: empty"),
+        (
+            [("a.png", png()), ("a.cls", b"-1"), ("b.png", png()), ("b.cls", b"0")],
+            "numbers of classes from 0, but got '-1', the usual mark of an image without a label",
+        ),
     ],
 )
 def test_a_tar_with_a_mistake(tmp_path: Path, members: list[Any], message: str) -> None:

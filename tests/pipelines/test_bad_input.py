@@ -161,3 +161,10 @@ def test_spoiled_files_can_be_skipped_and_are_recorded(things: Path, assay: Assa
     code, out, err = assay(*words.split(), "--trainer.max_epochs", "1")
     assert code == 0, err
     assert "2 files that are no images were left out" in out
+
+
+def test_an_option_that_stands_twice_in_a_file(assay: Assay, home: Path) -> None:
+    (home / "twice.yaml").write_text("seed: 1\nchunk: 8\nseed: 2\n")
+    code, _, err = assay("evaluate", "--config", "twice.yaml", "--model", "lenet")
+    assert code == 2
+    assert "`--config` 'twice.yaml': the key 'seed' stands twice (line 3)." in err

@@ -42,6 +42,9 @@ def test_everything_is_read(tmp_path: Path) -> None:
     [
         ({"treshold": {}}, "no key 'treshold' in `the policy`. Did you mean 'thresholds'?"),
         ({"thresholds": {"a": {"atleast": 1}}}, "Did you mean 'at_least'?"),
+        ({"thresholds": {"a": []}}, "a rule or more in `thresholds.a`"),
+        ({"required": {"budget": {"pgd": {}}}}, "least values in `required.budget.pgd`"),
+        ({"required": {"min_images": 100.9}}, "a whole number of 1 or more, but got 100.9"),
         ({"thresholds": {"a": {}}}, "one of at_least and at_most in `thresholds.a`"),
         ({"thresholds": {"a": {"at_least": 1, "at_most": 1}}}, "one of at_least and at_most"),
         ({"thresholds": {"a": {"at_least": "x"}}}, "`thresholds.a.at_least` to be a number"),
@@ -72,3 +75,16 @@ def test_files(tmp_path: Path, text: str, said: str) -> None:
         read_policy(tmp_path / "p.yaml")
     with pytest.raises(UserError, match="There is no policy"):
         read_policy(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "thresholds:\n  test/clean: {at_least: 0.99}\n  test/clean: {at_least: 0.01}",
+        "thresholds: {a: {at_least: 1}}\nthresholds: {b: {at_least: 0}}",
+    ],
+)
+def test_a_rule_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"the key '\S+' stands twice \(line [23]\)"):
+        read_policy(tmp_path / "policy.yaml")
