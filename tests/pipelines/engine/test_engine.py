@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from killing import cells, result_file, same_tables
 from datamodules import UserError
 from pipelines import transfer
 from pipelines.engine import Engine, Unit, filling
-from pipelines.engine.work import Done, WorkerTraceback, _sendable, measure
+from pipelines.engine.work import WorkerTraceback, _sendable
 from pipelines.recover.result import Recoverability
 from pipelines.recover.row import OutOfMemoryError
 from pipelines.report.result import load_result
@@ -73,25 +73,6 @@ def repairs(home: Path) -> dict[str, pd.DataFrame]:
     assert isinstance(result, Recoverability)
     curves = result.rows["curve"].str.replace(r'"seconds": [^,]*', "", regex=True)
     return {"repairs": result.rows.drop(columns="seconds").assign(curve=curves)}
-
-
-@pytest.fixture
-def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.study.study.write_page", lambda results, file: file)
-    monkeypatch.setattr("pipelines.study.study.save_png", lambda figure, file: None)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, no_pages: None) -> list[Unit]:
-    """An engine whose workers are this process; the units that it was given."""
-    given: list[Unit] = []
-
-    def working(_: Engine, order: Path, units: Sequence[Unit], *__: Any) -> Iterator[Done]:
-        given.extend(units)
-        return (measure(order, unit.number) for unit in reversed(units))  # in any order
-
-    monkeypatch.setattr(filling, "_working", working)
-    return given
 
 
 def started(home: Path, words: Sequence[str]) -> subprocess.Popen[str]:
