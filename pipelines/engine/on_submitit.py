@@ -102,5 +102,9 @@ def _executor(engine: Engine, folder: Path, threads: int, gpu: bool) -> AutoExec
         executor = AutoExecutor(folder, cluster=engine.cluster)
         executor.update_parameters(**{**usual, **engine.parameters})
     except (RuntimeError, NameError, ValueError, TypeError, AssertionError) as error:
-        raise UserError(f"submitit takes no `engine.cluster` {engine.cluster}: {error}") from None
+        said = str(error).partition("\n")[0]
+        raise UserError(
+            f"Got `engine.parameters` or `engine.cluster` {engine.cluster} that submitit does not "
+            f"take here: {said}"
+        ) from None
     return executor

@@ -1,7 +1,7 @@
 """How much faster two workers of Ray finish a transfer matrix than one, with the same tables.
 
-`python tests/benchmarks/engine_speed.py [steps] [kind]` moves two built-in networks to the digits of
-scikit-learn in several modes: 2 x (1 + 4 modes x 3 seeds) cells, with at least so many steps in
+`python tests/benchmarks/engine_speed.py [steps] [kind]` moves two built-in networks to the digits
+of scikit-learn in several modes: 2 x (1 + 4 modes x 3 seeds) cells, with at least so many steps in
 each training. Everything is counted: start of the engine and import by the workers, too. One thread
 each; two cores must be free. The bar is a ratio of 0.65.
 """

@@ -71,7 +71,8 @@ def test_the_rows_of_one_process_in_one_run(launched: object, tmp_path: Path) ->
     ended(started(tmp_path / "alone", COMMAND))
     outputs = launched(tmp_path / "several")  # type: ignore[operator]
     alone, several = rows(tmp_path / "alone"), rows(tmp_path / "several")
-    assert alone.keys() == several.keys() == {"clean", "fgsm_linf"}
+    assert alone.keys() == several.keys()
+    assert {"clean", "fgsm_linf"} < alone.keys(), "what they say of masking has rows, too"
     for name, table in alone.items():
         assert len(table) > 0
         pd.testing.assert_frame_equal(table, several[name], check_exact=True)
