@@ -23,6 +23,7 @@ from pipelines.assess.result import Assessment
 from pipelines.assess.subject import Subject, make_subject, small_student
 from pipelines.assess.work import TRAINER, Work
 from pipelines.cli import COMMANDS
+from pipelines.engine import Engine
 from pipelines.report.terminal import print_sheet
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
@@ -47,6 +48,7 @@ def assess(
     transfer_to: list[str] | None = None,
     student: ModelLike | None = None,
     plan_only: bool = False,
+    engine: Engine = Engine(),  # noqa: B008  (frozen)
     **options: Unpack[Options],
 ) -> Assessment | None:
     """Looks at the data, asks all five questions about a model, and tells what it is made of.
@@ -63,6 +65,8 @@ def assess(
         student: that it teaches, e.g. lenet, torchvision:resnet18, or self; default: a small
             built-in network that fits the images.
         plan_only: print the plan and stop.
+        engine: workers for the cells of recoverability and variability: Ray or submitit; the other
+            questions are asked in this process.
         **options: see `Options`.
 
     Returns:
@@ -94,7 +98,7 @@ def assess(
     told = {"questions": chosen, "settings": repr(settings), "epochs": _epochs(study, preset)}
     also = {"transfer_to": [*subject.transfer_to], "student": str(subject.student)}
     with study.running(study.name(), {**told, **also}):
-        work = Work(study, classifier, subject, preset, settings, options)
+        work = Work(study, classifier, subject, preset, settings, options, engine)
         return work.done(parts)
 
 

@@ -33,6 +33,7 @@ class Question(NamedTuple):
         trains: whether the Trainer's flags of trainings are its matter.
         needs_layers: whether it cannot be asked of a model that only answers.
         needs_training: whether it cannot be asked without training images.
+        has_cells: that workers can measure.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Question(NamedTuple):
     trains: bool = False
     needs_layers: bool = False
     needs_training: bool = True
+    has_cells: bool = False
 
     def unfit(self, classifier: Classifier, trainable: int) -> str:
         """Why this cannot be asked; empty if it can.
@@ -97,11 +99,11 @@ QUESTIONS: dict[str, Question] = {
     ),
     "recoverability": Question(
         "Recoverability", "What comes back when its weights are damaged and then repaired.",
-        _recoverability, needs_layers=True,
+        _recoverability, needs_layers=True, has_cells=True,
     ),
     "variability": Question(
         "Variability", "What it gains and forgets when it is moved to other data.",
-        _variability, trains=True, needs_layers=True,
+        _variability, trains=True, needs_layers=True, has_cells=True,
     ),
     "distillation": Question(
         "Distillation", "What a smaller model keeps that learns from its answers.",

@@ -17,6 +17,7 @@ from pipelines.assess.presets import PRESETS
 from pipelines.assess.questions import QUESTIONS, answer
 from pipelines.assess.result import Assessment
 from pipelines.assess.subject import Subject
+from pipelines.engine import Engine
 from pipelines.report.result import Result, load_result
 from pipelines.study import Options, Study
 from pipelines.study.log import log_result
@@ -37,15 +38,16 @@ class Work:
         preset: its name.
         settings: what it asks of each question.
         options: of the user.
+        engine: for the questions that have cells.
     """
 
     def __init__(
         self, study: Study, classifier: Classifier, subject: Subject, preset: str,
-        settings: Mapping[str, Mapping[str, Any]], options: Options,
+        settings: Mapping[str, Mapping[str, Any]], options: Options, engine: Engine = Engine(),  # noqa: B008
     ) -> None:  # fmt: skip
         self.study, self.classifier, self.subject = study, classifier, subject
         self.preset, self.options = preset, options
-        self.settings = settings
+        self.settings, self.engine = settings, engine
         self.anew = 0.0
         """Seconds in all as they were predicted once something had been measured for a minute."""
 
@@ -101,12 +103,14 @@ class Work:
             return self._run(question)
 
     def _run(self, question: str) -> Result:
-        given = dict(self.options)
+        given: dict[str, Any] = dict(self.options)
         flags = self.study.flags
         if QUESTIONS[question].trains:
             flags = {"max_epochs": PRESETS[self.preset].epochs, **flags}
         else:
             flags = {**device_flags(flags), **TRAINER}
+        if QUESTIONS[question].has_cells:
+            given["engine"] = self.engine
         parent = self.study.as_parent()
         given |= {"trainer": flags, "config": "", "parent": parent}
         return answer(question, self.subject, self.settings[question], given)

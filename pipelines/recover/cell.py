@@ -66,8 +66,7 @@ class Experiment:
         """Yields the row of every repair; what is on disk already is not measured again."""
         begun, tasks = time.perf_counter(), list(self.plan.tasks(self.study.seed))
         if self.probes is not None:
-            whole = Repaired(self.original.classifier, {}, pd.DataFrame())
-            self._staged("original", {}, lambda: whole)
+            self._log_stage("original", self.whole())
         for done, task in enumerate(tasks, 1):
             cell = self._repair(task)
             row = dict(cell.facts)
@@ -115,39 +114,73 @@ class Experiment:
             "threads": torch.get_num_threads(), "torch": torch.__version__,
         }  # fmt: skip
 
-    def _repair(self, task: Task) -> Cell:
+    def whole(self) -> Cell:
+        """The evaluation before any damage."""
+        whole = Repaired(self.original.classifier, {}, pd.DataFrame())
+        return self._cell(self._asked_of_stage("original"), self._evaluated(lambda: whole))
+
+    def measured(self, task: Task) -> Cell:
         """A repair's row and answers; what does not fit into memory is tried another time."""
         repair = task.strategy, task.effort, task.training_seed
-        damage = None if task.damage in CONTROLS else self.plan.damage(task.damage)
-        facts = {"task": repr(task[:-1]), **_described(damage)}
 
         def work() -> Repaired:
             with seeded(task.training_seed):  # dropout, too, must not depend on earlier cells
                 return repaired(self._damaged(task), *repair, self.study.flags)
 
+        evaluated = self._evaluated(work) if self._stage(task) else lambda _: Cell(*work()[1:])
         try:
-            if self.probes is not None and task.is_first:
-                is_idle = task.strategy == "nothing"
-                stage = f"damaged {task}" if is_idle else f"repaired {task} {task.strategy}"
-                return self._staged(stage, facts, work)
-            return self._cell(facts, lambda _: Cell(*work()[1:]))
+            return self._cell(self._asked(task), evaluated)
         except OutOfMemoryError as problem:
             return Cell(problem.row)
 
+    def described_as(self, task: Task) -> dict[str, Any]:
+        """What the damaged model of a task looks like."""
+        facts = self._asked_of_features(task)
+        return dict(self._cell(facts, lambda _: Cell(features(self._damaged(task)))).facts)
+
+    def keys(self, tasks: Sequence[Task]) -> list[str]:
+        """Of all cells that tasks store; without any task, of the evaluation before damage."""
+        asked = [self._asked(task) for task in tasks]
+        if self.described:
+            asked += [self._asked_of_features(task) for task in tasks if task.strategy == "nothing"]
+        if not tasks:
+            asked.append(self._asked_of_stage("original"))
+        return [self.study.cells.key({**self.facts, **facts}) for facts in asked]
+
+    def _repair(self, task: Task) -> Cell:
+        """A repair, whose evaluation is logged where it has one."""
+        cell = self.measured(task)
+        if stage := self._stage(task):
+            self._log_stage(stage, cell)
+        return cell
+
+    def _stage(self, task: Task) -> str:
+        """Name of the evaluation of a task's model; empty where it has none."""
+        if self.probes is None or not task.is_first:
+            return ""
+        is_idle = task.strategy == "nothing"
+        return f"damaged {task}" if is_idle else f"repaired {task} {task.strategy}"
+
+    def _asked(self, task: Task) -> dict[str, Any]:
+        """What of a task may change its row."""
+        damage = None if task.damage in CONTROLS else self.plan.damage(task.damage)
+        facts = {"task": repr(task[:-1]), **_described(damage)}
+        stage = self._stage(task)
+        return {**facts, **self._asked_of_stage(stage)} if stage else facts
+
+    def _asked_of_stage(self, name: str) -> dict[str, Any]:
+        """A cell with an evaluation is another one than the same row without, as in an atlas."""
+        return {"stage": name, "probes": self.stage_settings, "seed": self.study.seed}
+
+    def _asked_of_features(self, task: Task) -> dict[str, Any]:
+        return {"features": _place(task), **_described(self.plan.damage(task.damage))}
+
     def _features(self, task: Task) -> dict[str, Any]:
         """What a damaged model looks like, beside what it is known by."""
-        about = {"damage": task.damage, "severity": task.severity, "seed": task.seed}
-        facts = {"features": about, **_described(self.plan.damage(task.damage))}
-        cell = self._cell(facts, lambda _: Cell(features(self._damaged(task))))
-        return {"subject": self.original.label, **about, **cell.facts}
+        return {"subject": self.original.label, **_place(task), **self.described_as(task)}
 
-    def _staged(
-        self,
-        name: str,
-        facts: Mapping[str, Any],
-        work: Callable[[], Repaired],
-    ) -> Cell:
-        """A row whose model is evaluated too, which is logged to a run of its own."""
+    def _evaluated(self, work: Callable[[], Repaired]) -> Callable[[Path], Cell]:
+        """A row whose model is evaluated too."""
         study, data = self.study, self.original.data
 
         def evaluated(folder: Path) -> Cell:
@@ -161,19 +194,20 @@ class Experiment:
                 save_result(evaluation, folder / "evaluation")
             return Cell(row, answers)
 
-        # A cell with an evaluation is another one than the same row without, as in an atlas.
-        asked = {**facts, "stage": name, "probes": self.stage_settings, "seed": study.seed}
-        cell = self._cell(asked, evaluated)
-        if cell.folder is not None and (cell.folder / "evaluation").is_dir():
-            points = json.loads(cell.facts.get("curve", "[]"))
-            curve = [
-                (f"recovery/{number}", point[number], int(point["step"]))
-                for point in points
-                for number in ("acc", "loss")
-                if math.isfinite(point[number])
-            ]
-            study.log_stage(name, load_result(cell.folder / "evaluation"), metrics=curve)
-        return cell
+        return evaluated
+
+    def _log_stage(self, name: str, cell: Cell) -> None:
+        """Logs an evaluation, where there is one, to a run of its own."""
+        if cell.folder is None or not (cell.folder / "evaluation").is_dir():
+            return
+        points = json.loads(cell.facts.get("curve", "[]"))
+        curve = [
+            (f"recovery/{number}", point[number], int(point["step"]))
+            for point in points
+            for number in ("acc", "loss")
+            if math.isfinite(point[number])
+        ]
+        self.study.log_stage(name, load_result(cell.folder / "evaluation"), metrics=curve)
 
     def _cell(self, facts: Mapping[str, Any], work: Callable[[Path], Cell]) -> Cell:
         return self.study.cells.measured({**self.facts, **facts}, work)
@@ -211,6 +245,11 @@ class Experiment:
         folder = self._cell(facts, work).folder
         assert folder is not None
         load_weights(classifier, folder)
+
+
+def _place(task: Task) -> dict[str, Any]:
+    """By which a damaged model is known."""
+    return {"damage": task.damage, "severity": task.severity, "seed": task.seed}
 
 
 def _described(damage: Any) -> dict[str, str]:

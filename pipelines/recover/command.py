@@ -10,29 +10,20 @@ from typing_extensions import Unpack  # Python 3.10 has none
 
 from callbacks import Probe
 from datamodules.errors import UserError
-from lightning_modules import Tuning
-from lightning_modules.black_box import require_layers
-from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
-from pipelines.recover.atlas import ATLASES, open_atlas
+from pipelines.engine import Engine, fill, packed
 from pipelines.recover.cell import Experiment
 from pipelines.recover.damages import Spoil
-from pipelines.recover.original import Original
-from pipelines.recover.plan import Plan
+from pipelines.recover.opened import TRAINER, Opened, opened
 from pipelines.recover.predictor import predictions
 from pipelines.recover.repair import Effort
 from pipelines.recover.result import Recoverability
-from pipelines.recover.strategies import checked_strategies
 from pipelines.recover.table import KEYS
-from pipelines.report.about import model_facts
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 
-TRAINER = {"enable_model_summary": False}
-_OF_ATLAS = ("model", "data", "atlas", "atlas_root", "inject_until", "options")
+_OF_ATLAS = ("model", "data", "atlas", "atlas_root", "inject_until", "engine")
 """What an atlas lets its user choose."""
-_OF_TERMINAL = {"enable_progress_bar", *TRAINER}
-"""Flags of the Trainer that change nothing that is measured."""
 
 
 def main(words: list[str]) -> int:
@@ -59,6 +50,7 @@ def recover(
     atlas: Literal["none", "example", "quick", "predictor", "small"] = "none",
     atlas_root: Path | None = None,
     probes: list[Probe | str] | None = None,
+    engine: Engine = Engine(),  # noqa: B008  (frozen)
     **options: Unpack[Options],
 ) -> Recoverability:
     """Damages a model, repairs it in several ways, and measures what came back at what cost.
@@ -84,6 +76,7 @@ def recover(
             "predictor": many kinds of damage, to tell what comes back before anything is repaired.
         atlas_root: folder with MNIST, cifar10 and weights/resnet20-12fca82f.th; default: the cache.
         probes: of the evaluations before and after; default: clean images.
+        engine: workers that measure the cells: by Ray or by submitit, e.g. as SLURM's jobs.
         **options: see `Options`.
 
     Returns:
@@ -94,34 +87,20 @@ def recover(
         KeyboardInterrupt: after the rows so far are logged.
     """
     asked = dict(locals())
-    study = Study("recover", "recoverability", options, TRAINER)
-    study.flags = _device_flags(study.flags)
-    _check_acting(asked)
-    if atlas != "none":
-        planned = list(open_atlas(study, ATLASES[atlas], model, data, atlas_root))
-        stages, name = None, study.name(f"atlas-{atlas}")
-    else:
-        if model is None or data is None:
-            raise UserError("Expected --model and --data (or --atlas quick): what is damaged?")
-        efforts = [effort.by(recipe) for recipe in recipes] if recipes else [effort]
-        plan = Plan(
-            {damage: severities or ()}, checked_strategies(strategies), efforts, draws, limit,
-            trainings, stored_in, layers or (), spoil,
-        )  # fmt: skip
-        opened = study.open_data(data)
-        classifier = study.open_model(model, opened)
-        require_layers(classifier, "Recovery")
-        planned = [(Original.of(classifier, opened, stored_in, limit), plan)]
-        stages, name = probes or ["clean"], study.name(model_facts(classifier)["name"], damage)
-    for original, plan in planned:
-        plan.check(original, inject_until)
-    experiments = [
-        Experiment(study, original, plan, stages, atlas != "none") for original, plan in planned
-    ]
-    asked = {e.original.label: (e.plan.parameters(), e.stage_settings) for e in experiments}
-    with study.running(name, {**asked, "atlas": atlas, "inject_until": inject_until}):
-        result = _measured(study, experiments, inject_until, "" if atlas == "none" else atlas)
-        if len(experiments) > 1 and not result.about.interrupted:  # a run for each model
+    asked |= asked.pop("options")
+    with engine.sharing_cores():
+        told = packed(engine, opened, asked)
+        _check_acting(asked)
+        return _carried_out(opened(asked), engine, told)
+
+
+def _carried_out(damaged: Opened, engine: Engine, told: bytes) -> Recoverability:
+    """The result, which is complete or raises after the rows so far are logged."""
+    study = damaged.study
+    with study.running(damaged.name, damaged.settings):
+        fill(study, engine, told, damaged.units() if engine.kind != "none" else [])
+        result = _measured(study, [*damaged.experiments], damaged.inject_until, damaged.atlas)
+        if len(damaged.experiments) > 1 and not result.about.interrupted:  # a run for each model
             for subject in result.subjects:
                 study.log_stage(subject, result.of(subject))
         study.finish(result)
@@ -130,21 +109,10 @@ def recover(
     return result
 
 
-def _device_flags(flags: dict[str, Any]) -> dict[str, Any]:
-    """Where to compute; how long and how a repair trains is its effort's matter."""
-    kept = device_flags(flags)
-    if dropped := sorted(set(flags) - set(kept) - _OF_TERMINAL):
-        raise UserError(
-            f"Expected no `trainer.{dropped[0]}`, which no repair would heed: how long and how "
-            "they train is told by --effort, such as --effort.steps and --effort.tuning.lr."
-        )
-    return kept
-
-
 def _check_acting(asked: Mapping[str, Any]) -> None:
     """Refuses options that nothing would heed: all that differ from their defaults."""
     usual = signature(recover).parameters
-    given = [name for name in usual if asked[name] not in (usual[name].default, [])]
+    given = [n for n in usual if n in asked and asked[n] not in (usual[n].default, [])]
     fixed = [name for name in given if name not in _OF_ATLAS]
     if asked["atlas"] != "none" and fixed:
         raise UserError(
@@ -153,12 +121,6 @@ def _check_acting(asked: Mapping[str, Any]) -> None:
         )
     if asked["atlas"] == "none" and "atlas_root" in given:
         raise UserError("Expected `atlas_root` with `atlas` only: leave it out.")
-    tuning = asked["effort"].tuning
-    if asked["recipes"] and (tuning.optimizer, tuning.lr) != (Tuning.optimizer, Tuning.lr):
-        raise UserError(
-            "Expected `recipes` or `effort.tuning.optimizer` and `effort.tuning.lr`, not both: "
-            "recipes say optimizer and learning rate."
-        )
 
 
 def _measured(

@@ -41,6 +41,10 @@ class OutOfMemoryError(RuntimeError):
         super().__init__(row["status"])
         self.row = row
 
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        """As pickle wants it, to be sent by a worker."""
+        return type(self), (self.row,)
+
 
 def repaired(
     damaged: Damaged,

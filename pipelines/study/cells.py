@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,7 +54,11 @@ class Cells:
         self.folder, self.fresh = folder, fresh
         self.reused: list[str] = []
         """When each cell was measured that was there already."""
-        self._mine: set[str] = set()
+        self.mine: set[str] = set()
+        """Keys of the cells that were measured by this process or for it."""
+        self.errors: dict[str, Exception] = {}
+        """Why cells could not be measured, by key."""
+        self._hopeless: dict[str, Exception] = {}
         self._tidied = False
 
     @staticmethod
@@ -65,6 +69,16 @@ class Cells:
             facts: everything that may change its rows.
         """
         return fingerprint(dict(facts))
+
+    def adopt(self, measured: Iterable[str], errors: Mapping[str, Exception]) -> None:
+        """Takes over what workers have measured for this process.
+
+        Args:
+            measured: keys of cells that are stored.
+            errors: of those that could not be, which are raised instead of trying again.
+        """
+        self.mine.update(measured)
+        self._hopeless.update(errors)
 
     def known(self, key: str) -> bool:
         """Whether a cell would be read instead of measured."""
@@ -89,15 +103,20 @@ class Cells:
             facts: everything that may change the rows.
             work: is done if there is no such cell.
             again: do it anyway, because something that the cell speaks of is gone.
+
+        Raises:
+            Exception: what `work` raises, here or in a worker.
         """
         key = self.key(facts)
         if again:
             shutil.rmtree(self._place(key), ignore_errors=True)
         stored = None if again else self.get(key)
         if stored is not None:
-            if key not in self._mine:
+            if key not in self.mine:
                 self.reused.append(stored.measured)
             return stored
+        if key in self._hopeless:
+            raise self._hopeless[key]
         return self._stored(key, facts, work)
 
     def _stored(self, key: str, facts: Mapping[str, Any], work: Work) -> Cell:
@@ -115,10 +134,13 @@ class Cells:
             alive.release()
             (unfinished / _LOCK).unlink(missing_ok=True)
             self._take_place(key, unfinished)
+        except Exception as error:
+            self.errors[key] = error
+            raise
         finally:
             alive.release()
             shutil.rmtree(unfinished, ignore_errors=True)
-        self._mine.add(key)
+        self.mine.add(key)
         return Cell(cell.facts, cell.rows, self._place(key), now)
 
     def _tidy(self) -> None:
@@ -142,7 +164,7 @@ class Cells:
 
     def _renewed(self, key: str) -> bool:
         """Whether a stored cell is to be replaced; what this process has measured is not."""
-        return self.fresh and key not in self._mine
+        return self.fresh and key not in self.mine
 
     def _place(self, key: str) -> Path:
         return self.folder / key

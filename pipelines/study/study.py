@@ -174,6 +174,16 @@ class Study(Subjects):
         write_page([result], folder / "report.html")
         write_markdown([result], folder / "report.md", drawn=True)
 
+    def work_for(self, command: str, folder: Path, run_id: str | None) -> None:
+        """Measures cells for a command that another process logs and tells of.
+
+        Args:
+            command: as it was typed there.
+            folder: of its result.
+            run_id: of its run.
+        """
+        self.command, self.folder, self.run = command, folder, Run(run_id=run_id)
+
     def as_parent(self) -> Parent:
         """What makes the runs of other commands children of this one's."""
         return Parent(self.run, self._key)

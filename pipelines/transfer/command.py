@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
-from datamodules.errors import UserError
-from datamodules.fractions import Fraction
 from lightning_modules import Tuning
-from lightning_modules.examination import examine
 from pipelines.cli import COMMANDS
+from pipelines.engine import Engine, fill, packed
 from pipelines.report.about import About
 from pipelines.report.plan import plan_sheet
 from pipelines.report.terminal import print_sheet
@@ -18,20 +15,12 @@ from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
 from pipelines.transfer.cell import Outcome
 from pipelines.transfer.grid import Grid, PairFacts
+from pipelines.transfer.opened import TRAINER, Opened, opened
 from pipelines.transfer.pair import Pair
-from pipelines.transfer.pairs import make_pairs
-from pipelines.transfer.plan import carried_out, planned, transfers_of
+from pipelines.transfer.plan import carried_out
 from pipelines.transfer.predicted import predicted_scores
-from pipelines.transfer.recipe import Recipe, checked_modes
 from pipelines.transfer.result import Matrix
-from pipelines.transfer.source import make_source
-from pipelines.transfer.tasks import Model, open_models, open_tasks
-
-TRAINER: dict[str, Any] = {"max_epochs": 10}
-_ONE_DEVICE = (
-    "cells are small. Start one command a device, each with its own --models; what one has "
-    "measured the others know."
-)
+from pipelines.transfer.tasks import Model
 
 
 def main(words: list[str]) -> int:
@@ -59,6 +48,7 @@ def transfer(
     probes: list[str] | None = None,
     limit: int | None = None,
     plan_only: bool = False,
+    engine: Engine = Engine(),  # noqa: B008  (frozen)
     **options: Unpack[Options],
 ) -> Matrix | None:
     """Moves models to data sets in several modes, and measures what is gained, lost and moved.
@@ -86,6 +76,7 @@ def transfer(
         probes: names, see `assay list probes`: robustness of every finished model, e.g. fgsm.
         limit: test images of each data set; default: all.
         plan_only: print the plan and stop.
+        engine: workers that measure the cells: by Ray or by submitit, e.g. as SLURM's jobs.
         **options: see `Options`.
 
     Returns:
@@ -94,69 +85,50 @@ def transfer(
     Raises:
         UserError: something the user can mend.
     """
-    study = Study("transfer", "variability", options, TRAINER)
-    study.on_one_device(_ONE_DEVICE)
-    steps = (int(study.flags["max_epochs"]), min_steps, batch_size)
-    own = (last_k, alpha, lora_rank, lora_alpha, lwf_weight)
-    recipe = Recipe(tuning, *steps, *own, tuple(probes or ()), study.flags)
-    chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
-    several = models if isinstance(models, list) else [models]
-    sets = data if isinstance(data, list) else [data]
-    if not 0 < wanted_acc < 1:
-        raise UserError(f"Expected `wanted_acc` between 0 and 1, but got {wanted_acc}.")
-    if not (several and sets and seeds and parts):
-        raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
+    asked = dict(locals())
+    asked |= asked.pop("options")
+    with engine.sharing_cores():
+        order = packed(engine, opened, asked)
+        return _measured(opened(asked), engine, order)
 
-    tasks = open_tasks(study, sets, limit)
-    loaded = open_models(study, several, tasks, sources)
-    pairs, impossible = make_pairs(study, loaded, tasks, parts, seeds)
-    _meet(study, loaded, pairs)
-    names = [[one.name for one in group] for group in (loaded, tasks)]
-    transfers = transfers_of(names[0], names[1], chosen, fractions, seeds)
-    transfers = [one for one in transfers if one[:2] in pairs]
-    origins = {model.name: make_source(study, model) for model in loaded}
-    plan = planned(study, transfers, pairs, origins, recipe)
+
+def _measured(matrix: Opened, engine: Engine, order: bytes) -> Matrix | None:
+    """The result; None where only the plan was asked for."""
+    study, loaded, plan = matrix.study, matrix.models, matrix.plan
     if study.parent is None:  # which has printed a plan of its own
         print_sheet(plan_sheet(("model", "mode"), plan))
-    for failed in impossible:
+    for failed in matrix.impossible:
         study.say(f"FAILED   {failed.transfer.model} on {failed.transfer.data}: {failed.error}")
-    if plan_only:
+    if matrix.plan_only:
         return None
 
-    settings = {"cells": [cell.key for cell in plan]}
-    if wanted_acc != 0.95:
-        settings["wanted"] = [str(wanted_acc)]
-    if impossible:
-        settings["impossible"] = [str(failed.transfer) for failed in impossible]
-    with study.running(study.name(*names[0]), settings):
-        outcomes = [*carried_out(study, plan, recipe), *impossible]
-        study.notes += _notes(pairs, outcomes)
-        grid = Grid(
-            outcomes,
-            [PairFacts(*two, pair.own_head, predicted_scores(pair)) for two, pair in pairs.items()],
-            {task.name: task.data.classes for task in tasks},
-            {task.name: task.data.manifest_digest() for task in tasks},
-            {mode: recipe.facts(mode) for mode in chosen},
-            wanted=wanted_acc,
-        )
-        matrix = Matrix(_about(study, loaded), grid, recipe.parameters())
+    names = [model.name for model in loaded]
+    with study.running(study.name(*names), matrix.settings):
+        fill(study, engine, order, matrix.units())
+        outcomes = [*carried_out(study, plan, matrix.recipe), *matrix.impossible]
+        study.notes += _notes(matrix.pairs, outcomes)
+        result = Matrix(_about(study, loaded), _grid(matrix, outcomes), matrix.recipe.parameters())
         for model in loaded if len(loaded) > 1 else ():
-            passport = replace(matrix, about=_about(study, [model]), grid=grid.of(model.name))
+            about = _about(study, [model])
+            passport = replace(result, about=about, grid=result.grid.of(model.name))
             study.log_stage(model.name, passport, model=model.classifier.source or model.name)
-        study.finish(matrix)
-    return matrix
+        study.finish(result)
+    return result
 
 
-def _meet(
-    study: Study, models: Sequence[Model], pairs: Mapping[tuple[str, str], Pair]
-) -> None:  # fmt: skip
-    """Examines every model once, on data of its own classes where there are any."""
-    for model in models:
-        own = (pair for (name, _), pair in pairs.items() if name == model.name)
-        for first in sorted(own, key=lambda pair: not pair.own_head)[:1]:
-            study.meet(first.model.classifier, first.data)
-            if first.model is not model:  # but one in the data's order of classes
-                examine(model.classifier, first.data.taken("test", 16).image)
+def _grid(matrix: Opened, outcomes: Sequence[Outcome]) -> Grid:
+    """All cells, with what is known of pairs and data sets."""
+    facts = [
+        PairFacts(*two, pair.own_head, predicted_scores(pair)) for two, pair in matrix.pairs.items()
+    ]
+    return Grid(
+        outcomes,
+        facts,
+        {task.name: task.data.classes for task in matrix.tasks},
+        {task.name: task.data.manifest_digest() for task in matrix.tasks},
+        {mode: matrix.recipe.facts(mode) for mode in matrix.modes},
+        wanted=matrix.wanted,
+    )
 
 
 def _about(study: Study, models: Sequence[Model]) -> About:
