@@ -24,7 +24,7 @@ from pipelines.evaluate.measure import budget_of, make_probes, prepare_probes
 from pipelines.report.about import About
 from pipelines.study import Study
 from pipelines.study.cells import Cell
-from pipelines.tasks.measure import measure_tasks, task_attack
+from pipelines.tasks.measure import measure_tasks, task_attack, with_own_index
 
 _CLEAN = {"family": "test", "setting": "clean", "severity": 0, "value": 0.0, "attacked": ""}
 
@@ -74,7 +74,8 @@ def measure_task_models(
             own = labels[label, place]
             known = own >= 0
             its = [x[known] for x in (index, own, logits[task.name], teacher[task.name])]
-            parts.append(clean_rows(*its).assign(**_of(model), task=task.name, **_CLEAN))
+            rows = with_own_index(plan.data, clean_rows(*its))
+            parts.append(rows.assign(**_of(model), task=task.name, **_CLEAN))
         if preset != "none" and model.name not in sizes and len(model.classifiers) == 1:
             parts.append(_disturbed(study, plan, model, preset))
         sizes.setdefault(model.name, sum(_parameters(one) for one in model.classifiers))
