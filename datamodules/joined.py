@@ -121,7 +121,7 @@ class Joined(ImageDataModule):
             counts = zip(self.parts, images.part.bincount().tolist(), strict=True)
             told = ", ".join(f"{count:,} of {name}" for name, count in counts)
             self.note(f"Training images of an epoch: {told} ({shown[self.balance]}).")
-        return images
+        return images  # type: ignore[return-value]  # its preprocessing is a property
 
     def _keep(self, split: str, images: Images) -> None:
         """Keeps a split; its digest is that of whole data sets, as their limits are left out."""

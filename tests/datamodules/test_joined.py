@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from datamodules import Digits, ImageDataModule, Joined
+from datamodules.digits import RotatedDigits
 from datamodules.errors import UserError
 from datamodules.tasks import label_table
 
@@ -13,8 +14,8 @@ def two(**options: object) -> Joined:
 
 
 def test_every_image_is_its_own_data_sets_under_a_label_of_its_own() -> None:
-    data, alone = two(), {"digit": Digits(limit=40)}
-    alone["turned"] = data.parts["turned"]
+    data = two()
+    alone = {"digit": Digits(limit=40), "turned": RotatedDigits(limit=40)}
     images = data.images("test")
     assert len(images) == 80
     rows = torch.randperm(80, generator=torch.Generator().manual_seed(0)).tolist()
