@@ -167,7 +167,10 @@ def _warn(study: Study, text: str) -> None:
 def _crossed(
     study: Study, classifier: Classifier, data: ImageDataModule, attack: TaskAttack
 ) -> pd.DataFrame:
-    """Rows of one perturbation against one task or all, judged on every task."""
+    """Rows of one perturbation against one task or all, judged on every task.
+
+    Of an attack on one task they are those of its images: others have no label to attack.
+    """
     study.say("\ntask     attacks across tasks")
     trainer = study.trainer([EvaluationProgress(enabled=bool(study.config)), attack], **TRAINER)
     if not uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False)):
@@ -177,6 +180,11 @@ def _crossed(
         columns=["setting", "attacked", "task"],
     )
     rows = attack.rows.loc[attack.rows["labelled"] == 1].merge(pairs, on="setting")
+    images = data.images("test")
+    labels = label_table(classifier.tasks, data.classes)[images.label]
+    for task, own in zip(classifier.tasks, labels.T, strict=True):
+        its = rows["index"].isin(images.index[own >= 0].tolist())
+        rows = rows.loc[its | (rows["attacked"] != task.name)]
     return rows.assign(family=attack.family, setting=attack.name)[_columns(rows)]
 
 
