@@ -12,6 +12,7 @@ from datamodules.errors import UserError
 from datamodules.hf_dataset import HFDataset
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.image_folder import ImageFolder
+from datamodules.joined import Joined
 from datamodules.maite_data import MAITE
 from datamodules.mnist import MNIST
 from datamodules.mnist_variants import InvertedMNIST, MNISTSubset, PermutedMNIST, RotatedMNIST
@@ -39,6 +40,7 @@ DATA: dict[str, type[ImageDataModule]] = {
     "MNISTSubset": MNISTSubset,
     "CIFAR10Animals": CIFAR10Animals,
     "CIFAR10Vehicles": CIFAR10Vehicles,
+    "Joined": Joined,
 }
 
 
@@ -58,6 +60,7 @@ __all__ = [
     "HFDataset",
     "ImageDataModule",
     "ImageFolder",
+    "Joined",
     "Prepared",
     "Preprocessing",
     "Torchvision",

@@ -55,7 +55,7 @@ class ImageFolder(ImageDataModule):
         self.exif_orientation = exif_orientation
         super().__init__(root, **options)
 
-    @property
+    @cached_property  # tasks give a copy other classes
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the class folders, in the order of the labels."""
         return self._classes[0]

@@ -68,12 +68,12 @@ class ListedData(ImageDataModule):
             raise UserError(f"Expected images in {str(self.root)!r}, but there are none.")
         return listing
 
-    @property
+    @cached_property  # tasks give a copy other classes
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """In the order of the labels."""
         return self.listing.classes
 
-    @property
+    @cached_property
     def classes_counted(self) -> bool:  # type: ignore[override]
         """Whether their number is only that of the labels that occur."""
         return self.listing.counted

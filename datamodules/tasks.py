@@ -1,4 +1,4 @@
-"""Several label sets of one data set: what each of its classes is called in each task."""
+"""Several label sets: what each class of the data is called in each task."""
 
 import csv
 import re
@@ -83,6 +83,19 @@ def read_tasks(file: Path, classes: Sequence[str]) -> tuple[Task, ...]:
     return tuple(_task(str(name), said, classes) for name, said in read.items())
 
 
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a task.
+
+    Raises:
+        UserError: names it.
+    """
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise UserError(
+            f"Expected a task's name of small letters, digits and _, other than "
+            f"{', '.join(_RESERVED)}, but got {name!r}."
+        )
+
+
 def with_labels(
     data: ImageDataModule, name: str, classes: Sequence[str], label_of: Tensor
 ) -> ImageDataModule:
@@ -123,11 +136,7 @@ def _of_csv(text: str) -> dict[str, dict[str, list[str]]]:
 
 
 def _task(name: str, said: Any, classes: Sequence[str]) -> Task:
-    if not _NAME.fullmatch(name) or name in _RESERVED:
-        raise UserError(
-            f"Expected a task's name of small letters, digits and _, other than "
-            f"{', '.join(_RESERVED)}, but got {name!r}."
-        )
+    check_name(name)
     if said == "same":
         return Task(name, tuple(classes), {one: one for one in classes})
     if not isinstance(said, dict) or len(said) < 2:

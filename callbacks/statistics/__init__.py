@@ -11,6 +11,7 @@ from callbacks.statistics.interval import (
     NOTHING,
     Interval,
     marks,
+    mean_of,
     over_draws,
     without_ends,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "marks",
     "mcnemar",
     "mean",
+    "mean_of",
     "median",
     "over_draws",
     "paired_difference",

@@ -78,3 +78,22 @@ def over_draws(intervals: Sequence[Interval], level: float = 0.95) -> Interval:
     mark = next((interval.mark for interval in known if interval.mark), "")
     centre = float(middle.mean())
     return Interval(float(value.mean()), centre - reach, centre + reach).marked(mark)
+
+
+def mean_of(intervals: Sequence[Interval], independent: bool = True) -> Interval:
+    """Mean of several numbers from their intervals.
+
+    Independent ones add the squares of their halves, below and above apart (Zou & Donner 2008,
+    doi:10.1002/sim.3095); of others the mean of the ends holds however they hang together.
+
+    Args:
+        intervals: of the numbers.
+        independent: whether they are of different images and different draws.
+    """
+    value, low, high = np.array(intervals, dtype=float).T
+    power = 2 if independent else 1
+    below, above = (
+        np.sum(x**power) ** (1 / power) / len(value) for x in (value - low, high - value)
+    )
+    middle = float(value.mean())
+    return Interval(middle, middle - float(below), middle + float(above))

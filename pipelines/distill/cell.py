@@ -119,7 +119,7 @@ def _answered(study: Study, plan: Plan, model: TrainedModel, teacher: Path | Non
 
     with adopted(plan.data, largest(*(part.preprocessing for part in model.classifiers))):
         its = _weights(plan.teachers.classifiers, plan.teachers.weights)
-        of = {**_facts(study, plan, model), "teacher": its}
+        of = {**model_facts(study, plan, model), "teacher": its}
         return study.cells.measured({"cell": "distill answers", **of}, work)
 
 
@@ -140,7 +140,7 @@ def _evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Ev
             save_result(evaluation, folder / "evaluation")
             return Cell({})
 
-        of = {**_facts(study, plan, model), "probes": settings, "seed": study.seed}
+        of = {**model_facts(study, plan, model), "probes": settings, "seed": study.seed}
         cell = study.cells.measured({"cell": "distill evaluation", **of}, work)
     assert cell.folder is not None
     evaluation = load_result(cell.folder / "evaluation")  # what is shown is what is kept
@@ -165,7 +165,7 @@ def _on_device(study: Study, plan: Plan, model: TrainedModel) -> tuple[nn.Module
     return model.network.eval().to(study.device), image
 
 
-def _facts(study: Study, plan: Plan, model: TrainedModel) -> dict[str, Any]:
+def model_facts(study: Study, plan: Plan, model: TrainedModel) -> dict[str, Any]:
     """What decides the numbers of a model on the images as they are served now."""
     return {
         "version": _VERSION,

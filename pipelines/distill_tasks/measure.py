@@ -1,18 +1,21 @@
 """Measures a teacher with several heads, its students and controls, task by task."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from callbacks import Probe
 from datamodules.errors import UserError
 from datamodules.tasks import label_table
 from lightning_modules import Classifier
 from lightning_modules.tasks import split_logits
 from lightning_modules.trainer import device_flags
 from pipelines.distill.answers import answer_test, clean_rows
+from pipelines.distill.cell import model_facts
 from pipelines.distill.controls import OF_TASKS
 from pipelines.distill.model import TrainedModel, titled
 from pipelines.distill.plan import Plan, adopted
@@ -20,7 +23,8 @@ from pipelines.distill_tasks.result import TaskDistillationResult
 from pipelines.evaluate.measure import budget_of, make_probes, prepare_probes
 from pipelines.report.about import About
 from pipelines.study import Study
-from pipelines.tasks.measure import measure_tasks, task_attack
+from pipelines.study.cells import Cell
+from pipelines.tasks.measure import measure_tasks, task_attack, with_own_index
 
 _CLEAN = {"family": "test", "setting": "clean", "severity": 0, "value": 0.0, "attacked": ""}
 
@@ -70,7 +74,8 @@ def measure_task_models(
             own = labels[label, place]
             known = own >= 0
             its = [x[known] for x in (index, own, logits[task.name], teacher[task.name])]
-            parts.append(clean_rows(*its).assign(**_of(model), task=task.name, **_CLEAN))
+            rows = with_own_index(plan.data, clean_rows(*its))
+            parts.append(rows.assign(**_of(model), task=task.name, **_CLEAN))
         if preset != "none" and model.name not in sizes and len(model.classifiers) == 1:
             parts.append(_disturbed(study, plan, model, preset))
         sizes.setdefault(model.name, sum(_parameters(one) for one in model.classifiers))
@@ -106,19 +111,30 @@ def _answers(
 def _disturbed(study: Study, plan: Plan, model: TrainedModel, preset: str) -> pd.DataFrame:
     """Rows of one model under the preset's probes, for each task and across them."""
     (classifier,) = model.classifiers
-    title = titled(model.name, model.seed)
-    study.say(f"measure  {title}")
+
+    def make(_: Sequence[str]) -> list[Probe]:
+        return make_probes(None, preset, study)
+
     with adopted(plan.data, classifier.preprocessing):
         attack = task_attack(
             classifier, plan.data, budget_of(preset, study), None, None, None, None
         )
-        prepare_probes([attack], classifier, plan.data, study)
-        found = measure_tasks(
-            study, classifier, plan.data, lambda _: make_probes(None, preset, study), attack, 0,
-            title,
-        )  # fmt: skip
-    rows = found.rows.loc[(found.rows["setting"] != "clean") & (found.rows["task"] != "joint")]
-    return rows.assign(**_of(model))
+        of = {
+            **model_facts(study, plan, model),
+            "across": prepare_probes([attack], classifier, plan.data, study),
+            "probes": [(probe.algorithm, probe.limit) for probe in make(())],
+            "seed": study.seed,
+        }
+
+        def work(_: Path) -> Cell:
+            title = titled(model.name, model.seed)
+            study.say(f"measure  {title}")
+            found = measure_tasks(study, classifier, plan.data, make, attack, 0, title).rows
+            kept = (found["setting"] != "clean") & (found["task"] != "joint")
+            return Cell({}, found.loc[kept])
+
+        cell = study.cells.measured({"cell": "distill tasks disturbed", **of}, work)
+    return cell.rows.assign(**_of(model))
 
 
 def _of(model: TrainedModel) -> dict[str, Any]:

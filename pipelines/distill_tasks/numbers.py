@@ -6,9 +6,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from callbacks.statistics import Interval, crossed_difference, crossed_mean, mean
+from callbacks.statistics import Interval, crossed_difference, crossed_mean, mean, mean_of
 from callbacks.worst_case import robustly_correct
-from pipelines.tasks.numbers import KEYS
+from pipelines.tasks.numbers import KEYS, image_keys
 
 Right = dict[str, pd.DataFrame]
 """By task `(images, seeds)`: 0 or 1, or a mean of draws."""
@@ -23,7 +23,8 @@ def accuracy_table(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `KEYS`, `model`, `task`, `n`, `seeds`, `acc`, `acc_low`, `acc_high`. Besides the
-        tasks `task` is "mean" and "worst"; the mean is over images labelled in every task.
+        tasks `task` is "mean" and "worst"; the mean is over images labelled in every task, or of
+        tasks whose images are different ones.
     """
     lines = []
     for key, part in _groups(rows):
@@ -70,7 +71,7 @@ def _groups(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]
 def _right(rows: pd.DataFrame) -> Right:
     kept = rows.assign(right=robustly_correct(rows).astype(float))
     return {
-        str(task): one.pivot_table("right", "index", "seed", aggfunc="mean").dropna()
+        str(task): one.pivot_table("right", image_keys(one), "seed", aggfunc="mean").dropna()
         for task, one in kept.groupby("task", sort=False)
     }
 
@@ -107,6 +108,10 @@ def _over(
     if images:
         whole = np.mean([table.loc[images].to_numpy() for table in tables.values()], axis=0)
         yield "mean", number(whole.T, 0.95), len(images)
+    elif sum(map(len, tables.values())) == len(set().union(*(t.index for t in tables.values()))):
+        # Of several data sets; the seeds are those of all tasks, which therefore hang together.
+        every = sum(map(len, tables.values()))
+        yield "mean", mean_of([*found.values()], independent=False), every
     level = 1 - 0.05 / len(tables)
     low = min(number(table.to_numpy().T, level).low for table in tables.values())
     high = min(interval.high for interval in found.values())

@@ -18,10 +18,11 @@ from pipelines.report.about import About
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts
 from pipelines.report.sections import Section, Sheet, change_cell, rate_cell
-from pipelines.tasks.numbers import ITSELF, KEYS
+from pipelines.tasks.numbers import ITSELF, KEYS, image_keys
 
 _TERMS = {
-    "mean": "Over the tasks, on the images that have a label in every task.",
+    "mean": "Over the tasks, on the images that have a label in every task; of several data sets "
+    "each task on its own images.",
     "worst": "The least accurate task; of differences the task that loses most. Its interval holds "
     "whichever task that is (Bonferroni).",
     "label only": "The same student, start and budget, trained on the labels alone.",
@@ -203,7 +204,8 @@ class TaskDistillationResult:
         self, other: "TaskDistillationResult"
     ) -> tuple["TaskDistillationResult", "TaskDistillationResult", list[Section]]:
         """Both with the rows that both have, and the students' differences, paired by image."""
-        keys = [*KEYS, "model", "seed", "task", "index"]
+        told = [n for n in image_keys(self.rows) if n in other.rows]  # old rows know no data set
+        keys = [*KEYS, "model", "seed", "task", *told]
         both = self.rows[keys].drop_duplicates().merge(other.rows[keys].drop_duplicates())
         one, two = (replace(x, rows=both.merge(x.rows)) for x in (self, other))
         sides = [x.rows.loc[x.rows["model"] == "student"] for x in (one, two)]

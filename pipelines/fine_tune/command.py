@@ -5,6 +5,7 @@ from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
+from datamodules import Joined
 from datamodules.errors import UserError
 from lightning_modules import Classifier, Perturb, Regularisation, Tuning
 from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
@@ -73,7 +74,8 @@ def fine_tune(
         sweep: several values of one weight, a training for each; the one that is taken is chosen on
             validation images, and the front of clean and robust accuracy drawn.
         tasks: YAML or CSV that says what each class of the data is in several tasks, as `digit:
-            same` and `parity: {even: [0, 2], odd: [1, 3]}`: one backbone learns a head for each.
+            same` and `parity: {even: [0, 2], odd: [1, 3]}`: one backbone learns a head for each. Of
+            `--data Joined:digit=MNIST,photo=ImageFolder:photos` each data set is a task.
         evaluation: preset of the evaluation afterwards, or none.
         **options: see `Options`.
 
@@ -91,7 +93,7 @@ def fine_tune(
     study = Study("fine-tune", "training", options, TRAINER)
     check_flags(study.flags, evaluation != "none")
     opened = study.open_data(data)
-    if tasks is not None:
+    if tasks is not None or isinstance(opened, Joined):
         _check_tasks(tuning, robust, regulariser, sweep)
         classifier = open_with_heads(study, model, opened, tasks).train()
         module = task_module(classifier, opened, tuning, perturb, study.seed)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from callbacks.door import meet
-from datamodules import ImageDataModule, open_data
+from datamodules import ImageDataModule, Joined, open_data
 from datamodules.errors import UserError
 from lightning_modules import Classifier, load_classifier
 from lightning_modules.sources import match_classes
@@ -42,6 +42,11 @@ class Subjects(Setup):
                 f"{opened.title} holds disturbed images, which only `assay evaluate` measures: "
                 f"give `assay {self.room}` the undisturbed data set."
             )
+        if isinstance(opened, Joined) and self.room not in ("fine-tune", *_WITH_TASKS):
+            raise UserError(
+                f"Expected one data set for `assay {self.room}`, but got {opened.title}: only "
+                f"fine-tune, {' and '.join(_WITH_TASKS)} know several."
+            )
         self.data.append(opened)
         return opened
 
@@ -66,6 +71,12 @@ class Subjects(Setup):
         classifier = self.load_model(model, data, arch or self.arch, classes, new_head)
         if data.classes_counted and classifier.num_classes > data.num_classes:
             data.classes = classifier.classes  # some of its classes do not occur in the test images
+        if isinstance(data, Joined) and not classifier.tasks:
+            raise UserError(
+                f"Expected a model with a head for each of the data sets {data.title}, but got "
+                f"{classifier.title} with one: train it by `assay fine-tune` on them, or give one "
+                "data set."
+            )
         match_classes(classifier, data.classes, new_head)
         data.adopt(classifier.preprocessing)
         self.meet(classifier, data)

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from callbacks import Budget, EvaluationProgress, Probe
 from callbacks.adversarial.masking import is_masking
 from callbacks.adversarial.tasks import TaskAttack
 from callbacks.family import Number
-from datamodules import ImageDataModule
+from datamodules import ImageDataModule, Joined
 from datamodules.errors import UserError
 from datamodules.tasks import label_table, with_labels
 from lightning_modules import Classifier
@@ -69,8 +71,10 @@ def measure_tasks(
         if evaluation.about.interrupted:
             raise KeyboardInterrupt
         evaluations[name] = evaluation
-    crossed = _crossed(study, classifier, data, attack)
-    rows = pd.concat([*(_rows(n, e) for n, e in evaluations.items()), crossed], ignore_index=True)
+    own = [with_own_index(views[n][1], _rows(n, e)) for n, e in evaluations.items()]
+    if _has_several(study, classifier, data):
+        own.append(with_own_index(data, _crossed(study, classifier, data, attack)))
+    rows = pd.concat(own, ignore_index=True)
     numbers: dict[str, Number] = {
         f"{name}_{key}": number._replace(title=f"{name}: {number.title}", card=key == "clean_acc")
         for name, evaluation in evaluations.items()
@@ -94,7 +98,7 @@ def task_views(
         raise UserError(
             f"Expected undisturbed images for a model with several tasks, but got {data.title}."
         )
-    table, count = label_table(classifier.tasks, data.classes), len(data.images("test"))
+    table = label_table(classifier.tasks, data.classes)
     views = {}
     for task, labels in zip(classifier.tasks, table.T, strict=True):
         views[task.name] = one_task(classifier, task), labels, task.classes
@@ -102,28 +106,71 @@ def task_views(
         joint = all_tasks(classifier)
         views[_JOINT] = joint, joint_label(table, classifier.tasks), joint.classes
     except UserError as error:
-        study.notes.append(f"{error} Nothing was measured with all tasks as one.")
-        study.say(f"WARNING  {study.notes[-1]}")
+        _warn(study, f"{error} Nothing was measured with all tasks as one.")
     made = {}
     for name, (view, labels, classes) in views.items():
-        labelled = int((labels[data.images("test").label] >= 0).sum())
-        if labelled < count:
+        its, own = _data_of(data, labels)
+        label = its.images("test").label
+        missing = int((own[label] < 0).sum())
+        if missing == len(label) and name == _JOINT:
+            _warn(study, "No test image has a label in every task: all as one were not measured.")
+        elif missing:
             what = "all tasks" if name == _JOINT else f"task {name}"
-            text = (
-                f"{what.capitalize()}: {count - labelled:,} of {count:,} test images have no label "
-                "and are left out."
-            )
-            study.notes.append(text)
-            study.say(f"WARNING  {text}")
-        if labelled:
-            made[name] = view, with_labels(data, name, classes, labels)
+            _warn(
+                study, f"{what.capitalize()}: {missing:,} of {len(label):,} test images have no "
+                "label and are left out."
+            )  # fmt: skip
+        if missing < len(label):
+            made[name] = view, with_labels(its, name, classes, own)
     return made
+
+
+def _data_of(data: ImageDataModule, labels: Tensor) -> tuple[ImageDataModule, Tensor]:
+    """The one of several data sets that has all labels of a task, so that it is measured as alone.
+
+    Args:
+        data: all that there is.
+        labels: `(C,)` of every class of the data, -1 for none.
+    """
+    known = (labels >= 0).nonzero()[:, 0].tolist()
+    found = data.part_of(known) if isinstance(data, Joined) and known else None
+    return (found[0], labels[found[1]]) if found else (data, labels)
+
+
+def _has_several(study: Study, classifier: Classifier, data: ImageDataModule) -> bool:
+    """Whether any test image has labels of two tasks; that none has is told."""
+    label = label_table(classifier.tasks, data.classes)[data.images("test").label]
+    if bool(((label >= 0).sum(1) > 1).any()):
+        return True
+    _warn(
+        study, "No test image has labels of two tasks, so there is none of which one attack could "
+        "break several tasks, or all could be right: nothing was measured across tasks."
+    )  # fmt: skip
+    return False
+
+
+def with_own_index(data: ImageDataModule, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the name of the data set in `data`, and the index that an image has in it."""
+    if not isinstance(data, Joined):
+        return rows.assign(data=data.title)
+    titles = np.array([part.title for part in data.parts.values()])
+    place, index = rows["index"] % len(titles), rows["index"] // len(titles)
+    return rows.assign(data=titles[place], index=index)
+
+
+def _warn(study: Study, text: str) -> None:
+    if text not in study.notes:  # a study may measure several models
+        study.notes.append(text)
+        study.say(f"WARNING  {text}")
 
 
 def _crossed(
     study: Study, classifier: Classifier, data: ImageDataModule, attack: TaskAttack
 ) -> pd.DataFrame:
-    """Rows of one perturbation against one task or all, judged on every task."""
+    """Rows of one perturbation against one task or all, judged on every task.
+
+    Of an attack on one task they are those of its images: others have no label to attack.
+    """
     study.say("\ntask     attacks across tasks")
     trainer = study.trainer([EvaluationProgress(enabled=bool(study.config)), attack], **TRAINER)
     if not uninterrupted(trainer, lambda: trainer.test(classifier, data, verbose=False)):
@@ -133,6 +180,11 @@ def _crossed(
         columns=["setting", "attacked", "task"],
     )
     rows = attack.rows.loc[attack.rows["labelled"] == 1].merge(pairs, on="setting")
+    images = data.images("test")
+    labels = label_table(classifier.tasks, data.classes)[images.label]
+    for task, own in zip(classifier.tasks, labels.T, strict=True):
+        its = rows["index"].isin(images.index[own >= 0].tolist())
+        rows = rows.loc[its | (rows["attacked"] != task.name)]
     return rows.assign(family=attack.family, setting=attack.name)[_columns(rows)]
 
 

@@ -5,7 +5,7 @@ from typing import cast
 import pandas as pd
 
 from callbacks.reductions import accuracy
-from callbacks.statistics import Interval, mean, rate
+from callbacks.statistics import Interval, mean, mean_of, rate
 from callbacks.worst_case import robustly_correct
 
 KEYS = ["family", "setting", "severity", "value", "attacked"]
@@ -17,8 +17,9 @@ def task_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line for each disturbance and task, and what is taken over the tasks.
 
     Args:
-        rows: `KEYS`, `task`, `index`, `correct`, and `clean_correct` where something was attacked;
-            those of the task "joint" are right where all tasks are.
+        rows: `KEYS`, `task`, `index` (of several data sets `data` too), `correct`, and
+            `clean_correct` where something was attacked; those of the task "joint" are right where
+            all tasks are.
 
     Returns:
         Columns `KEYS`, `task`, `over`, `n`, `acc`, `acc_low`, `acc_high`. Besides the tasks `task`
@@ -52,7 +53,7 @@ def over_tasks(rows: pd.DataFrame, with_all: bool) -> list[tuple[str, Interval, 
     """
     kept = rows.loc[rows["task"] != "joint"]
     kept = kept.assign(right=robustly_correct(kept).astype(float))
-    table = kept.pivot_table("right", "index", "task", aggfunc="mean", sort=False)
+    table = kept.pivot_table("right", image_keys(kept), "task", aggfunc="mean", sort=False)
     if table.shape[1] < 2:
         return []
     whole = table.dropna()  # images that have a label in every task
@@ -60,6 +61,9 @@ def over_tasks(rows: pd.DataFrame, with_all: bool) -> list[tuple[str, Interval, 
     n, labelled = len(whole), f"{len(whole):,} images labelled in every task"
     found = [("worst", least, len(table), f"the least of {table.shape[1]} tasks")]
     if n == 0:
+        if (table.notna().sum(axis=1) == 1).all():  # as of several data sets
+            own = [accuracy(one) for _, one in kept.groupby("task", sort=False)]
+            found.append(("mean", mean_of(own), len(table), f"{len(own)} tasks, each on its own"))
         return found
     average = mean(whole.mean(axis=1), bounds=(0.0, 1.0))
     found.append(("mean", average, n, f"{table.shape[1]} tasks, {labelled}"))
@@ -69,6 +73,11 @@ def over_tasks(rows: pd.DataFrame, with_all: bool) -> list[tuple[str, Interval, 
             right["joint"] = (whole == 1).all(axis=1)
         found += [(name, rate(int(one.sum()), n), n, labelled) for name, one in right.items()]
     return found
+
+
+def image_keys(rows: pd.DataFrame) -> list[str]:
+    """Columns that tell an image: of one data set its index does."""
+    return [name for name in ("data", "index") if name in rows]
 
 
 def worst_of(tasks: dict[str, pd.Series]) -> Interval:

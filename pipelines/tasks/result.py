@@ -18,7 +18,7 @@ from pipelines.report.about import About
 from pipelines.report.notebook import notebook_html
 from pipelines.report.result import Metric, Parts, with_nan
 from pipelines.report.sections import Section, Sheet, change_cell, rate_cell
-from pipelines.tasks.numbers import ITSELF, KEYS, task_table
+from pipelines.tasks.numbers import ITSELF, KEYS, image_keys, task_table
 
 _TEXT = (
     "Accuracy of every task; worst, mean, joint (all tasks right) and any (at least one right) are "
@@ -143,7 +143,8 @@ class TaskEvaluation:
     ) -> tuple["TaskEvaluation", "TaskEvaluation", list[Section]]:
         """Both with the rows that both have, and their differences, paired by image."""
         drawn = ["draw"] if "draw" in self.rows and "draw" in other.rows else []
-        keys = [*KEYS, "task", *drawn, "index"]
+        told = [n for n in image_keys(self.rows) if n in other.rows]  # old rows know no data set
+        keys = [*KEYS, "task", *drawn, *told]
         both = self.rows[keys].merge(other.rows[keys])
         one, two = (replace(x, rows=both.merge(x.rows)) for x in (self, other))
         right = [

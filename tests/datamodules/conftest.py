@@ -26,6 +26,7 @@ from datamodules import (
     HFDataset,
     ImageDataModule,
     ImageFolder,
+    Joined,
     Prepared,
     Torchvision,
     WebDataset,
@@ -233,6 +234,11 @@ def maite_data(root: Path, **options: Any) -> MAITE:
     return MAITE(Path(f"{module}:test"), train=f"{module}:train", val=f"{module}:val", **options)
 
 
+def joined(root: Path, **options: Any) -> Joined:
+    """Makes two data sets one."""
+    return Joined(Path("digit=Digits,turned=RotatedDigits"), **options)
+
+
 # One line a data set, or a form of it: what it is made of, and what else it is given.
 CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], dict[str, Any]]] = {
     "Digits": (Digits, nothing, {}),
@@ -253,10 +259,11 @@ CASES: dict[str, tuple[Callable[..., ImageDataModule], Callable[[Path], Any], di
     "MAITE": (maite_data, maite_items, {}),
     "Prepared": (prepared, fogged, {}),
     "TorchData": (tensors, nothing, {}),
+    "Joined": (joined, nothing, {}),
     **{name: (DATA[name], idx_files, {}) for name in DATA if "MNIST" in name and name != "MNIST"},
     **{name: (DATA[name], cifar_folders, {}) for name in ("CIFAR10Animals", "CIFAR10Vehicles")},
 }
-assert set(DATA.values()) - {Prepared, Torchvision, MAITE} <= {
+assert set(DATA.values()) - {Prepared, Torchvision, MAITE, Joined} <= {
     kind for kind, _, _ in CASES.values()
 }, "every data set has a case"
 

@@ -92,11 +92,16 @@ def test_the_seed_decides_splits_limit_and_order(make: Make) -> None:
     assert first != second, "an epoch has an order of its own"
 
 
+def sets(make: Make) -> int:
+    """How many data sets there are: a limit is of each."""
+    return len(getattr(make(), "parts", "1"))
+
+
 def test_a_limit_is_random_stratified_and_nested(make: Make) -> None:
     full = make().images("test")
     parts = {n: make(limit=n).images("test") for n in (1, 5, 12, 10**6)}
     for n, part in parts.items():
-        assert len(part) == min(n, len(full))
+        assert len(part) == min(n * sets(make), len(full))
         assert set(part.index.tolist()) <= set(full.index.tolist())
     assert set(parts[5].index.tolist()) <= set(parts[12].index.tolist())
     share = len(parts[12]) / len(full)
@@ -129,7 +134,7 @@ def test_the_manifest_is_stable_and_sensitive(make: Make) -> None:
     facts = make(limit=5)
     facts.setup("test")
     test = facts.manifest()["splits"]["test"]
-    assert (test["samples"], sum(test["per_class"])) == (5, 5)
+    assert test["samples"] == sum(test["per_class"]) == 5 * sets(make)
     assert test["available"] == len(data.images("test"))
     assert test["digest"] == data.manifest()["splits"]["test"]["digest"]
     assert test["indices"] != data.manifest()["splits"]["test"]["indices"]
@@ -141,7 +146,7 @@ def test_a_model_gets_what_it_wants(make: Make, channels: int) -> None:
     data = make(limit=6)
     data.adopt(Preprocessing(channels, 40, 32, mean=(0.5,) * channels, std=(0.2,) * channels))
     wanted = data.preprocessing.channels
-    assert loaded(data, "test").image.shape == (6, wanted, 32, 32)
+    assert loaded(data, "test").image.shape == (6 * sets(make), wanted, 32, 32)
     conversion = data.manifest()["conversion"]
     assert (conversion is None) == (wanted == data.native.channels)
     if conversion:
@@ -245,6 +250,7 @@ def test_the_command_line_makes_it(name: str, tmp_path: Path) -> None:
     if name == "Prepared":  # looks at once what form it has
         np.save(tmp_path / "labels.npy", np.arange(2))
         np.save(tmp_path / "fog.npy", np.zeros((10, 8, 8, 3), np.uint8))
+    words += " --data.root a=Digits,b=RotatedDigits" if name == "Joined" else ""
     made = parser.instantiate_classes(parser.parse_args(words.split()))["data"]
     assert type(made) is DATA[name]
     assert (made.batch_size, made.limit, made.on_corrupt) == (64, 5, "skip")

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from callbacks.adversarial.tasks import attack_loss, broken_tasks
+from datamodules import Joined
 from datamodules.batch import Batch
 from datamodules.errors import UserError
 from datamodules.preprocessing import Preprocessing
@@ -108,6 +109,34 @@ def test_training_loss_is_the_mean_over_labelled_tasks(classifier: Classifier) -
     torch.testing.assert_close(module.batch_loss(Batch(image, label, label)), wanted)
     alone = F.cross_entropy(digit[2:], label[2:])
     torch.testing.assert_close(module.batch_loss(Batch(image[2:], label[2:], label[2:])), alone)
+
+
+def test_gradient_of_a_mixed_batch_is_half_the_sum_of_two_networks_of_one_head() -> None:
+    """Foreign: two plain LeNets that share every layer but the last, each on its own images."""
+    data = Joined(Path("digit=Digits,turned=RotatedDigits"), limit=24)
+    torch.manual_seed(0)
+    both = Classifier(
+        build("lenet", 20, 1), classes=head_names(data.tasks), preprocessing=data.native,
+        architecture="builtin:lenet",
+    )  # fmt: skip
+    both.tasks = data.tasks
+    batch = data.images("train").__getitems__([*range(5), *range(30, 41)])  # 5 and 11 of each
+    module = TaskFineTuning(
+        both, label_table(data.tasks, data.classes), Tuning(label_smoothing=0.0)
+    )
+    module.batch_loss(batch).backward()
+    state, own = both.model.state_dict(), {}
+    for p in range(2):
+        alone, mine = build("lenet", 10, 1), batch.index % 2 == p
+        head = {f"fc3.{n}": state[f"fc3.{n}"][10 * p : 10 * p + 10] for n in ("weight", "bias")}
+        alone.load_state_dict({**state, **head})
+        F.cross_entropy(alone(batch.image[mine]), batch.label[mine] - 10 * p).backward()
+        own[p] = {name: tensor.grad for name, tensor in alone.named_parameters()}
+    for name, tensor in both.model.named_parameters():
+        shared = not name.startswith("fc3")
+        wanted = own[0][name] + own[1][name] if shared else torch.cat([own[0][name], own[1][name]])
+        # Float32 sums over other batches: relative 1e-4 of gradients of about 0.01.
+        torch.testing.assert_close(tensor.grad, wanted / 2, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", [Tuning(mixup=0.2), Tuning(cutmix=1.0)])

@@ -49,3 +49,22 @@ def test_difference_is_bonett_and_prices() -> None:
     assert line["change"] == pytest.approx((gained - lost) / 50)
     assert line["change_low"] == pytest.approx(middle - half, abs=1e-6)
     assert line["change_high"] == pytest.approx(middle + half, abs=1e-6)
+
+
+def test_tasks_of_several_data_sets_have_a_mean() -> None:
+    """Equal indices are different images; the mean's ends are the means of the tasks' ends."""
+    one, two = [1, 1, 1, 0] * 10, [1, 0, 0, 1] * 10
+    table = pd.concat(
+        [
+            rows(model, seed, task, right).assign(data=task)
+            for model, seed in (("student", 0), ("student", 1), ("teacher", 0))
+            for task, right in (("a", one), ("b", two if model == "student" else one))
+        ]
+    )
+    found = accuracy_table(table).set_index(["model", "task"])
+    ends = ["acc", "acc_low", "acc_high"]
+    mean = found.loc[[("student", "a"), ("student", "b")], ends].mean()
+    assert [*found.loc[("student", "mean"), ends]] == pytest.approx([*mean])
+    assert found.loc[("student", "mean"), "n"] == 80
+    lines = difference_table(table).set_index("task")
+    assert lines.loc["mean", "change"] == pytest.approx(-0.125)

@@ -1,3 +1,5 @@
+import math
+
 import pandas as pd
 import pytest
 
@@ -26,3 +28,16 @@ def test_what_is_taken_over_the_tasks_by_hand() -> None:
 def test_answers_to_different_perturbations_are_not_joined() -> None:
     parts = [rows("a", [1], [1], ITSELF), rows("b", [1], [1], ITSELF)]
     assert set(task_table(pd.concat(parts))["task"]) == {"a", "b", "worst", "mean"}
+
+
+def test_of_several_data_sets_the_mean_is_over_the_tasks_and_nothing_is_joined() -> None:
+    """Foreign: the squares of both halves, from Wilson's ends as they are published."""
+    a = rows("a", [*range(50)], [1] * 40 + [0] * 10).assign(data="one")
+    b = rows("b", [*range(20)], [1] * 8 + [0] * 12).assign(data="other")
+    found = task_table(pd.concat([a, b])).set_index("task")
+    assert found["acc"].to_dict() == pytest.approx({"a": 0.8, "b": 0.4, "worst": 0.4, "mean": 0.6})
+    assert found.loc["mean", "n"] == 70
+    below, above = (0.8 - 0.6696, 0.4 - 0.2188), (0.8876 - 0.8, 0.6134 - 0.4)
+    low, high = (math.hypot(*halves) / 2 for halves in (below, above))
+    ends = found.loc["mean", "acc_low"], found.loc["mean", "acc_high"]
+    assert ends == pytest.approx((0.6 - low, 0.6 + high), abs=1e-4)  # of four published digits

@@ -38,6 +38,7 @@ def test_trained_saved_and_evaluated(home: Path, capsys: pytest.CaptureFixture[s
     across = table.loc["tasks_pgd_linf"].loc["joint_sum"]
     assert across.loc["joint", "acc"] <= across.loc["any", "acc"]
     assert across.loc["ends", "n"] == 12
+    assert table.loc["tasks_pgd_linf"].loc["ends"].loc["digit", "n"] == 12  # the images attacked
     assert {key.count("/") for key, *_ in result.metrics()} == {1}
     keys = {key for key, *_ in result.metrics()}
     assert {"test/parity_clean_acc", "adversarial/parity_tasks_pgd_linf_on_digit_acc"} <= keys
