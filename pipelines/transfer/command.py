@@ -22,7 +22,7 @@ from pipelines.transfer.pair import Pair
 from pipelines.transfer.pairs import make_pairs
 from pipelines.transfer.plan import carried_out, planned, transfers_of
 from pipelines.transfer.predicted import predicted_scores
-from pipelines.transfer.recipe import Recipe, checked_modes
+from pipelines.transfer.recipe import Recipe, check_heeded, checked_modes
 from pipelines.transfer.result import Matrix
 from pipelines.transfer.source import make_source
 from pipelines.transfer.tasks import Model, open_models, open_tasks
@@ -100,10 +100,17 @@ def transfer(
     own = (last_k, alpha, lora_rank, lora_alpha, lwf_weight)
     recipe = Recipe(tuning, *steps, *own, tuple(probes or ()), study.flags)
     chosen, parts = checked_modes(modes), [Fraction(text) for text in fractions]
+    study.notes += check_heeded(recipe, chosen)
     several = models if isinstance(models, list) else [models]
     sets = data if isinstance(data, list) else [data]
     if not 0 < wanted_acc < 1:
         raise UserError(f"Expected `wanted_acc` between 0 and 1, but got {wanted_acc}.")
+    if wanted_acc != 0.95 and len(parts) == 1:
+        raise UserError(
+            "Got `wanted_acc` with one of --fractions, but the labelled images it takes are told "
+            "from several: leave it out, or name more, e.g. --fractions 1/class 5/class 20/class "
+            "all."
+        )
     if not (several and sets and seeds and parts):
         raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
 
