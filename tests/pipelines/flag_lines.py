@@ -20,7 +20,8 @@ class Line(NamedTuple):
     beside: str = ""
 
 
-QUIET = "--trainer.accelerator cpu --trainer.enable_progress_bar false"
+_CPU = "--trainer.accelerator cpu --trainer.enable_progress_bar false"
+QUIET = f"{_CPU} --tracking.enabled false"
 EVALUATE = (
     "evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 " + QUIET
 )
@@ -72,12 +73,15 @@ SHARED = {
     "data.batch_size": Line("--data.batch_size 7", RESULT, _CLEAN),
     "data.augment": Line("--data.augment crop", MESSAGE, _CLEAN),
     "data.val_fraction": Line("--data.val_fraction 0.3", RESULT, _CLEAN),
+}
+"""Of the options of all commands, walked over `evaluate`."""
+TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 {_CPU}"
+TRACKING = {
     "tracking.enabled": Line("--tracking.enabled false", FILES, _CLEAN),
     "tracking.experiment": Line("--tracking.experiment other", MESSAGE, _CLEAN),
     "tracking.tensorboard": Line("--tracking.tensorboard true", FILES, _CLEAN),
     "tracking.uri": Line("--tracking.uri sqlite:///other.db", FILES, _CLEAN),
 }
-"""Of the options of all commands, walked over `evaluate`."""
 TRANSFER = (
     "transfer --models checkpoint:lenet.pt --arch lenet --data Digits --limit 20 --seed 0 "
     f"--fractions 20 {QUIET}"
@@ -135,6 +139,7 @@ WALKED = [
     (EVALUATE, OF_EVALUATE),
     (EVALUATE, NO_ATTACK),
     (EVALUATE, SHARED),
+    (TRACKED, TRACKING),
     (TRANSFER, OF_TRANSFER),
     (TRANSFER, UNTRAINED),
 ]
