@@ -15,13 +15,10 @@ from pipelines.cli import COMMANDS, main
 
 table, left = sys.modules["flag_lines"], sys.modules["flags_not_walked"]
 outcome = sys.modules["flag_outcome"].outcome
-WALKS = [
-    (base, name, line)
-    for base, lines in table.WALKED
-    for name, line in lines.items()
-]  # fmt: skip
+WALKS = [(base, name, line) for base, lines in table.WALKED for name, line in lines.items()]
+IDLE = [(base, name, line) for base, lines in table.IDLE for name, line in lines.items()]
 SLOW = [one for one in WALKS if one[2].changes != table.REFUSED]
-REFUSALS = [one for one in WALKS if one[2].changes == table.REFUSED]
+REFUSALS = [one for one in WALKS if one[2].changes == table.REFUSED] + IDLE
 
 
 def names(cases: list[tuple[str, str, object]]) -> list[str]:
@@ -49,7 +46,7 @@ def test_every_flag_has_a_line(command: str, capsys: pytest.CaptureFixture[str])
     assert apart <= flags - walked, "not there, or walked after all"
     groups = {flag for flag in flags if any(one.startswith(f"{flag}.") for one in flags)}
     shared = (
-        {*table.SHARED, *table.TRACKING, *left.INPUTS, *left.NEEDS_FILES}
+        {*table.SHARED, *left.INPUTS, *left.NEEDS_FILES, *left.SHARED_NOT_WALKED}
         if "fresh" in flags
         else set()
     )
