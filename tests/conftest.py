@@ -25,7 +25,8 @@ def _as_module(file: Path) -> None:
 
 _as_module(Path(__file__).with_name("odd_networks.py"))
 _as_module(Path(__file__).with_name("masked_networks.py"))
-_as_module(Path(__file__).with_name("pipelines") / "killing.py")
+for _name in ("killing", "flag_lines", "flag_outcome", "flags_not_walked"):
+    _as_module(Path(__file__).with_name("pipelines") / f"{_name}.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

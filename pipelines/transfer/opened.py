@@ -14,7 +14,7 @@ from pipelines.transfer.pair import Pair
 from pipelines.transfer.pairs import make_pairs
 from pipelines.transfer.plan import PlannedCell, planned, transfers_of
 from pipelines.transfer.predicted import predicted_scores
-from pipelines.transfer.recipe import Recipe, checked_modes
+from pipelines.transfer.recipe import Recipe, check_heeded, checked_modes
 from pipelines.transfer.source import make_source
 from pipelines.transfer.tasks import Model, Task, open_models, open_tasks
 
@@ -23,6 +23,7 @@ _ONE_DEVICE = (
     "cells are small. Start one command a device, each with its own --models; what one has "
     "measured the others know."
 )
+_WANTED = 0.95
 _OF_RECIPE = ("last_k", "alpha", "lora_rank", "lora_alpha", "lwf_weight")
 
 
@@ -58,7 +59,7 @@ class Opened:
     def settings(self) -> dict[str, Any]:
         """What decides the result besides models and data."""
         settings = {"cells": [cell.key for cell in self.plan]}
-        if self.wanted != 0.95:
+        if self.wanted != _WANTED:
             settings["wanted"] = [str(self.wanted)]
         if self.impossible:
             settings["impossible"] = [str(failed.transfer) for failed in self.impossible]
@@ -92,10 +93,17 @@ def opened(asked: Mapping[str, Any]) -> Opened:
     study.on_one_device(_ONE_DEVICE)
     recipe = _recipe(study, asked)
     modes, fractions = checked_modes(asked["modes"]), asked["fractions"]
+    study.notes += check_heeded(recipe, modes)
     parts, seeds = [Fraction(text) for text in fractions], asked["seeds"]
     models, data = (_listed(asked[name]) for name in ("models", "data"))
     if not 0 < asked["wanted_acc"] < 1:
         raise UserError(f"Expected `wanted_acc` between 0 and 1, but got {asked['wanted_acc']}.")
+    if asked["wanted_acc"] != _WANTED and len(parts) == 1:
+        raise UserError(
+            "Got `wanted_acc` with one of --fractions, but the labelled images it takes are told "
+            "from several: leave it out, or name more, e.g. --fractions 1/class 5/class 20/class "
+            "all."
+        )
     if not (models and data and seeds and parts):
         raise UserError("Expected at least one of --models, --data, --seeds and --fractions each.")
 

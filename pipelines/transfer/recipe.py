@@ -27,6 +27,11 @@ TRAINED = ("last_k", "lora", "adapter", "staged", "l2_sp", "lwf", "lp_ft", "full
 """Modes that change the backbone."""
 VERSION = 2
 """Raised whenever the same cell would give other rows: stored cells are then not reused."""
+_OF_MODE = {
+    "last_k": "last_k", "alpha": "l2_sp", "lora_rank": "lora", "lora_alpha": "lora",
+    "lwf_weight": "lwf",
+}  # fmt: skip
+"""Options that one mode alone heeds."""
 # Flags of the Trainer that are in the key by what came of them.
 _FREE = ("max_epochs", "accelerator", "devices")
 
@@ -120,3 +125,31 @@ def checked_modes(modes: Sequence[str]) -> tuple[str, ...]:
     if unknown := [mode for mode in modes if mode not in MODES]:
         raise UserError(f"There is no mode {unknown[0]!r}.{suggestion(unknown[0], MODES)}")
     return tuple(mode for mode in MODES if mode in {"untouched", *modes})
+
+
+def check_heeded(recipe: Recipe, modes: Sequence[str]) -> list[str]:
+    """Refuses options that none of the modes heeds.
+
+    Returns:
+        Notes on the length of trainings where nothing is trained, which does no harm.
+
+    Raises:
+        UserError: an option would change nothing.
+    """
+    fields = Recipe.__dataclass_fields__
+    for name, mode in _OF_MODE.items():
+        if mode not in modes and getattr(recipe, name) != fields[name].default:
+            raise UserError(
+                f"Got `{name}`, which --modes {mode} alone heeds: leave it out, or name that mode."
+            )
+    if set(TRAINED) & set(modes):
+        return []
+    usual, own = asdict(Tuning()), asdict(recipe.tuning)
+    if changed := [name for name, value in own.items() if value != usual[name]]:
+        raise UserError(
+            f"Got `tuning.{changed[0]}`, but none of --modes {' '.join(modes)} trains the "
+            "backbone: leave it out, or name a mode that does, e.g. full."
+        )
+    lengths = ("min_steps", "batch_size")
+    said = [name for name in lengths if getattr(recipe, name) != fields[name].default]
+    return [f"`{name}` is not used: no mode trains the backbone." for name in said]

@@ -1,0 +1,71 @@
+"""What a command leaves behind, in parts that are equal if nothing has changed."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_VOLATILE = {"command", "created", "run_id", "examples", "environment"}
+_NAMES = re.compile(r"[0-9a-f]{8,}|events\.out\S+")
+_TIMES = re.compile(r"[0-9a-f]{8,}|/\S+|\d+(\.\d+)? s\b")
+
+
+def outcome(home: Path, printed: str) -> dict[str, str]:
+    """What is in a folder after a command, which is then emptied.
+
+    Args:
+        home: working folder; its `lenet.pt` and the tables of its store stay.
+        printed: on the terminal.
+
+    Returns:
+        `result`: rows, tables and headline, but no settings, as a setting that is only written
+        down has changed nothing; `files`: their names; `message`: what is told, without times.
+    """
+    folders = [file.parent for file in sorted(home.glob("**/results/*/result.json"))]
+    told = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    numbers = [_numbers(folder) for folder in folders]
+    headlines = [_steady(one.pop("headline", None)) for one in told]
+    names = (str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
+    found = {
+        "result": json.dumps([numbers, headlines], sort_keys=True),
+        "files": "\n".join(sorted({_NAMES.sub("", n) for n in names if "resume" not in n})),
+        "message": json.dumps([one.get("about", {}).get("notes") for one in told])
+        + _TIMES.sub("", printed),
+    }
+    _empty(home)
+    return found
+
+
+def _numbers(folder: Path) -> list[Any]:
+    """Rows and tables of a result, without times."""
+    rows = [_without_times(pd.read_parquet(file)) for file in sorted(folder.glob("**/*.parquet"))]
+    tables = [json.loads(file.read_text()) for file in sorted(folder.glob("**/tables/*.json"))]
+    return [*rows, *map(_steady, tables)]
+
+
+def _without_times(rows: pd.DataFrame) -> str:
+    return str(rows[[name for name in rows if "seconds" not in str(name)]].to_json())
+
+
+def _steady(value: Any) -> Any:
+    """Without what differs between two runs of one command."""
+    if isinstance(value, list):
+        return [_steady(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "columns" in value and "data" in value:  # a table as MLflow keeps them
+        return _without_times(pd.DataFrame(value["data"], columns=value["columns"]))
+    return {k: _steady(v) for k, v in value.items() if k not in _VOLATILE and "second" not in k}
+
+
+def _empty(home: Path) -> None:
+    for one in home.iterdir():
+        if one.name == "mlruns":
+            for part in one.iterdir():
+                if not part.name.startswith("mlflow.db"):
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+        elif one.name != "lenet.pt":
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
