@@ -133,7 +133,7 @@ class CSV(ListedData):
                     f"{','.join(row)!r}: fill in path and label, and quote what holds a delimiter."
                 )
             split = None if at_split is None else self._split(row[at_split], line)
-            file = Path(os.path.normpath(folder / os.path.expanduser(row[at_path])))
+            file = _plain(folder / os.path.expanduser(row[at_path]))
             yield _Entry(file, row[at_label], split, line)
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -173,3 +173,11 @@ class CSV(ListedData):
                 f"{str(self._table())!r}, but got {word!r}."
             )
         return split
+
+
+def _plain(file: Path) -> Path:
+    """Without `.` and `..`, which beyond a link to a folder is not the folder that is written."""
+    plain, place = Path(os.path.normpath(file)), os.path.realpath(file.parent)
+    if ".." in file.parts and os.path.realpath(plain.parent) != place:
+        return Path(place, file.name)
+    return plain

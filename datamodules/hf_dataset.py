@@ -48,6 +48,7 @@ class HFDataset(ListedData):
         values: list[Any] = []
         names: list[str] = []
         tables: dict[str, Any] = {}
+        known = self._class_names()
         for name, table in self._tables.items():
             kind = split_named(name) or split_mentioned(name)
             if len(self._tables) > 1 and kind is None:
@@ -56,10 +57,9 @@ class HFDataset(ListedData):
             image, label = self._columns(table)
             split += [kind] * len(table) if kind else []
             names += [f"{name or 'rows'}/{row}" for row in range(len(table))]
-            values += table[label][:]
+            own = getattr(table.features[label], "names", None)
+            values += _renumbered(table[label][:], own, known, f"{label!r} of {name!r}")
             tables[name or "rows"] = table.select_columns(image)
-        first = next(iter(self._tables.values()))
-        known = getattr(first.features[self._columns(first)[1]], "names", None)
         classes, label, counted = self._numbered(values, known)
         if counted:
             notes.append(f"Classes have no names: labels 0 to {len(classes) - 1} occur.")
@@ -73,6 +73,15 @@ class HFDataset(ListedData):
             )
 
         return Listing(classes, label, split, images, counted, notes)
+
+    def _class_names(self) -> list[str] | None:
+        """Those of the training split, else of the first that is used; None where none has any."""
+        kinds = {name: split_named(name) or split_mentioned(name) for name in self._tables}
+        used = [name for name in kinds if kinds[name] or len(kinds) == 1]
+        if not used:
+            return None
+        table = self._tables[min(used, key=lambda name: kinds[name] != "train")]
+        return getattr(table.features[self._columns(table)[1]], "names", None)
 
     def _numbered(self, values: list[Any], known: list[str] | None) -> tuple[Any, Any, bool]:
         """Classes and labels; whether the classes are only counted."""
@@ -119,8 +128,8 @@ class HFDataset(ListedData):
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{str(self.root)!r} cannot be read: {first}") from error
         if isinstance(found, library.DatasetDict):
-            return {str(name): table for name, table in found.items()}
-        return {"": found}
+            return {str(name): table.with_format(None) for name, table in found.items()}
+        return {"": found.with_format(None)}  # a format of its own hides columns, or makes tensors
 
     def _columns(self, table: Any) -> tuple[str, str]:
         """Names of the columns of images and of labels."""
@@ -138,6 +147,25 @@ class HFDataset(ListedData):
                 f"{kinds[chosen[0]]}."
             )
         return chosen[0], chosen[1]
+
+
+def _renumbered(
+    values: list[Any], own: list[str] | None, known: list[str] | None, where: str
+) -> list[Any]:
+    """The labels of a split by the names of all: every split may number its classes by itself."""
+    if own == known or not values:
+        return values
+    if own is None or known is None or sorted(own) != sorted(known):
+        raise UserError(
+            f"Expected the classes of all splits to be the same, but {where} has {_few(own)} where "
+            f"another split has {_few(known)}: cast all columns to one ClassLabel."
+        )
+    number = [known.index(name) for name in own]
+    return [number[value] if value is not None and value >= 0 else value for value in values]
+
+
+def _few(names: list[str] | None) -> str:
+    return "no names" if names is None else ", ".join(names[:5]) + (", ..." if names[5:] else "")
 
 
 _MOST = 1_000_000

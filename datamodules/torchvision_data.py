@@ -67,7 +67,8 @@ class Torchvision(ListedData):
 
         def images(rows: list[int]) -> StoredImages:
             chosen = [names[row] for row in rows]
-            return StoredImages(store, chosen, label[rows], folder, self.preprocessing)
+            # torchvision turns no photograph as its EXIF orientation says.
+            return StoredImages(store, chosen, label[rows], folder, self.preprocessing, False)
 
         return Listing(kinds, label, split, images, not known, notes)
 

@@ -75,6 +75,16 @@ def test_a_table_that_points_outside(tmp_path: Path) -> None:
     assert "2 images lie outside of the folder of 'list.csv'." in data.notes
 
 
+def test_a_table_that_goes_up_from_a_link(tmp_path: Path) -> None:
+    """As the system reads such a path: up from where the link leads."""
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "deep")
+    for folder, value in (("far", 77), (".", 200)):
+        Image.new("L", (8, 8), value).save(tmp_path / folder / "x.png")
+    (tmp_path / "list.csv").write_text(f"{HEADER}\nlink/../x.png,a,test")
+    assert CSV(tmp_path / "list.csv").images("test")[0].image.unique().tolist() == [77]
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -206,6 +216,36 @@ def test_arrow_columns_and_labels_that_are_not_clear(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="but got neither"):
         HFDataset(tmp_path / "empty").images("test")
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_splits_of_arrow_that_number_their_classes_by_themselves(
+    tmp_path: Path, saved: bool
+) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def made(names: list[str], labels: list[int]) -> Any:
+        kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+        image = [{"bytes": png(row), "path": None} for row in range(len(labels))]
+        columns = {"image": image, "label": labels}
+        return datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
+
+    def stored(folder: Path, **splits: Any) -> HFDataset:
+        folder.mkdir()
+        if saved:
+            datasets.DatasetDict(splits).with_format("torch").save_to_disk(str(folder))
+        else:
+            for name, split in splits.items():
+                split.to_parquet(str(folder / f"{name}.parquet"))
+        return HFDataset(folder)
+
+    train = made(["a", "b"], [0, 1, 0, 1])
+    data = stored(tmp_path / "one", train=train, test=made(["b", "a"], [0, 1, 0]))
+    assert [data.classes[label] for label in data.images("test").label] == ["b", "a", "b"]
+    assert data.classes == ("a", "b")
+    other = stored(tmp_path / "other", train=train, test=made(["b", "c"], [0, 1]))
+    with pytest.raises(UserError, match="has b, c where another split has a, b"):
+        other.images("test")
 
 
 def test_torchvision_names_what_is_not_there(tmp_path: Path) -> None:
