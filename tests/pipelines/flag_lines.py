@@ -25,7 +25,24 @@ QUIET = f"{_CPU} --tracking.enabled false"
 EVALUATE = (
     "evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 " + QUIET
 )
-_CLEAN = "--probes clean"
+_CLEAN, _PGD = "--probes clean", "--attack pgd --steps 2 --masking false"
+_FGSM = "--attack fgsm --masking false"
+_SQUARE = "--attack square --steps 5 --masking false"
+OF_EVALUATE = {
+    "adversarials": Line("--adversarials 0", FILES, _PGD),
+    "attack": Line("--attack fgsm", RESULT, f"{_CLEAN} --masking false"),
+    "corruption": Line("--corruption fog", RESULT, _CLEAN),
+    "eot": Line("--eot 3", RESULT, _PGD),
+    "epsilon": Line("--epsilon 0.05", RESULT, _PGD),
+    "masking": Line("--masking false", RESULT, "--attack pgd --steps 2"),
+    "norm": Line("--norm l2", RESULT, _PGD),
+    "preset": Line("--preset regular", RESULT, _FGSM),
+    "probes": Line("--probes fog", RESULT, "--corruption fog"),
+    "restarts": Line("--restarts 2", RESULT, _PGD),
+    "steps": Line("--steps 3", RESULT, "--attack pgd --masking false"),
+    "surrogate": Line("--surrogate lenet", RESULT, "--attack transfer --masking false"),
+    "target": Line("--target next", RESULT, _PGD),
+}
 NO_ATTACK = {
     "norm": Line("--norm l2", REFUSED, _CLEAN),
     "epsilon": Line("--epsilon 0.1", REFUSED, _CLEAN),
@@ -37,10 +54,32 @@ NO_ATTACK = {
 }
 """Options of an attack where there is none."""
 SHARED = {
+    "answers": Line("--answers log_probabilities", RESULT, _CLEAN),
     "arch": Line("--arch lenet_wide", REFUSED, _CLEAN),
     "channels": Line("--channels rgb", REFUSED, _CLEAN),
+    "classes": Line("--classes 1 0 2 3 4 5 6 7 8 9", RESULT, _CLEAN),
+    "crop": Line("--crop 6", RESULT, _CLEAN),
+    "mean": Line("--mean 0.5", RESULT, _CLEAN),
+    "resize": Line("--resize 20", RESULT, _CLEAN),
+    "root": Line("--root elsewhere", FILES, _CLEAN),
+    "seed": Line("--seed 1", RESULT, _CLEAN),
+    "std": Line("--std 0.5", RESULT, _CLEAN),
+    "data.channels": Line("--data.channels 3", RESULT, _CLEAN),
+    "data.crop": Line("--data.crop 6", RESULT, _CLEAN),
+    "data.limit": Line("--data.limit 10", RESULT, _CLEAN),
+    "data.resize": Line("--data.resize 20", RESULT, _CLEAN),
+    "data.seed": Line("--data.seed 1", RESULT, _CLEAN),
+    "data.augment": Line("--data.augment crop", MESSAGE, _CLEAN),
+    "data.val_fraction": Line("--data.val_fraction 0.3", RESULT, _CLEAN),
 }
 """Of the options of all commands, walked over `evaluate`."""
+TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 {_CPU}"
+TRACKING = {
+    "tracking.enabled": Line("--tracking.enabled false", FILES, _CLEAN),
+    "tracking.experiment": Line("--tracking.experiment other", MESSAGE, _CLEAN),
+    "tracking.tensorboard": Line("--tracking.tensorboard true", FILES, _CLEAN),
+    "tracking.uri": Line("--tracking.uri sqlite:///other.db", FILES, _CLEAN),
+}
 TRANSFER = (
     "transfer --models checkpoint:lenet.pt --arch lenet --data Digits --limit 20 --seed 0 "
     f"--fractions 20 {QUIET}"
@@ -62,6 +101,20 @@ OF_TRANSFER = {
     "probes": Line("--probes fgsm", RESULT),
     "seeds": Line("--seeds 1", RESULT),
     "sources": Line("--sources Digits", RESULT),
+    "wanted_acc": Line("--wanted_acc 0.5", RESULT, "--fractions 20 30"),
+    "tuning.cutmix": Line("--tuning.cutmix 0.5", RESULT, _FULL),
+    "tuning.dropout": Line("--tuning.dropout 0.3", RESULT, _FULL),
+    "tuning.ema": Line("--tuning.ema 0.9", RESULT, _FULL),
+    "tuning.label_smoothing": Line("--tuning.label_smoothing 0.2", RESULT, _FULL),
+    "tuning.loss": Line("--tuning.loss mse", RESULT, _FULL),
+    "tuning.lr": Line("--tuning.lr 0.01", RESULT, _FULL),
+    "tuning.mixup": Line("--tuning.mixup 0.5", RESULT, _FULL),
+    "tuning.momentum": Line("--tuning.momentum 0.5", RESULT, f"--tuning.optimizer sgd {_FULL}"),
+    "tuning.nesterov": Line("--tuning.nesterov false", RESULT, f"--tuning.optimizer sgd {_FULL}"),
+    "tuning.optimizer": Line("--tuning.optimizer sgd", RESULT, _FULL),
+    "tuning.schedule": Line("--tuning.schedule constant", RESULT, _FULL),
+    "tuning.warmup": Line("--tuning.warmup 0.5", RESULT, _FULL),
+    "tuning.weight_decay": Line("--tuning.weight_decay 0.5", RESULT, _FULL),
     # These are told by options of their own.
     "tuning.mode": Line("--tuning.mode linear_probe", REFUSED),
     "tuning.alpha": Line("--tuning.alpha 5", REFUSED),
@@ -80,6 +133,20 @@ UNTRAINED = {
     "wanted_acc": Line("--wanted_acc 0.5", REFUSED),
 }
 """Where `transfer` fits only new heads, to one number of images."""
-WALKED = [(EVALUATE, SHARED), (TRANSFER, OF_TRANSFER)]
-IDLE = [(EVALUATE, NO_ATTACK), (TRANSFER, UNTRAINED)]
+ENGINE = {
+    "engine.kind": Line("--engine.kind dask", REFUSED),
+    "engine.workers": Line("--engine.workers 3", REFUSED),
+    "engine.threads": Line("--engine.threads 2", REFUSED),
+    "engine.address": Line("--engine.address auto", REFUSED),
+    "engine.cluster": Line("--engine.cluster local", REFUSED),
+    "engine.parameters": Line("--engine.parameters.timeout_min 5", REFUSED),
+}
+"""Without an engine; with one: `tests/pipelines/engine`."""
+WALKED = [
+    (EVALUATE, OF_EVALUATE),
+    (EVALUATE, SHARED),
+    (TRACKED, TRACKING),
+    (TRANSFER, OF_TRANSFER),
+]
+IDLE = [(EVALUATE, NO_ATTACK), (TRANSFER, UNTRAINED), (TRANSFER, ENGINE)]
 """Where the same flags would do nothing: being refused there does not show that they act."""

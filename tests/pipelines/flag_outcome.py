@@ -1,5 +1,6 @@
 """What a command leaves behind, in parts that are equal if nothing has changed."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -21,16 +22,18 @@ def outcome(home: Path, printed: str) -> dict[str, str]:
         printed: on the terminal.
 
     Returns:
-        `result`: rows, tables and headline, but no settings, as a setting that is only written
+        `result`: rows, tables, headline and weights that were learnt, but no settings, as a setting that is only written
         down has changed nothing; `files`: their names; `message`: what is told, without times.
     """
     folders = [file.parent for file in sorted(home.glob("**/results/*/result.json"))]
     told = [json.loads((folder / "result.json").read_text()) for folder in folders]
     numbers = [_numbers(folder) for folder in folders]
+    learnt = sorted(home.glob("**/checkpoints/*/model.safetensors"))
+    weights = [hashlib.sha256(file.read_bytes()).hexdigest() for file in learnt]
     headlines = [_steady(one.pop("headline", None)) for one in told]
     names = (str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
     found = {
-        "result": json.dumps([numbers, headlines], sort_keys=True),
+        "result": json.dumps([numbers, headlines, weights], sort_keys=True),
         "files": "\n".join(sorted({_NAMES.sub("", n) for n in names if "resume" not in n})),
         "message": json.dumps([one.get("about", {}).get("notes") for one in told])
         + _TIMES.sub("", printed),

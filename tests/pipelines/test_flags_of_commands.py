@@ -14,9 +14,17 @@ import pytest
 from pipelines.cli import COMMANDS, main
 
 table, left = sys.modules["flag_lines"], sys.modules["flags_not_walked"]
+TABLES = [table, *(sys.modules[f"flag_lines_of_{of}"] for of in ("trainings", "questions"))]
 outcome = sys.modules["flag_outcome"].outcome
-WALKS = [(base, name, line) for base, lines in table.WALKED for name, line in lines.items()]
-IDLE = [(base, name, line) for base, lines in table.IDLE for name, line in lines.items()]
+WALKS = [
+    (base, name, line)
+    for one in TABLES
+    for base, lines in one.WALKED
+    for name, line in lines.items()
+]
+IDLE = [
+    (base, name, line) for one in TABLES for base, lines in one.IDLE for name, line in lines.items()
+]
 SLOW = [one for one in WALKS if one[2].changes != table.REFUSED]
 REFUSALS = [one for one in WALKS if one[2].changes == table.REFUSED] + IDLE
 
