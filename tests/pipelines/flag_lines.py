@@ -26,8 +26,7 @@ EVALUATE = (
     "evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 " + QUIET
 )
 _CLEAN, _PGD = "--probes clean", "--attack pgd --steps 2 --masking false"
-_FGSM = "--attack fgsm --masking false"
-_SQUARE = "--attack square --steps 5 --masking false"
+_TRANSFERRED = "--attack transfer --masking false --surrogate lenet"
 OF_EVALUATE = {
     "adversarials": Line("--adversarials 0", FILES, _PGD),
     "attack": Line("--attack fgsm", RESULT, f"{_CLEAN} --masking false"),
@@ -36,11 +35,11 @@ OF_EVALUATE = {
     "epsilon": Line("--epsilon 0.05", RESULT, _PGD),
     "masking": Line("--masking false", RESULT, "--attack pgd --steps 2"),
     "norm": Line("--norm l2", RESULT, _PGD),
-    "preset": Line("--preset regular", RESULT, _FGSM),
-    "probes": Line("--probes fog", RESULT, "--corruption fog"),
+    "preset": Line("--preset regular", RESULT, "--attack pgd --masking false"),
+    "probes": Line("--probes fog", RESULT, "--masking false"),
     "restarts": Line("--restarts 2", RESULT, _PGD),
     "steps": Line("--steps 3", RESULT, "--attack pgd --masking false"),
-    "surrogate": Line("--surrogate lenet", RESULT, "--attack transfer --masking false"),
+    "surrogate": Line("--surrogate lenet_wide", RESULT, _TRANSFERRED),
     "target": Line("--target next", RESULT, _PGD),
 }
 NO_ATTACK = {
@@ -54,29 +53,30 @@ NO_ATTACK = {
 }
 """Options of an attack where there is none."""
 SHARED = {
-    "answers": Line("--answers log_probabilities", RESULT, _CLEAN),
+    "answers": Line("--answers probabilities", REFUSED, _CLEAN),
     "arch": Line("--arch lenet_wide", REFUSED, _CLEAN),
     "channels": Line("--channels rgb", REFUSED, _CLEAN),
     "classes": Line("--classes 1 0 2 3 4 5 6 7 8 9", RESULT, _CLEAN),
     "crop": Line("--crop 6", RESULT, _CLEAN),
-    "mean": Line("--mean 0.5", RESULT, _CLEAN),
+    "mean": Line("--mean 0.5", RESULT, f"--std 0.5 --mean 0 {_CLEAN}"),
     "resize": Line("--resize 20", RESULT, _CLEAN),
     "root": Line("--root elsewhere", FILES, _CLEAN),
-    "seed": Line("--seed 1", RESULT, _CLEAN),
-    "std": Line("--std 0.5", RESULT, _CLEAN),
-    "data.channels": Line("--data.channels 3", RESULT, _CLEAN),
+    "seed": Line("--seed 1", RESULT, _PGD),
+    "std": Line("--std 0.5", RESULT, f"--mean 0 --std 1 {_CLEAN}"),
     "data.crop": Line("--data.crop 6", RESULT, _CLEAN),
     "data.limit": Line("--data.limit 10", RESULT, _CLEAN),
     "data.resize": Line("--data.resize 20", RESULT, _CLEAN),
     "data.seed": Line("--data.seed 1", RESULT, _CLEAN),
     "data.augment": Line("--data.augment crop", MESSAGE, _CLEAN),
-    "data.val_fraction": Line("--data.val_fraction 0.3", RESULT, _CLEAN),
+    "data.val_fraction": Line("--data.val_fraction 0.3", MESSAGE, _CLEAN),
 }
 """Of the options of all commands, walked over `evaluate`."""
+STRANGERS = {"arch": Line("--arch lenet_wide", MESSAGE), "weights": Line("--weights ema", MESSAGE)}
+"""Options of files, where the model is none."""
+BUILT_IN = f"evaluate --model lenet --data Digits --data.limit 20 {_CLEAN} {QUIET}"
 TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 {_CPU}"
 TRACKING = {
     "tracking.enabled": Line("--tracking.enabled false", FILES, _CLEAN),
-    "tracking.experiment": Line("--tracking.experiment other", MESSAGE, _CLEAN),
     "tracking.tensorboard": Line("--tracking.tensorboard true", FILES, _CLEAN),
     "tracking.uri": Line("--tracking.uri sqlite:///other.db", FILES, _CLEAN),
 }
@@ -134,7 +134,6 @@ UNTRAINED = {
 }
 """Where `transfer` fits only new heads, to one number of images."""
 ENGINE = {
-    "engine.kind": Line("--engine.kind dask", REFUSED),
     "engine.workers": Line("--engine.workers 3", REFUSED),
     "engine.threads": Line("--engine.threads 2", REFUSED),
     "engine.address": Line("--engine.address auto", REFUSED),
@@ -145,6 +144,7 @@ ENGINE = {
 WALKED = [
     (EVALUATE, OF_EVALUATE),
     (EVALUATE, SHARED),
+    (BUILT_IN, STRANGERS),
     (TRACKED, TRACKING),
     (TRANSFER, OF_TRANSFER),
 ]

@@ -118,5 +118,7 @@ def test_a_flag_is_refused_where_nothing_would_heed_it(
     words = f"{base} {line.beside} {line.words}"  # type: ignore[attr-defined]
     code, _, err = ran(words, room, capsys)
     assert code == 2, f"--{name} is not refused"
+    group, _, own = name.rpartition(".")
     value = line.words.split()[-1]  # type: ignore[attr-defined]
-    assert f"`{name}`" in err or f"--{name}" in err or f"'{value}'" in err, err
+    named = (f"`{name}`", f"--{name}", f"`{group or name}", f"--{group or name} ", f".{own}`")
+    assert any(word in err for word in (*named, f"'{value}'")), err
