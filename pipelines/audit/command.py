@@ -44,7 +44,7 @@ def audit(
         UserError: something the user can mend, such as data that do not fit the model.
     """
     study = Study("audit", "data", options, _TRAINER)
-    check_untrained(study.flags, "audit")
+    check_untrained(study.flags, "audit", _TRAINER)
     study.on_one_device("a data audit compares all images with all others in one place.")
     opened = study.open_data(data)
     if model is None:

@@ -94,7 +94,7 @@ def evaluate(
     if adversarials < 0:
         raise UserError(f"Expected `adversarials` to be at least 0, but got {adversarials}.")
     study = Study("evaluate", "robustness", options, TRAINER)
-    check_untrained(study.flags, "evaluate")
+    check_untrained(study.flags, "evaluate", TRAINER)
     opened = study.open_data(data)
     study.notes += _idle_options(opened)
     archs = architectures(study, surrogate)

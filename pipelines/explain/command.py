@@ -95,7 +95,7 @@ def explain(
     """
     asked = {name: value for name, value in locals().items() if name in _OF_DATA}
     study = Study("explain", "monitorability", options, TRAINER)
-    check_untrained(study.flags, "explain")
+    check_untrained(study.flags, "explain", TRAINER)
     check_devices(study)
     if image:
         _check_alone(asked)

@@ -63,17 +63,18 @@ def check_flags(flags: Mapping[str, Any], evaluated: bool) -> None:
         )
 
 
-def check_untrained(flags: Mapping[str, Any], room: str) -> None:
+def check_untrained(flags: Mapping[str, Any], room: str, usual: Mapping[str, Any]) -> None:
     """Refuses flags of the Trainer that belong to trainings.
 
     Args:
         flags: of the user.
         room: the command, which trains nothing.
+        usual: flags that the command itself sets.
 
     Raises:
         UserError: one would do nothing.
     """
-    if idle := [name for name in OF_TRAININGS if name in flags]:
+    if idle := [name for name in OF_TRAININGS if name in flags and flags[name] != usual.get(name)]:
         raise UserError(f"Got `trainer.{idle[0]}`, but `{room}` trains nothing: leave it out.")
 
 

@@ -35,7 +35,7 @@ OF_EVALUATE = {
     "epsilon": Line("--epsilon 0.05", RESULT, _PGD),
     "masking": Line("--masking false", RESULT, "--attack pgd --steps 2"),
     "norm": Line("--norm l2", RESULT, _PGD),
-    "preset": Line("--preset regular", RESULT, "--attack pgd --masking false"),
+    "preset": Line("--preset regular", RESULT, "--attack ddn --steps 5 --masking false"),
     "probes": Line("--probes fog", RESULT, "--masking false"),
     "restarts": Line("--restarts 2", RESULT, _PGD),
     "steps": Line("--steps 3", RESULT, "--attack pgd --masking false"),
