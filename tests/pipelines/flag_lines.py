@@ -115,12 +115,6 @@ OF_TRANSFER = {
     "tuning.schedule": Line("--tuning.schedule constant", RESULT, _FULL),
     "tuning.warmup": Line("--tuning.warmup 0.5", RESULT, _FULL),
     "tuning.weight_decay": Line("--tuning.weight_decay 0.5", RESULT, _FULL),
-    # These are told by options of their own.
-    "tuning.mode": Line("--tuning.mode linear_probe", REFUSED),
-    "tuning.alpha": Line("--tuning.alpha 5", REFUSED),
-    "tuning.last_k": Line("--tuning.last_k 2", REFUSED),
-    "tuning.lora_alpha": Line("--tuning.lora_alpha 3", REFUSED),
-    "tuning.lora_rank": Line("--tuning.lora_rank 2", REFUSED),
 }
 UNTRAINED = {
     "alpha": Line("--alpha 5", REFUSED),
@@ -133,6 +127,19 @@ UNTRAINED = {
     "wanted_acc": Line("--wanted_acc 0.5", REFUSED),
 }
 """Where `transfer` fits only new heads, to one number of images."""
+_OF_MODES = {
+    "mode": "linear_probe", "alpha": "5", "last_k": "2", "lora_alpha": "3", "lora_rank": "2"
+}  # fmt: skip
+
+
+def of_modes(group: str = "tuning") -> dict[str, Line]:
+    """Options of a recipe that belong to modes, where another option says what learns."""
+    return {
+        f"{group}.{name}": Line(f"--{group}.{name} {value}", REFUSED)
+        for name, value in _OF_MODES.items()
+    }
+
+
 ENGINE = {
     "engine.workers": Line("--engine.workers 3", REFUSED),
     "engine.threads": Line("--engine.threads 2", REFUSED),
@@ -147,6 +154,7 @@ WALKED = [
     (BUILT_IN, STRANGERS),
     (TRACKED, TRACKING),
     (TRANSFER, OF_TRANSFER),
+    (TRANSFER, of_modes()),
 ]
 IDLE = [(EVALUATE, NO_ATTACK), (TRANSFER, UNTRAINED), (TRANSFER, ENGINE)]
 """Where the same flags would do nothing: being refused there does not show that they act."""

@@ -12,7 +12,7 @@ RECOVER = (
 )
 _SGD, _POISONED = "--effort.tuning.optimizer sgd", "--damage backdoor"
 OF_RECOVER = {
-    "damage": Line("--damage bit_flip"),
+    "damage": Line("--damage sign_flip"),
     "severities": Line("--severities 0.2"),
     "strategies": Line("--strategies retrain_last"),
     "draws": Line("--draws 2"),
@@ -24,8 +24,7 @@ OF_RECOVER = {
     "inject_until": Line("--inject_until 0.4"),
     "probes": Line("--probes fgsm"),
     "effort.steps": Line("--effort.steps 4"),
-    "effort.epochs": Line("--effort.epochs 2"),
-    "effort.images": Line("--effort.images 8", beside="--strategies recalibrate"),
+    "effort.images": Line("--effort.images 8", beside="--strategies recollect"),
     "effort.points": Line("--effort.points 2"),
     "effort.tuning.lr": Line("--effort.tuning.lr 0.05"),
     "effort.tuning.optimizer": Line(_SGD),
@@ -40,8 +39,10 @@ OF_RECOVER = {
     "effort.tuning.schedule": Line("--effort.tuning.schedule constant"),
     "effort.tuning.warmup": Line("--effort.tuning.warmup 0.5"),
     "effort.tuning.ema": Line("--effort.tuning.ema 0.9", REFUSED),
-    "effort.tuning.mode": Line("--effort.tuning.mode linear_probe", REFUSED),
+    **table.of_modes("effort.tuning"),
 }
+BY_EPOCHS = {"effort.epochs": Line("--effort.epochs 2")}
+"""Instead of steps."""
 RECOVER_IDLE = {
     "spoil.steps": Line("--spoil.steps 3", REFUSED),
     "spoil.rounds": Line("--spoil.rounds 2", REFUSED),
@@ -52,16 +53,16 @@ RECOVER_IDLE = {
 }
 """Where no training data are damaged, and without an atlas."""
 EXPLAIN = (
-    f"explain {_LENET} --data.limit 64 --probes clean --limit 20 --train_limit 40 --forwards 57 "
+    f"explain {_LENET} --data.limit 64 --probes clean --limit 40 --train_limit 64 --forwards 400 "
     f"--window 8 {table.QUIET}"
 )
 OF_EXPLAIN = {
-    "forwards": Line("--forwards 120"),
-    "limit": Line("--limit 10"),
-    "train_limit": Line("--train_limit 30"),
+    "forwards": Line("--forwards 450"),
+    "limit": Line("--limit 45"),
+    "train_limit": Line("--train_limit 50"),
     "window": Line("--window 4"),
     "false_alarms": Line("--false_alarms 0.2"),
-    "order": Line("--order stream"),
+    "order": Line("--order stream", beside="--false_alarms 0.3"),
     "outliers": Line("--outliers RotatedDigits"),
     "probes": Line("--probes fgsm"),
     "compare": Line("--compare.other lenet"),
@@ -87,5 +88,12 @@ OF_AUDIT = {
     "near.ratio": Line("--near.ratio 0.9"),
     "near.turned": Line("--near.turned false"),
 }
-WALKED = [(RECOVER, OF_RECOVER), (EXPLAIN, OF_EXPLAIN), (ASSESS, OF_ASSESS), (AUDIT, OF_AUDIT)]
+_EPOCHS = RECOVER.replace("--effort.steps 2", "--effort.epochs 1")
+WALKED = [
+    (RECOVER, OF_RECOVER),
+    (_EPOCHS, BY_EPOCHS),
+    (EXPLAIN, OF_EXPLAIN),
+    (ASSESS, OF_ASSESS),
+    (AUDIT, OF_AUDIT),
+]
 IDLE = [(RECOVER, RECOVER_IDLE), (EXPLAIN, EXPLAIN_IDLE)]

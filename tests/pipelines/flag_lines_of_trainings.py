@@ -7,7 +7,9 @@ Line, FILES, MESSAGE, REFUSED = table.Line, table.FILES, table.MESSAGE, table.RE
 
 _SMALL = "--data Digits --data.limit 40 --data.batch_size 8 --evaluation none"
 FINE_TUNE = f"fine-tune --model lenet {_SMALL} --trainer.max_epochs 2 {table.QUIET}"
-_PATIENT, _PGD = "--trainer.max_epochs 5", "--config pgd_at"
+_PATIENT = "--trainer.max_epochs 8 --data.limit 300"
+_PGD = "--config pgd_at"
+_SELECTED = f"{_PGD} --data.limit 200 --tuning.lr 0.01 --trainer.max_epochs 4"
 _REGULARISED = {
     "regulariser.clean_logit_pairing": Line("--regulariser.clean_logit_pairing 1"),
     "regulariser.input_gradient": Line("--regulariser.input_gradient 1"),
@@ -28,7 +30,7 @@ _FITTED = {
         "--early_stopping.patience 1 --early_stopping.min_delta 0.9", beside=_PATIENT
     ),
     "early_stopping.min_delta": Line(
-        "--early_stopping.min_delta 0.9", beside=f"--early_stopping.patience 1 {_PATIENT}"
+        "--early_stopping.min_delta 0.9", beside=f"--early_stopping.patience 3 {_PATIENT}"
     ),
     "early_stopping.monitor": Line(
         "--early_stopping.monitor val/nothing", REFUSED, "--early_stopping.patience 1"
@@ -44,10 +46,10 @@ OF_FINE_TUNE = {
     "robust.loss": Line("--robust.loss trades", beside="--config trades --robust.loss plain"),
     "robust.beta": Line("--robust.beta 1", beside="--config trades"),
     "robust.ramp": Line("--robust.ramp 0.9", beside=_PGD),
-    "robust.every": Line("--robust.every 0", beside=f"{_PGD} --trainer.max_epochs 4"),
+    "robust.every": Line("--robust.every 0", beside=_SELECTED),
     "robust.images": Line("--robust.images 0", REFUSED, _PGD),
     "robust.steps": Line("--robust.steps 0", REFUSED, _PGD),
-    "robust.select": Line("--robust.select acc", beside=f"{_PGD} --trainer.max_epochs 4"),
+    "robust.select": Line("--robust.select acc", beside=_SELECTED),
     "robust.drop": Line("--robust.drop 2", REFUSED, _PGD),
 }
 FINE_TUNE_IDLE = {
@@ -76,6 +78,8 @@ _RKD, _DKD = "--distillation.loss rkd", "--distillation.loss dkd"
 _ATTENTION = f"--distillation.loss attention {_FEATURES}"
 _SGD = "--tuning.optimizer sgd"
 OF_DISTILL = {
+    **table.of_modes(),
+    "tuning.mode": Line("--tuning.mode linear_probe"),
     **_FITTED,
     **_REGULARISED,
     "distillation.loss": Line(_DKD),
@@ -107,12 +111,13 @@ OF_DISTILL = {
     "student_arch": Line("--student_arch lenet", REFUSED),
     "teacher": Line("--teacher lenet"),
     "evaluation": Line("--evaluation quick"),
-    "tuning.cutmix": Line("--tuning.cutmix 0.5"),
+    "tuning.loss": Line("--tuning.loss mse"),
+    "tuning.cutmix": Line("--tuning.cutmix 0.5", REFUSED),
     "tuning.dropout": Line("--tuning.dropout 0.3"),
     "tuning.ema": Line("--tuning.ema 0.9"),
     "tuning.label_smoothing": Line("--tuning.label_smoothing 0.2"),
     "tuning.lr": Line("--tuning.lr 0.01"),
-    "tuning.mixup": Line("--tuning.mixup 0.5"),
+    "tuning.mixup": Line("--tuning.mixup 0.5", REFUSED),
     "tuning.momentum": Line("--tuning.momentum 0.5", beside=_SGD),
     "tuning.nesterov": Line("--tuning.nesterov false", beside=_SGD),
     "tuning.optimizer": Line(_SGD),
@@ -143,6 +148,10 @@ FEDERATE = (
 )
 _DIRICHLET, _DF = "--federated.split dirichlet", "--federated.method feddf"
 OF_FEDERATE = {
+    **table.of_modes(),
+    "tuning.mode": Line("--tuning.mode linear_probe"),
+    "tuning.schedule": Line("--tuning.schedule constant"),
+    "tuning.warmup": Line("--tuning.warmup 0.5"),
     "clients": Line("--clients lenet lenet_wide"),
     "public": Line("--public RotatedDigits"),
     "federated.method": Line("--federated.method fedmd"),
@@ -160,8 +169,8 @@ OF_FEDERATE = {
     "tuning.weight_decay": Line("--tuning.weight_decay 0.5"),
     "tuning.label_smoothing": Line("--tuning.label_smoothing 0.2"),
     "tuning.dropout": Line("--tuning.dropout 0.3"),
-    "tuning.mixup": Line("--tuning.mixup 0.5"),
-    "tuning.cutmix": Line("--tuning.cutmix 0.5"),
+    "tuning.mixup": Line("--tuning.mixup 0.5", REFUSED),
+    "tuning.cutmix": Line("--tuning.cutmix 0.5", REFUSED),
     "tuning.loss": Line("--tuning.loss mse"),
     "tuning.ema": Line("--tuning.ema 0.9", REFUSED),
 }

@@ -54,7 +54,7 @@ def test_every_flag_has_a_line(command: str, capsys: pytest.CaptureFixture[str])
     assert apart <= flags - walked, "not there, or walked after all"
     groups = {flag for flag in flags if any(one.startswith(f"{flag}.") for one in flags)}
     shared = (
-        {*table.SHARED, *left.INPUTS, *left.NEEDS_FILES, *left.SHARED_NOT_WALKED}
+        {*table.SHARED, *table.TRACKING, *left.INPUTS, *left.NEEDS_FILES, *left.SHARED_NOT_WALKED}
         if "fresh" in flags
         else set()
     )
