@@ -2,13 +2,15 @@
 
 import copy
 import hashlib
+import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from datamodules.errors import UserError
 from datamodules.image_datamodule import ImageDataModule
-from datamodules.images import Images
+from datamodules.images import FileImages, Images
 from datamodules.joined_images import JoinedImages
 from datamodules.opening import known_name
 from datamodules.pixel_statistics import MeanStd
@@ -46,6 +48,8 @@ class Joined(ImageDataModule):
     ) -> None:
         if balance not in get_args(Balance):
             raise UserError(f"Expected `data.balance` size or equal, but got {balance!r}.")
+        if parts:
+            _check_alone(root, options)
         limit = options.pop("limit", None)
         if not isinstance(limit, int | None) and not str(limit).startswith("first:"):
             raise UserError(
@@ -66,7 +70,8 @@ class Joined(ImageDataModule):
         self.classes = tuple(
             f"{name}/{one}" for name, part in self.parts.items() for one in part.classes
         )
-        super().__init__(root, **options)
+        places = ",".join(f"{n}={type(p).__name__}:{p.root}" for n, p in self.parts.items())
+        super().__init__(root or Path(places), **options)
         self.limit = limit
         if any(part.epsilon != self.epsilon for part in self.parts.values()):
             told = ", ".join(f"{norm} {radius:.4g}" for norm, radius in self.epsilon.items())
@@ -111,6 +116,8 @@ class Joined(ImageDataModule):
         """The images of all parts; training images by the balance."""
         sizes = [part.num_classes for part in self.parts.values()]
         loaded = {name: part.images(split) for name, part in self.parts.items()}
+        if self.num_workers is None and any(isinstance(x, FileImages) for x in loaded.values()):
+            self.num_workers = min(4, os.cpu_count() or 1)
         images = JoinedImages(loaded, sizes, split == "train" and self.balance == "equal")
         for name, part in self.parts.items():
             self.skipped += tuple(file for file in part.skipped if file not in self.skipped)
@@ -144,6 +151,11 @@ class Joined(ImageDataModule):
         """Measured on some training images of all parts."""
         return self._measured_mean_std()
 
+    def _conversion(self) -> str | None:
+        """What becomes of the channels of some images of any part."""
+        told = (part._conversion() for part in self.parts.values())
+        return "; ".join(dict.fromkeys(filter(None, told))) or None
+
     def manifest(self) -> dict[str, Any]:
         """With that of every part."""
         parts = {name: part.manifest() for name, part in self.parts.items()}
@@ -153,6 +165,20 @@ class Joined(ImageDataModule):
         """Hashes that of every part too, which knows how files become pixels."""
         parts = (part.manifest_digest() for part in self.parts.values())
         return _hashed(super().manifest_digest(), *parts)
+
+
+def _check_alone(root: Path | None, options: Mapping[str, Any]) -> None:
+    """Refuses what `parts` would not hear of: they were made with options of their own."""
+    usual = inspect.signature(ImageDataModule).parameters
+    ignored = ("limit", "val_fraction", "seed", "on_corrupt")
+    given = [
+        name for name in ignored if options.get(name, usual[name].default) != usual[name].default
+    ]
+    given += ["root"] if root else []
+    if given:
+        raise UserError(
+            f"Expected no `data.{given[0]}` beside `data.parts`: give it to each of the parts."
+        )
 
 
 def _hashed(*texts: str) -> str:

@@ -12,6 +12,8 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.heads import find_head
 from lightning_modules.trial import as_taken, memory, reason_of, remember_shape, undisturbed
 
+_ROUNDED = 0.01
+"""By how much probabilities of low precision may pass 0 and 1."""
 _FEW = 2
 """Images that are differentiated, which costs more than a forward."""
 _AGREE = 1e-3
@@ -81,11 +83,27 @@ def _rule(classifier: Classifier, answer: Any, image: Tensor) -> AnswerRule:
     """How these answers are read; what was said and an order that was set before stay."""
     place = placed(answer, classifier.num_classes)
     rule = AnswerRule(place, classifier.scale or "logits", classifier.answers.order)
-    if classifier.scale is not None:
-        return rule
     scores = rule.scores(answer)
+    if classifier.scale is not None:
+        _check_said(classifier, scores)
+        return rule
     sigmoid = bool(((scores >= 0) & (scores <= 1)).all()) and _sigmoid(classifier, rule, image)
     return replace(rule, scale=scale_of(scores, sigmoid))
+
+
+def _check_said(classifier: Classifier, scores: Tensor) -> None:
+    """Refuses scores that cannot be what the user says they are: their logarithms were wrong."""
+    highest = {"probabilities": 1.0, "log-probabilities": 0.0}.get(str(classifier.scale))
+    known = scores[scores.isfinite()].double()
+    if highest is None or not len(known):
+        return
+    lowest = 0.0 if classifier.scale == "probabilities" else -torch.inf
+    low, high = float(known.min()), float(known.max())
+    if low < lowest - _ROUNDED or high > highest + _ROUNDED:
+        raise UserError(
+            f"Expected {classifier.scale} of {_name(classifier)}, as `--answers` says, but it "
+            f"answers numbers from {low:.3g} to {high:.3g}: leave `--answers` out, or say logits."
+        )
 
 
 def _sigmoid(classifier: Classifier, rule: AnswerRule, image: Tensor) -> bool:

@@ -25,7 +25,10 @@ def _as_module(file: Path) -> None:
 
 _as_module(Path(__file__).with_name("odd_networks.py"))
 _as_module(Path(__file__).with_name("masked_networks.py"))
-for _name in ("killing", "flag_lines", "flag_outcome", "flags_not_walked"):
+for _name in (
+    *("killing", "flag_lines", "flag_lines_of_trainings", "flag_lines_of_questions"),
+    *("flag_outcome", "flags_not_walked"),
+):
     _as_module(Path(__file__).with_name("pipelines") / f"{_name}.py")
 
 

@@ -111,4 +111,19 @@ def _from_source(source: str, request: Request) -> Classifier:
         )
     classifier = SOURCES[kind](replace(request, rest=rest))
     classifier.source = source
+    if kind != "checkpoint":
+        _tell_unused(classifier, request, rest)
     return classifier
+
+
+def _tell_unused(classifier: Classifier, request: Request, own: str) -> None:
+    """Options of bare files, which of several models may mean others: said, and not refused."""
+    if request.arch and request.arch.partition(":")[2] != own != request.arch:
+        classifier.note(
+            f"`--arch {request.arch}` was not used: {classifier.source} has an architecture of its "
+            "own"
+        )
+    if request.weights:
+        classifier.note(
+            f"`--weights {request.weights}` was not used: {classifier.source} is no file"
+        )

@@ -18,7 +18,7 @@ from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, adopted, make_plan
 from pipelines.distill.result import DistillationResult
 from pipelines.distill.search import searched
-from pipelines.distill_tasks.measure import check_controls, task_result
+from pipelines.distill_tasks.measure import check_controls, measure_task_models, task_result
 from pipelines.distill_tasks.result import TaskDistillationResult
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
@@ -128,9 +128,10 @@ def distill(
                 settings |= _settings(plan, seeds, controls, labelled, evaluation)
             models, failed = train_models(study, plan, seeds, controls)
             if plan.tasks:
+                answers = measure_task_models(study, plan, models, evaluation)
                 study.notes += _notes(models, failed, plan.recipe, labelled)
-                about = _about(study, models)
-                result = task_result(study, plan, models, about, settings, failed, evaluation)
+                about = _about(study, models)  # last, as it has the time and what was noted
+                result = task_result(answers, about, settings, failed, evaluation)
                 study.finish(result)
                 return result
             measured = measure_models(study, plan, models, evaluation)

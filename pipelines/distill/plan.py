@@ -237,6 +237,11 @@ def _student_maker(
     alike = student == "self"
     source = teacher.architecture if alike else student
     study.name_store(source)
+    if arch is not None and not (isinstance(source, str) and source.startswith("checkpoint:")):
+        raise UserError(
+            f"Got `student_arch` {arch!r}, but `student` is no checkpoint whose architecture could "
+            "be told: leave it out."
+        )
     if alike and teacher.architecture.partition(":")[0] == "checkpoint":
         raise UserError("Expected a teacher whose architecture is known for `student` self.")
 

@@ -83,15 +83,14 @@ def measure_task_models(
 
 
 def task_result(
-    study: Study, plan: Plan, models: Sequence[TrainedModel], about: About,
-    settings: Mapping[str, Any], failed: Mapping[str, str], preset: str,
+    measured: tuple[pd.DataFrame, dict[str, int]], about: About, settings: Mapping[str, Any],
+    failed: Mapping[str, str], preset: str,
 ) -> TaskDistillationResult:  # fmt: skip
-    """Measures all models; see `measure_task_models`."""
-    rows, sizes = measure_task_models(study, plan, models, preset)
+    """What was measured, told; see `measure_task_models`."""
     notes = [*about.notes]
     if preset != "none":
         notes.append("Disturbed images: the first seed of teacher, student and label only alone.")
-    return TaskDistillationResult(about.with_notes(notes), rows, sizes, settings, failed)
+    return TaskDistillationResult(about.with_notes(notes), *measured, settings, failed)
 
 
 def _answers(

@@ -1,6 +1,8 @@
 """Units on the actors of Ray, which starts lost ones anew and tries their units again."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -48,12 +50,10 @@ def on_ray(
     is_mine = not ray.is_initialized()
     if is_mine:
         _start(ray, engine, threads)
-    wanted = {"num_cpus": threads, "num_gpus": int(gpu), **engine.parameters}
-    tries = {"max_restarts": -1, "max_task_retries": _TRIES - 1}
     actors: list[Any] = []
     try:
-        kind: Any = ray.remote(_Worker)
-        actors = [kind.options(**tries, **wanted).remote() for _ in range(engine.workers)]
+        kind = _kind(ray, {"num_cpus": threads, "num_gpus": int(gpu), **engine.parameters})
+        actors = [kind.remote() for _ in range(engine.workers)]
         pool = ActorPool(actors)
         for unit in units:
             pool.submit(lambda actor, number: actor.measure.remote(order, number), unit.number)
@@ -77,11 +77,25 @@ def _next(pool: Any) -> Done | None:
         return None
 
 
+def _kind(ray: Any, wanted: dict[str, Any]) -> Any:
+    """Actors that are started anew when they are lost, and whose units are tried again."""
+    tries = {"max_restarts": -1, "max_task_retries": _TRIES - 1}
+    try:
+        return ray.remote(_Worker).options(**{**tries, **wanted})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"Ray's actors do not take `engine.parameters`: {error}") from None
+
+
 def _start(ray: Any, engine: Engine, threads: int) -> None:
     """Joins the cluster of an address, else starts one for the workers, without a dashboard."""
     own: dict[str, Any] = {"num_cpus": engine.workers * threads, "object_store_memory": _OBJECTS}
-    where = {"address": engine.address} if engine.address else {**own, "include_dashboard": False}
+    own |= {"address": "local", "include_dashboard": False}  # whatever RAY_ADDRESS says
+    where = {"address": engine.address} if engine.address else own
+    interrupt = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**where, configure_logging=False, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"`engine.address` {engine.address!r} does not answer: {error}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, interrupt)  # Ray's handler would end without a word

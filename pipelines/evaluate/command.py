@@ -1,6 +1,7 @@
 """`assay evaluate`: one pass over the test data with any probes, into MLflow and a page."""
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -21,6 +22,7 @@ from pipelines.evaluate.result import Evaluation
 from pipelines.evaluate.surrogate import architectures, open_surrogate
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.study.trainer_flags import check_untrained
 from pipelines.tasks.measure import MakeProbes, measure_tasks, task_attack
 from pipelines.tasks.result import TaskEvaluation
 
@@ -92,7 +94,9 @@ def evaluate(
     if adversarials < 0:
         raise UserError(f"Expected `adversarials` to be at least 0, but got {adversarials}.")
     study = Study("evaluate", "robustness", options, TRAINER)
+    check_untrained(study.flags, "evaluate", TRAINER)
     opened = study.open_data(data)
+    study.notes += _idle_options(opened)
     archs = architectures(study, surrogate)
     classifier = study.open_model(model, opened, arch=archs[0]).eval()
     option = AttackOption(attack, norm, epsilon, steps, restarts, target, surrogate, eot)
@@ -149,3 +153,13 @@ def _evaluate_tasks(
         result = measure_tasks(study, classifier, data, make, attack, adversarials)
         study.finish(result, classifier)
     return result
+
+
+def _idle_options(data: ImageDataModule) -> list[str]:
+    """Of the data what only trainings heed, where the user may think otherwise."""
+    usual = inspect.signature(ImageDataModule).parameters
+    return [
+        f"`data.{name}` was not used: nothing is trained."
+        for name in ("augment", "val_fraction")
+        if getattr(data, name) != usual[name].default
+    ]

@@ -22,6 +22,7 @@ from pipelines.explain.score import check_budget
 from pipelines.explain.stages import measure_stages
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.study.trainer_flags import check_untrained
 
 _OF_DATA = (
     "data", "outliers", "probes", "preset", "forwards", "limit", "train_limit", "window",
@@ -94,6 +95,7 @@ def explain(
     """
     asked = {name: value for name, value in locals().items() if name in _OF_DATA}
     study = Study("explain", "monitorability", options, TRAINER)
+    check_untrained(study.flags, "explain", TRAINER)
     check_devices(study)
     if image:
         _check_alone(asked)

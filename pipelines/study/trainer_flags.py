@@ -19,6 +19,14 @@ TRAINER: dict[str, Any] = {
 }
 _IDLE = ("logger", "profiler", "enable_progress_bar", "enable_model_summary")
 """Flags of the Trainer that decide no weights."""
+OF_TRAININGS = (
+    "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches",
+    "limit_val_batches", "limit_predict_batches", "overfit_batches", "val_check_interval",
+    "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "enable_checkpointing",
+    "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "sync_batchnorm",
+    "reload_dataloaders_every_n_epochs",
+)  # fmt: skip
+"""Flags of the Trainer that nothing heeds where nothing is trained."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -53,6 +61,21 @@ def check_flags(flags: Mapping[str, Any], evaluated: bool) -> None:
             "Got --trainer.enable_checkpointing false, but the best epoch is kept as a checkpoint "
             "and the training goes on from the last one: leave it out."
         )
+
+
+def check_untrained(flags: Mapping[str, Any], room: str, usual: Mapping[str, Any]) -> None:
+    """Refuses flags of the Trainer that belong to trainings.
+
+    Args:
+        flags: of the user.
+        room: the command, which trains nothing.
+        usual: flags that the command itself sets.
+
+    Raises:
+        UserError: one would do nothing.
+    """
+    if idle := [name for name in OF_TRAININGS if name in flags and flags[name] != usual.get(name)]:
+        raise UserError(f"Got `trainer.{idle[0]}`, but `{room}` trains nothing: leave it out.")
 
 
 def listed(value: Any) -> list[Any]:

@@ -132,6 +132,8 @@ def train(
             raise _alone(data) from error
         if begin == fitting.file and is_of_another_optimizer(error):
             raise other_optimizer(fitting.file) from error
+        if _UNWATCHED in str(error):
+            raise _unwatched(fitting.early_stopping.monitor, str(error)) from error
         if not stepping_failed(error):
             raise
         raise UserError(f"The training cannot be stepped like this: {error}") from error
@@ -206,6 +208,15 @@ def _alone(data: ImageDataModule) -> UserError:
         f"but `data.batch_size` is {data.batch_size} and there are {len(data.images('train')):,} "
         "training images: take another batch size, or more images."
     )
+
+
+_UNWATCHED = "Early stopping conditioned on metric"
+"""What Lightning says of a number that is not logged."""
+
+
+def _unwatched(monitor: str | None, error: str) -> UserError:
+    known = error.rpartition("following: ")[2]
+    return UserError(f"Expected `early_stopping.monitor` to be one of {known}, but got {monitor}.")
 
 
 def trained_weights(

@@ -44,7 +44,7 @@ def tables(home: Path) -> dict[str, pd.DataFrame]:
     return {name: table.drop(columns="seconds", errors="ignore") for name, table in made.items()}
 
 
-def main(steps: int = 600, kind: str = "ray") -> None:
+def main(steps: int, kind: str) -> None:
     """Prints times, ratio and load."""
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     with TemporaryDirectory() as folder:
@@ -62,4 +62,5 @@ def main(steps: int = 600, kind: str = "ray") -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
+    given = dict(enumerate(sys.argv))
+    main(int(given.get(1, 600)), given.get(2, "ray"))

@@ -44,6 +44,15 @@ def test_smaller_data_sets_are_repeated_only_when_asked() -> None:
     assert by_size.training_digest() != equal.training_digest()
 
 
+def test_options_that_parts_would_not_hear_of_are_refused() -> None:
+    parts: dict[str, ImageDataModule] = {"few": Digits(limit=30), "turned": RotatedDigits()}
+    with pytest.raises(UserError, match=r"no `data\.limit` beside"):
+        Joined(parts=parts, limit=5)
+    with pytest.raises(UserError, match=r"no `data\.root` beside"):
+        Joined(Path("a=Digits"), parts=parts)
+    assert Joined(parts=parts, seed=0, batch_size=8).images("test").label.max() == 19
+
+
 def test_sizes_are_stated_or_refused(mnist_files: Path) -> None:
     said = Path(f"digit=MNIST:{mnist_files},small=Digits")
     with pytest.raises(UserError, match=r"28x28 \(digit\) and 8x8 \(small.*`--data.resize`"):

@@ -25,7 +25,23 @@ QUIET = f"{_CPU} --tracking.enabled false"
 EVALUATE = (
     "evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 " + QUIET
 )
-_CLEAN = "--probes clean"
+_CLEAN, _PGD = "--probes clean", "--attack pgd --steps 2 --masking false"
+_TRANSFERRED = "--attack transfer --masking false --surrogate lenet"
+OF_EVALUATE = {
+    "adversarials": Line("--adversarials 0", FILES, _PGD),
+    "attack": Line("--attack fgsm", RESULT, f"{_CLEAN} --masking false"),
+    "corruption": Line("--corruption fog", RESULT, _CLEAN),
+    "eot": Line("--eot 3", RESULT, _PGD),
+    "epsilon": Line("--epsilon 0.05", RESULT, _PGD),
+    "masking": Line("--masking false", RESULT, "--attack pgd --steps 2"),
+    "norm": Line("--norm l2", RESULT, _PGD),
+    "preset": Line("--preset regular", RESULT, "--attack ddn --steps 5 --masking false"),
+    "probes": Line("--probes fog", RESULT, "--masking false"),
+    "restarts": Line("--restarts 2", RESULT, _PGD),
+    "steps": Line("--steps 3", RESULT, "--attack pgd --masking false"),
+    "surrogate": Line("--surrogate lenet_wide", RESULT, _TRANSFERRED),
+    "target": Line("--target next", RESULT, _PGD),
+}
 NO_ATTACK = {
     "norm": Line("--norm l2", REFUSED, _CLEAN),
     "epsilon": Line("--epsilon 0.1", REFUSED, _CLEAN),
@@ -37,10 +53,33 @@ NO_ATTACK = {
 }
 """Options of an attack where there is none."""
 SHARED = {
+    "answers": Line("--answers probabilities", REFUSED, _CLEAN),
     "arch": Line("--arch lenet_wide", REFUSED, _CLEAN),
     "channels": Line("--channels rgb", REFUSED, _CLEAN),
+    "classes": Line("--classes 1 0 2 3 4 5 6 7 8 9", RESULT, _CLEAN),
+    "crop": Line("--crop 6", RESULT, _CLEAN),
+    "mean": Line("--mean 0.5", RESULT, f"--std 0.5 --mean 0 {_CLEAN}"),
+    "resize": Line("--resize 20", RESULT, _CLEAN),
+    "root": Line("--root elsewhere", FILES, _CLEAN),
+    "seed": Line("--seed 1", RESULT, _PGD),
+    "std": Line("--std 0.5", RESULT, f"--mean 0 --std 1 {_CLEAN}"),
+    "data.crop": Line("--data.crop 6", RESULT, _CLEAN),
+    "data.limit": Line("--data.limit 10", RESULT, _CLEAN),
+    "data.resize": Line("--data.resize 20", RESULT, _CLEAN),
+    "data.seed": Line("--data.seed 1", RESULT, _CLEAN),
+    "data.augment": Line("--data.augment crop", MESSAGE, _CLEAN),
+    "data.val_fraction": Line("--data.val_fraction 0.3", MESSAGE, _CLEAN),
 }
 """Of the options of all commands, walked over `evaluate`."""
+STRANGERS = {"arch": Line("--arch lenet_wide", MESSAGE), "weights": Line("--weights ema", MESSAGE)}
+"""Options of files, where the model is none."""
+BUILT_IN = f"evaluate --model lenet --data Digits --data.limit 20 {_CLEAN} {QUIET}"
+TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 {_CPU}"
+TRACKING = {
+    "tracking.enabled": Line("--tracking.enabled false", FILES, _CLEAN),
+    "tracking.tensorboard": Line("--tracking.tensorboard true", FILES, _CLEAN),
+    "tracking.uri": Line("--tracking.uri sqlite:///other.db", FILES, _CLEAN),
+}
 TRANSFER = (
     "transfer --models checkpoint:lenet.pt --arch lenet --data Digits --limit 20 --seed 0 "
     f"--fractions 20 {QUIET}"
@@ -62,12 +101,20 @@ OF_TRANSFER = {
     "probes": Line("--probes fgsm", RESULT),
     "seeds": Line("--seeds 1", RESULT),
     "sources": Line("--sources Digits", RESULT),
-    # These are told by options of their own.
-    "tuning.mode": Line("--tuning.mode linear_probe", REFUSED),
-    "tuning.alpha": Line("--tuning.alpha 5", REFUSED),
-    "tuning.last_k": Line("--tuning.last_k 2", REFUSED),
-    "tuning.lora_alpha": Line("--tuning.lora_alpha 3", REFUSED),
-    "tuning.lora_rank": Line("--tuning.lora_rank 2", REFUSED),
+    "wanted_acc": Line("--wanted_acc 0.5", RESULT, "--fractions 20 30"),
+    "tuning.cutmix": Line("--tuning.cutmix 0.5", RESULT, _FULL),
+    "tuning.dropout": Line("--tuning.dropout 0.3", RESULT, _FULL),
+    "tuning.ema": Line("--tuning.ema 0.9", RESULT, _FULL),
+    "tuning.label_smoothing": Line("--tuning.label_smoothing 0.2", RESULT, _FULL),
+    "tuning.loss": Line("--tuning.loss mse", RESULT, _FULL),
+    "tuning.lr": Line("--tuning.lr 0.01", RESULT, _FULL),
+    "tuning.mixup": Line("--tuning.mixup 0.5", RESULT, _FULL),
+    "tuning.momentum": Line("--tuning.momentum 0.5", RESULT, f"--tuning.optimizer sgd {_FULL}"),
+    "tuning.nesterov": Line("--tuning.nesterov false", RESULT, f"--tuning.optimizer sgd {_FULL}"),
+    "tuning.optimizer": Line("--tuning.optimizer sgd", RESULT, _FULL),
+    "tuning.schedule": Line("--tuning.schedule constant", RESULT, _FULL),
+    "tuning.warmup": Line("--tuning.warmup 0.5", RESULT, _FULL),
+    "tuning.weight_decay": Line("--tuning.weight_decay 0.5", RESULT, _FULL),
 }
 UNTRAINED = {
     "alpha": Line("--alpha 5", REFUSED),
@@ -80,6 +127,34 @@ UNTRAINED = {
     "wanted_acc": Line("--wanted_acc 0.5", REFUSED),
 }
 """Where `transfer` fits only new heads, to one number of images."""
-WALKED = [(EVALUATE, SHARED), (TRANSFER, OF_TRANSFER)]
-IDLE = [(EVALUATE, NO_ATTACK), (TRANSFER, UNTRAINED)]
+_OF_MODES = {
+    "mode": "linear_probe", "alpha": "5", "last_k": "2", "lora_alpha": "3", "lora_rank": "2"
+}  # fmt: skip
+
+
+def of_modes(group: str = "tuning") -> dict[str, Line]:
+    """Options of a recipe that belong to modes, where another option says what learns."""
+    return {
+        f"{group}.{name}": Line(f"--{group}.{name} {value}", REFUSED)
+        for name, value in _OF_MODES.items()
+    }
+
+
+ENGINE = {
+    "engine.workers": Line("--engine.workers 3", REFUSED),
+    "engine.threads": Line("--engine.threads 2", REFUSED),
+    "engine.address": Line("--engine.address auto", REFUSED),
+    "engine.cluster": Line("--engine.cluster local", REFUSED),
+    "engine.parameters": Line("--engine.parameters.timeout_min 5", REFUSED),
+}
+"""Without an engine; with one: `tests/pipelines/engine`."""
+WALKED = [
+    (EVALUATE, OF_EVALUATE),
+    (EVALUATE, SHARED),
+    (BUILT_IN, STRANGERS),
+    (TRACKED, TRACKING),
+    (TRANSFER, OF_TRANSFER),
+    (TRANSFER, of_modes()),
+]
+IDLE = [(EVALUATE, NO_ATTACK), (TRANSFER, UNTRAINED), (TRANSFER, ENGINE)]
 """Where the same flags would do nothing: being refused there does not show that they act."""

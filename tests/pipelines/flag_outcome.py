@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors.torch import load_file
 
 _VOLATILE = {"command", "created", "run_id", "examples", "environment"}
 _NAMES = re.compile(r"[0-9a-f]{8,}|events\.out\S+")
@@ -21,22 +22,30 @@ def outcome(home: Path, printed: str) -> dict[str, str]:
         printed: on the terminal.
 
     Returns:
-        `result`: rows, tables and headline, but no settings, as a setting that is only written
-        down has changed nothing; `files`: their names; `message`: what is told, without times.
+        `result`: rows, tables, headline and weights that were learnt, but no settings, as a setting
+        that is only written down has changed nothing; `files`: their names; `message`: what is
+        told, without times.
     """
     folders = [file.parent for file in sorted(home.glob("**/results/*/result.json"))]
     told = [json.loads((folder / "result.json").read_text()) for folder in folders]
     numbers = [_numbers(folder) for folder in folders]
+    learnt = sorted(home.glob("**/checkpoints/*/model.safetensors"))
+    weights = [_sums(file) for file in learnt]
     headlines = [_steady(one.pop("headline", None)) for one in told]
     names = (str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
     found = {
-        "result": json.dumps([numbers, headlines], sort_keys=True),
+        "result": json.dumps([numbers, headlines, weights], sort_keys=True),
         "files": "\n".join(sorted({_NAMES.sub("", n) for n in names if "resume" not in n})),
         "message": json.dumps([one.get("about", {}).get("notes") for one in told])
         + _TIMES.sub("", printed),
     }
     _empty(home)
     return found
+
+
+def _sums(file: Path) -> dict[str, float]:
+    """Of the magnitudes in every tensor: the file also says how it was made."""
+    return {k: float(v.double().abs().sum()) for k, v in load_file(file).items()}
 
 
 def _numbers(folder: Path) -> list[Any]:

@@ -14,9 +14,17 @@ import pytest
 from pipelines.cli import COMMANDS, main
 
 table, left = sys.modules["flag_lines"], sys.modules["flags_not_walked"]
+TABLES = [table, *(sys.modules[f"flag_lines_of_{of}"] for of in ("trainings", "questions"))]
 outcome = sys.modules["flag_outcome"].outcome
-WALKS = [(base, name, line) for base, lines in table.WALKED for name, line in lines.items()]
-IDLE = [(base, name, line) for base, lines in table.IDLE for name, line in lines.items()]
+WALKS = [
+    (base, name, line)
+    for one in TABLES
+    for base, lines in one.WALKED
+    for name, line in lines.items()
+]
+IDLE = [
+    (base, name, line) for one in TABLES for base, lines in one.IDLE for name, line in lines.items()
+]
 SLOW = [one for one in WALKS if one[2].changes != table.REFUSED]
 REFUSALS = [one for one in WALKS if one[2].changes == table.REFUSED] + IDLE
 
@@ -46,7 +54,7 @@ def test_every_flag_has_a_line(command: str, capsys: pytest.CaptureFixture[str])
     assert apart <= flags - walked, "not there, or walked after all"
     groups = {flag for flag in flags if any(one.startswith(f"{flag}.") for one in flags)}
     shared = (
-        {*table.SHARED, *left.INPUTS, *left.NEEDS_FILES, *left.SHARED_NOT_WALKED}
+        {*table.SHARED, *table.TRACKING, *left.INPUTS, *left.NEEDS_FILES, *left.SHARED_NOT_WALKED}
         if "fresh" in flags
         else set()
     )
@@ -110,5 +118,7 @@ def test_a_flag_is_refused_where_nothing_would_heed_it(
     words = f"{base} {line.beside} {line.words}"  # type: ignore[attr-defined]
     code, _, err = ran(words, room, capsys)
     assert code == 2, f"--{name} is not refused"
+    group, _, own = name.rpartition(".")
     value = line.words.split()[-1]  # type: ignore[attr-defined]
-    assert f"`{name}`" in err or f"--{name}" in err or f"'{value}'" in err, err
+    named = (f"`{name}`", f"--{name}", f"`{group or name}", f"--{group or name} ", f".{own}`")
+    assert any(word in err for word in (*named, f"'{value}'")), err

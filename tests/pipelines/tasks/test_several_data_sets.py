@@ -1,7 +1,8 @@
 """Of several data sets each task's rows are those of a network with that head alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -63,10 +64,12 @@ def test_rows_are_those_of_one_head_on_its_own_data_set(home: Path) -> None:
         assert compared(mine, alone.results) == 7  # clean, one radius, five severities
 
 
-def compared(mine: Any, results: list[ProbeResult]) -> int:
+def compared(mine: Any, results: Sequence[ProbeResult]) -> int:
+    """How many settings are alike, image by image."""
     count = 0
     for result in results:
-        for (setting, value), rows in result.rows.groupby(["setting", "value"]):
+        for group, rows in result.rows.groupby(["setting", "value"]):
+            setting, value = cast("tuple[str, float]", group)
             own = mine.loc[(mine["setting"] == setting) & (mine["value"] == value)]
             pair = own.merge(rows, on="index", suffixes=("", "_alone"))
             assert len(pair) == len(own) == len(rows) == 40
