@@ -4,6 +4,7 @@ MLflow imports this file wherever it evaluates a model, so nothing heavy is impo
 is asked for: an `evaluator_config` without `pixels` asks for other evaluators.
 """
 
+import inspect
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -92,16 +93,21 @@ def _measured(model: Any, dataset: Any, config: dict[str, Any], root: Path) -> A
     """The evaluation of a model of MLflow, or of the configuration."""
     import mlflow
 
-    from datamodules.errors import UserError
+    from datamodules.errors import UserError, suggestion
     from datamodules.torch_data import TorchData
     from pipelines.evaluate.command import evaluate
     from pipelines.mlflow_rows import labels_of, read_rows
+    from pipelines.study import Options
     from pipelines.tracking import Tracking
 
     options = {name: value for name, value in config.items() if name not in _OWN}
+    known = (*inspect.signature(evaluate).parameters, *Options.__annotations__)
+    if unknown := [name for name in options if name not in known]:
+        hint = suggestion(unknown[0], [*_OWN, *known])
+        raise UserError(f"There is no {unknown[0]!r} in `evaluator_config`.{hint}")
     if "tracking" in options or "data" in options:
         raise UserError("Expected no `tracking` and no `data`: both are those of the MLflow call.")
-    form, image = read_rows(dataset.features_data, config)
+    form, image = read_rows(_in_order(dataset.features_data, model), config)
     classes = options.get("classes")
     label = labels_of(dataset.labels_data if dataset.has_targets else None, classes)
     name = dataset.name if dataset.name != dataset.hash else f"rows-{dataset.hash[:8]}"
@@ -116,6 +122,19 @@ def _measured(model: Any, dataset: Any, config: dict[str, Any], root: Path) -> A
     tracking = Tracking(mlflow.get_tracking_uri(), enabled=False)  # `_logged` writes to the run
     options = {"adversarials": 0, **options, "tracking": tracking, "root": root}
     return evaluate(subject, data, **options)
+
+
+def _in_order(features: Any, model: Any) -> Any:
+    """A table with its columns as the model's signature has them, which MLflow puts in that order.
+
+    In another order the pixels of a row are no picture, which corruptions would be carried out on.
+    """
+    schema = model.metadata.get_input_schema() if getattr(model, "metadata", None) else None
+    if schema is None or not schema.has_input_names() or not hasattr(features, "columns"):
+        return features
+    names = schema.input_names()
+    same = sorted(map(str, names)) == sorted(map(str, features.columns))
+    return features[names] if same else features
 
 
 def _black_box(

@@ -144,7 +144,14 @@ def labels_of(targets: np.ndarray | None, classes: list[str] | None) -> Tensor:
     if targets is None:
         raise UserError("Expected `targets`: the label of each image.")
     values = np.asarray(targets)
-    if values.dtype.kind in "uif" and np.equal(np.mod(values, 1), 0).all():
+    if lost := int(pd.isna(values).sum()):
+        raise UserError(
+            f"Expected a label of each image as `targets`, but {lost} of {len(values)} are missing."
+        )
+    whole = values.dtype.kind in "uif" and bool(np.equal(np.mod(values, 1), 0).all())
+    if whole and classes and all(name.isdecimal() for name in classes):
+        values = values.astype(np.int64)  # the numbers are names, and not places: 1 of 1, 2, 3
+    elif whole:
         return torch.from_numpy(values.astype(np.int64))
     if classes is None:
         raise UserError(

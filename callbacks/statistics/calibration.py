@@ -77,8 +77,9 @@ def ece_interval(
         return bool((gaps.grown(error) <= value + slack).mean() > miss)
 
     low, high = _last(too_small, value), _last(small_enough, gaps.largest)
-    result = Interval(value, low, high)
-    return result if high >= value else result.marked(BIASED)
+    if high >= value - slack:  # the last bit of a sum in another order
+        return Interval(value, low, max(high, value))
+    return Interval(value, low, high).marked(BIASED)
 
 
 def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:

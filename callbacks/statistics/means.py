@@ -24,8 +24,9 @@ def mean(
     """Mean with an interval that holds for skewed values, as far as one can.
 
     Where both `bounds` are known, it is the Bayesian bootstrap's (Rubin 1981) with half an
-    observation at either bound: Jeffreys' interval where values are 0 or 1, and wide, never empty,
-    where all values are equal. Measured coverage .93 to .98 at n >= 20.
+    observation at either bound, and wide, never empty, where all values are equal: measured
+    coverage .93 to .98 at n >= 20. Of values that are 0 or 1 it is the interval of a `rate`, as the
+    bootstrap's covers .85 of some shares of 12 and .92 of 20.
 
     Else it is Student's, with the skewness removed by Hall's transformation (1992): .93 to .97 for
     exponential, gamma and mixed losses from n = 50. No method can know of values rarer than about
@@ -53,6 +54,8 @@ def mean(
     numbers = _within(numbers, bounds)
     middle, spread = float(numbers.mean()), float(np.ptp(numbers))
     known = bool(np.isfinite(bounds).all())
+    if bounds == (0, 1) and np.isin(numbers, (0, 1)).all():
+        return rate(int(numbers.sum()), len(numbers), level)
     if known and (len(numbers) <= _MANY or len(np.unique(numbers)) <= _MANY):
         low, high = _bayesian_bootstrap(numbers, bounds, level, seed, resamples)
         return Interval(middle, min(low, middle), max(high, middle))

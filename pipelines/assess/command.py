@@ -96,8 +96,7 @@ def assess(
         return None
 
     told = {"questions": chosen, "settings": repr(settings), "epochs": _epochs(study, preset)}
-    also = {"transfer_to": [*subject.transfer_to], "student": str(subject.student)}
-    with study.running(study.name(), {**told, **also}):
+    with study.running(study.name(), {**told, **subject.contents}):
         work = Work(study, classifier, subject, preset, settings, options, engine)
         return work.done(parts)
 

@@ -1,13 +1,16 @@
 """What an assessment is about: the model, its data, the data it is moved to, and its student."""
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from datamodules import Digits, ImageDataModule
+from callbacks.digests import model_digest
+from datamodules import Digits, ImageDataModule, open_data
 from datamodules.errors import UserError
 from pipelines.fine_tune.command import fine_tune
 from pipelines.study import DataLike, ModelLike, Options
@@ -37,6 +40,12 @@ class Subject:
     transfer_to: Sequence[str]
     student: ModelLike
     said: Sequence[str] = ()
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """What the data it is moved to and the student are, not only what they are called."""
+        moved = [_data_contents(name) for name in self.transfer_to]
+        return {"transfer_to": moved, "student": _student_contents(self.student)}
 
     def model(self) -> ModelLike:
         """The model; of a network a copy, which no question before has seen."""
@@ -85,6 +94,26 @@ def make_subject(
             "No `transfer_to` was named: it is moved to scikit-learn's digits turned by 90 degrees."
         )
     return Subject(model, data, transfer_to, student or "", said)
+
+
+def _data_contents(name: str) -> str:
+    data = open_data(name)
+    try:
+        return f"{name} {data.training_digest()} {data.manifest_digest()}"
+    except UserError as error:  # a failed cell, which takes no other down
+        return f"{name} {error}"
+
+
+def _student_contents(student: ModelLike) -> str:
+    if isinstance(student, nn.Module):
+        return model_digest(student)
+    kind, _, place = student.partition(":")
+    if kind != "checkpoint":
+        return student
+    file = Path(place).expanduser()
+    files = sorted(file.rglob("*")) if file.is_dir() else [file]
+    bits = [hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()]
+    return f"{student} {' '.join(bits)}"
 
 
 def small_student(channels: int, side: int) -> str:

@@ -82,7 +82,7 @@ def step_of(probe: ProbeResult, severity: str) -> int:
     try:
         asked = places.get(severity)
         asked = float(Fraction(severity.replace(" ", ""))) if asked is None else asked
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise NotThereError(f"{severity!r} is no severity of {probe.title}.") from None
     same = [step for step, value in values.items() if np.isclose(value, asked, rtol=_CLOSE)]
     if not same:

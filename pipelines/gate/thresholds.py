@@ -32,7 +32,7 @@ def threshold_check(threshold: Threshold, result: Result) -> Check:
     between = ends(found.low, found.high)
     said = (
         f"{threshold.number} is {number(found.value)}{f' [{between}]' if between else ''}: "
-        f"{told} is {number(value)}, {'which is' if passed else 'not'} {asked}."
+        f"{told} is {value:.6g}, {'which is' if passed else 'not'} {asked}."
     )
     return Check("thresholds", name, passed, said, found, f"{asked} by {end}")
 

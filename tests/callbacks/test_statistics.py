@@ -118,19 +118,18 @@ def test_halls_transformation_takes_the_ends_to_students_quantiles(n: int) -> No
     assert found.high - found.value > found.value - found.low, "the long tail is above"
 
 
-def test_bounded_values_that_are_counts_have_jeffreys_interval() -> None:
-    values = np.repeat([0.0, 1.0], [28, 12])
-    found = s.mean(values, resamples=20_000, bounds=(0, 1))
+def test_bounded_values_at_their_bounds_have_jeffreys_interval() -> None:
+    values = np.repeat([0.0, 2.0], [28, 12])
+    found = s.mean(values, resamples=20_000, bounds=(0, 2))
     # 20,000 draws leave about 1 % of the width in an end
-    assert found[1:] == pytest.approx(stats.beta.ppf([0.025, 0.975], 12.5, 28.5), abs=0.004)
-    doubled = s.mean(2 * values, resamples=20_000, bounds=(0, 2))
-    assert doubled[1:] == pytest.approx(2 * np.array(found[1:]))
+    wanted = 2 * stats.beta.ppf([0.025, 0.975], 12.5, 28.5)
+    assert found[1:] == pytest.approx(wanted, abs=0.008)
 
 
 def test_equal_values_have_wide_ends_or_none() -> None:
-    found = s.mean(np.zeros(40), resamples=20_000, bounds=(0, 1))
+    found = s.mean(np.zeros(40), resamples=20_000, bounds=(0, 2))
     assert found.low == 0
-    assert found.high == pytest.approx(stats.beta.ppf(0.975, 0.5, 40.5), rel=0.05)
+    assert found.high == pytest.approx(2 * stats.beta.ppf(0.975, 0.5, 40.5), rel=0.05)
     for nothing in (s.mean(np.zeros(40)), s.mean([1.0, 2, 3]), s.student([0.9]), s.student([1, 1])):
         assert np.isfinite(nothing.value)
         assert np.isnan(nothing[1:]).all()
@@ -441,3 +440,18 @@ def test_an_end_outside_of_what_was_measured_is_none() -> None:
     assert 1 < found.value < 2
     assert np.isnan(found.low)
     assert 1 < found.high < 2
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 12), (5, 12), (12, 12), (3, 2000)])
+def test_a_mean_of_zeros_and_ones_is_a_rate(k: int, n: int) -> None:
+    values = np.repeat([1.0, 0.0], [k, n - k])
+    assert s.mean(values, bounds=(0, 1)) == s.rate(k, n)
+
+
+def test_an_error_without_noise_in_its_bins_lies_in_its_interval() -> None:
+    """All right: the error is 1 - the mean confidence, summed in two orders."""
+    confidence = np.random.default_rng(0).uniform(0.3, 0.8, 80)
+    found = s.ece_interval(confidence, np.ones(80))
+    assert found.value == pytest.approx(1 - confidence.mean())
+    assert found.high >= found.value
+    assert not found.mark

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.models import infer_signature
 from mlflow.models.evaluation import evaluator_registry
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -17,12 +18,23 @@ from torch import nn
 
 from datamodules.errors import UserError
 from pipelines.mlflow_evaluator import AssayEvaluator
+from pipelines.mlflow_rows import labels_of
 from pipelines.report.command import load_run
 
 DIGITS = load_digits()
 ROWS = np.rint(DIGITS.data[:100] / 16 * 255).astype(np.uint8)
 LABELS = DIGITS.target[:100]
 CONFIG = {"pixels": "0..255", "shape": [8, 8, 1], "chunk": 100}
+
+
+class Scores(mlflow.pyfunc.PythonModel):
+    """Answers of a regression to rows in [0, 1]."""
+
+    def __init__(self, model: LogisticRegression) -> None:
+        self.model = model
+
+    def predict(self, context: Any, model_input: pd.DataFrame) -> np.ndarray:
+        return self.model.predict_proba(model_input.to_numpy())
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +151,7 @@ def test_metrics_are_tied_to_a_logged_model_once(fitted: LogisticRegression, sto
         ({"shape": [8, 8, 3]}, "64 numbers in all, but got \\[8, 8, 3\\]"),
         ({"shape": None}, "`shape` as \\[H, W, C\\]"),
         ({"layout": "NHWC"}, "HWC or CHW"),
-        ({"prob": ["clean"]}, "no option 'prob'"),
+        ({"prob": ["clean"]}, "no 'prob' in `evaluator_config`. Did you mean 'probes'"),
         ({"tracking": 1}, "no `tracking`"),
         ({"model": "lenet"}, "Expected one model"),
     ],
@@ -163,6 +175,34 @@ def test_names_of_classes_are_looked_up(fitted: LogisticRegression, store: str) 
     found = evaluated(scores(fitted), ROWS, np.array(names)[LABELS], classes=names)
     right = (fitted.predict(ROWS / 255) == LABELS).mean()
     assert found.metrics["summary/clean_acc"] == pytest.approx(right)
+
+
+def test_numbers_as_names_of_classes_are_no_places() -> None:
+    targets = np.array([1, 2, 1])
+    assert labels_of(targets, ["1", "2", "3"]).tolist() == [0, 1, 0]
+    assert labels_of(targets, ["0", "1", "2"]).tolist() == [1, 2, 1]
+    assert labels_of(targets, ["cat", "dog", "bird"]).tolist() == [1, 2, 1]
+    with pytest.raises(UserError, match="There is no class '3'"):
+        labels_of(np.array([3]), ["0", "1", "2"])
+
+
+def test_columns_in_another_order_than_the_signature(
+    fitted: LogisticRegression, store: str
+) -> None:
+    """A blur of a scrambled picture is another blur, whatever order the model gets it in."""
+    table = pd.DataFrame(ROWS / 255).add_prefix("p")
+    with mlflow.start_run():
+        logged = mlflow.pyfunc.log_model(
+            name="rows", python_model=Scores(fitted), signature=infer_signature(table)
+        )
+    blurred = [
+        evaluated(
+            logged.model_uri, one.assign(digit=LABELS), "digit", pixels="0..1",
+            corruption=["gaussian_blur"],
+        ).metrics["summary/corruption_loss"]
+        for one in (table, table[table.columns[::-1]])
+    ]  # fmt: skip
+    assert blurred[0] == blurred[1]
 
 
 def test_other_evaluators_are_left_alone() -> None:

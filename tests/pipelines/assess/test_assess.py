@@ -6,15 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from killing import finished_runs, runs
+from PIL import Image
 
 from pipelines.assess import command, questions
 from pipelines.assess.part import AssessedPart
 from pipelines.assess.plan import corrected, seconds_in_all
 from pipelines.assess.presets import AssessmentPreset
 from pipelines.assess.result import Assessment
-from pipelines.assess.subject import small_student
+from pipelines.assess.subject import Subject, small_student
 from pipelines.recover.repair import Effort
 from pipelines.report.result import Result, load_result
 from pipelines.tracking import TrackingError
@@ -216,3 +218,25 @@ def test_all_five(assay: Assay, words: list[str], home: Path) -> None:
     assert [*assessment.answers] == [*questions.QUESTIONS]
     assert len(assessment.sentences()) == 5
     assert len([n for n in assessment.headline().values() if n.card]) == 5
+
+
+def test_other_data_under_the_same_name_are_another_assessment(home: Path) -> None:
+    def contents() -> dict[str, Any]:
+        return Subject("lenet", "Digits", ["ImageFolder:moved"], "checkpoint:s.pt").contents
+
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (home / "moved" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = draw.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(home / "moved" / name / f"{number}.png")
+    (home / "s.pt").write_bytes(b"weights")
+    before = contents()
+    assert contents() == before
+    one, other = home / "moved" / "cat" / "0.png", home / "moved" / "dog" / "0.png"
+    bits = one.read_bytes(), other.read_bytes()
+    one.write_bytes(bits[1])
+    other.write_bytes(bits[0])
+    assert contents()["transfer_to"] != before["transfer_to"]
+    (home / "s.pt").write_bytes(b"others")
+    assert contents()["student"] != before["student"]

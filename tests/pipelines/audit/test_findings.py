@@ -223,3 +223,11 @@ def test_accuracy_with_and_without_twins() -> None:
     same = independent_difference(rate(5, 10), rate(5, 10))
     assert same.value == 0
     assert -1 < same.low < 0 < same.high < 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_few_labels_are_asked_about_one_by_one(count: int) -> None:
+    label = torch.arange(count)
+    found = cross_validated(torch.randn(count, 2), 3, False, 0)(label)
+    assert found.shape == (count, 3)
+    assert found.sum(1).tolist() == pytest.approx([1] * count)

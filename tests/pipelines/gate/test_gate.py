@@ -87,6 +87,7 @@ def test_the_worst_class_has_ends_that_hold_for_all(strong: Evaluation) -> None:
             "not measured at 0.3",
         ),
         ({"thresholds": {"adversarial/pgd_linf@x": {"at_least": 0}}}, "'x' is no severity"),
+        ({"thresholds": {"adversarial/pgd_linf@1e400": {"at_least": 0}}}, "'1e400' is no severity"),
         (
             {"thresholds": {"test/clean": {"at_least": 0, "class": "cat"}}},
             "image of class 'cat'",
