@@ -210,10 +210,15 @@ def _with_recipes(words: Sequence[str]) -> list[str]:
     return named
 
 
+def _parts(word: str) -> list[str]:
+    """`--flag` and its value; a value alone may hold an equals sign."""
+    return word.split("=", 1) if word.startswith("--") else [word]
+
+
 def _missing_file(words: Sequence[str]) -> str:
     """A file or folder that was named and is not there: told before seconds of imports."""
     flag = ""
-    for word in (part for given in words for part in given.split("=", 1)):
+    for word in (part for given in words for part in _parts(given)):
         if word.startswith("--"):
             flag = word
             continue

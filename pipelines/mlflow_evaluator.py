@@ -144,7 +144,8 @@ def _black_box(
     from pipelines.mlflow_rows import RowNetwork
 
     metadata = getattr(model, "metadata", None)
-    network = RowNetwork(model, form, str(getattr(metadata, "model_uuid", None) or uuid4()))
+    identity = str(getattr(metadata, "model_uuid", None) or uuid4())
+    network = RowNetwork(model, form, identity, options.get("classes"))
     network(image[:1] / 255 if not image.is_floating_point() else image[:1])
     named = any(options.get(what) for what in _WHAT)
     return network, options if named else {"probes": ["clean"], **options}

@@ -1,7 +1,7 @@
 """Images as MLflow evaluates models on them, a row of numbers each, and a network of such rows."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,13 +103,17 @@ class RowNetwork(nn.Module):
         model: of MLflow.
         form: of its rows.
         identity: what tells it from other models; rows measured of it are used again by that.
+        classes: names in the order of the scores, if they are stated.
     """
 
     identity: Tensor
 
-    def __init__(self, model: Predicts, form: RowForm, identity: str) -> None:
+    def __init__(
+        self, model: Predicts, form: RowForm, identity: str, classes: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
-        self._held = [model, form]  # in a list: neither is a part of the network's state
+        check_order(model, classes)
+        self._held = [model, form, classes]  # in a list: neither is a part of the network's state
         numbers = list(hashlib.sha256(identity.encode()).digest())
         self.register_buffer("identity", torch.tensor(numbers, dtype=torch.uint8))
 
@@ -120,8 +124,8 @@ class RowNetwork(nn.Module):
         Raises:
             UserError: the model answers something else.
         """
-        model, form = self._held
-        scores = np.asarray(model.predict(form.rows(image)))
+        model, form, classes = self._held
+        scores = np.asarray(_by_name(model.predict(form.rows(image)), classes))
         if scores.ndim != 2 or len(scores) != len(image) or scores.dtype.kind not in "uif":
             raise UserError(
                 f"Expected scores (N, classes) of the model for {len(image)} images, but got "
@@ -133,6 +137,47 @@ class RowNetwork(nn.Module):
     def __deepcopy__(self, _: dict[int, Any]) -> "RowNetwork":
         """It has no state that could change."""
         return self
+
+
+def check_order(model: Predicts, classes: Sequence[str] | None) -> None:
+    """Refuses another order of classes than that of the model, where it tells its own.
+
+    Args:
+        model: of MLflow; one of scikit-learn has `classes_`.
+        classes: as stated; None takes targets as places.
+
+    Raises:
+        UserError: scores would be read as those of other classes.
+    """
+    try:
+        raw = model.get_raw_model()  # type: ignore[attr-defined]
+    except (AttributeError, NotImplementedError):  # a function, or a model of its own kind
+        raw = None
+    own = [str(name) for name in getattr(raw, "classes_", ())]
+    meant = [*classes] if classes is not None else [str(place) for place in range(len(own))]
+    if own and own != meant:
+        raise UserError(
+            f"The model's scores are of {_few(own)}, in this order, but `classes` "
+            f"{f'are {_few(meant)}' if classes is not None else 'are not stated'}: give "
+            "`classes` in the model's order."
+        )
+
+
+def _by_name(scores: Any, classes: Sequence[str] | None) -> Any:
+    """A table of scores with its columns in the order of the classes."""
+    names = [name for name in getattr(scores, "columns", ()) if isinstance(name, str)]
+    if not names:
+        return scores
+    if classes is None or sorted(names) != sorted(classes):
+        raise UserError(
+            f"The model names its scores {_few(names)}: give these as `classes`, in any order that "
+            "the report is to have."
+        )
+    return scores[[*classes]]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
 def labels_of(targets: np.ndarray | None, classes: list[str] | None) -> Tensor:

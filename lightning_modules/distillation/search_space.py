@@ -1,7 +1,7 @@
 """The recipes that an automatic distillation chooses from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -45,12 +45,6 @@ class Search:
                 raise UserError(
                     f"Expected `auto.{name}` of at least {low}, but got {getattr(self, name)}."
                 )
-        given = [part.name for part in fields(self) if getattr(self, part.name) != part.default]
-        if given and not self.trials:
-            raise UserError(
-                f"Got `auto.{given[0]}` without `auto.trials`, of how many recipes are tried: add "
-                "it, or leave out what is searched."
-            )
         for name in ("losses", "temperatures", "shares", "scales"):
             if not getattr(self, name):
                 raise UserError(f"Expected at least one of `auto.{name}`, but got none.")

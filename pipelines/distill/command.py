@@ -1,7 +1,7 @@
 """`assay distill`: teach a student what its teacher says, keep it, and measure what it kept."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -102,6 +102,12 @@ def distill(
     fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
     if fitting.file is not None and (len(seeds) > 1 or controls):
         raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
+    idle = [part.name for part in fields(auto) if getattr(auto, part.name) != part.default]
+    if idle and not auto.trials:
+        raise UserError(
+            f"Got `auto.{idle[0]}` without `auto.trials`, how many recipes are tried: add it, or "
+            "leave out what is to be searched."
+        )
     if auto.trials and (fitting.file is not None or lr_find):
         raise UserError("Expected no `ckpt_path` or `lr_find` with `auto.trials`: there are many.")
     tuning = fitting.tuned(tuning)

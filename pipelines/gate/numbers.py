@@ -19,6 +19,10 @@ _CLOSE = 1e-6
 WORST = "worst"
 
 
+_FULL_PASS = ("evaluate", "robustness")
+"""Of several passes that of all test images, whatever the order of the questions."""
+
+
 class NotThereError(LookupError):
     """The run has no such number; the message is a sentence."""
 
@@ -35,7 +39,8 @@ def probes_of(result: Result) -> list[ProbeResult]:
 
     Empty where there was no pass; checks that are no accuracies are left out.
     """
-    passes = [found for one in held_by(result).values() if (found := pass_of(one)) is not None]
+    held = sorted(held_by(result).items(), key=lambda item: item[0] not in _FULL_PASS)
+    passes = [found for _, one in held if (found := pass_of(one)) is not None]
     own = [one for one in (passes[0].results if passes else ()) if not one.is_list]
     return [one for one in with_worst_cases(own) if len(one.rows)]
 

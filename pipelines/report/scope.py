@@ -69,9 +69,19 @@ def _left_out(result: Result) -> Iterator[str]:
     for data in result.about.data:
         title = data.get("title", data["name"])
         if data.get("limit"):
-            yield f"{title}: no more than {data['limit']:,} images were asked for (limit)."
+            yield f"{title}: {_limited(data['limit'])} (limit)."
         if data.get("skipped"):
             yield f"{title}: files left out because they are no images: {len(data['skipped']):,}."
+
+
+def _limited(limit: object) -> str:
+    """`data.limit` in words: a number, `first:40`, `indices:FILE`, or indices."""
+    if isinstance(limit, int):
+        return f"no more than {limit:,} images were asked for"
+    if isinstance(limit, str):
+        return f"only the images {limit} were asked for"
+    assert isinstance(limit, list)
+    return f"only {len(limit):,} images were asked for, by their indices"
 
 
 def _budgets(result: Result) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -118,7 +119,7 @@ def typed_command() -> str:
     """The command as the user typed it, for reports and for running it again."""
     words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
     words[0] = "assay" if words[0] == "cli.py" else words[0]  # `python -m pipelines.cli`
-    return " ".join(f"'{word}'" if " " in word else word for word in words)
+    return shlex.join(words)
 
 
 def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> CommandParser:

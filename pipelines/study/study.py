@@ -87,6 +87,7 @@ class Study(Subjects):
                 "room": self.room,
                 "models": [model_digest(model) for model in self.models],
                 "data": [data.manifest_digest() for data in self.data],
+                "limits": [str(data.limit) for data in self.data],
                 "seed": self.seed,
                 "chunk": self.chunk,
                 "flags": [str(self.flags.get(name)) for name in ("accelerator", "precision")],

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -18,7 +19,7 @@ from torch import nn
 
 from datamodules.errors import UserError
 from pipelines.mlflow_evaluator import AssayEvaluator
-from pipelines.mlflow_rows import labels_of
+from pipelines.mlflow_rows import check_order, labels_of
 from pipelines.report.command import load_run
 
 DIGITS = load_digits()
@@ -184,6 +185,31 @@ def test_numbers_as_names_of_classes_are_no_places() -> None:
     assert labels_of(targets, ["cat", "dog", "bird"]).tolist() == [1, 2, 1]
     with pytest.raises(UserError, match="There is no class '3'"):
         labels_of(np.array([3]), ["0", "1", "2"])
+
+
+def test_scores_are_those_of_the_classes_that_they_name(
+    fitted: LogisticRegression, store: str
+) -> None:
+    names = [f"digit {number}" for number in range(10)]
+    turned = names[::-1]
+
+    def answer(rows: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(fitted.predict_proba(rows / 255), columns=names)
+
+    targets = np.array([names[label] for label in LABELS])
+    right = (fitted.predict(ROWS / 255) == LABELS).mean()
+    found = evaluated(answer, ROWS, targets, classes=turned)
+    assert found.metrics["summary/clean_acc"] == pytest.approx(right)
+    with pytest.raises(UserError, match="names its scores digit 0, digit 1"):
+        evaluated(answer, ROWS, LABELS)
+
+
+@pytest.mark.parametrize("classes", [None, ["2", "0", "3"]])
+def test_the_order_that_a_model_tells_is_kept_to(classes: list[str] | None) -> None:
+    model = SimpleNamespace(get_raw_model=lambda: SimpleNamespace(classes_=np.array([0, 2, 3])))
+    with pytest.raises(UserError, match="scores are of 0, 2, 3, in this order"):
+        check_order(model, classes)
+    check_order(model, ["0", "2", "3"])
 
 
 def test_columns_in_another_order_than_the_signature(

@@ -143,3 +143,21 @@ def test_report_side_by_side(done: tuple, home: Path, assay: Assay, lenet: Path)
     assert "on the same images" in page
     assert "http://" not in page.replace("http://www.w3.org", ""), "needs nothing beside it"
     assert "<script" not in page
+
+
+@pytest.mark.parametrize("limit", ["first:9", "[1,1793]", "9"])
+def test_some_images_have_a_result_of_their_own(
+    assay: Assay, lenet: Path, home: Path, limit: str
+) -> None:
+    line = (
+        f"evaluate --model checkpoint:{lenet} --arch lenet --data Digits --probes clean "
+        "--tracking.enabled false --masking false"
+    )
+    for more in ([], ["--data.limit", limit]):
+        code, _, err = assay(*line.split(), *more)
+        assert code == 0, err
+    counts = {
+        len(load_result(file.parent).parts().rows["clean"])
+        for file in (home / "mlruns" / "results").glob("*/result.json")
+    }
+    assert counts == {540, 2 if limit.startswith("[") else 9}
