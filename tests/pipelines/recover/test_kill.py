@@ -25,6 +25,7 @@ def words(lenet: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_killed_at_two_random_moments(home: Path, lenet: Path) -> None:
     asked = words(lenet, "--severities", "0.6", "--strategies", "retrain_last")
     goes_on(home, asked, 2, tables)
