@@ -88,7 +88,7 @@ def assess(
     for line in subject.said:
         study.say(f"chosen   {line}")
     study.notes += subject.said
-    settings = settings_for(classifier, PRESETS[preset].settings)
+    settings = settings_for(classifier, PRESETS[preset].settings, len(opened.images("test")))
     parts, speed = _plan(study, classifier, opened, subject, preset, settings, chosen)
     if study.config or plan_only:
         print_sheet(plan_of(parts, speed))

@@ -1,5 +1,6 @@
 """The data and the five questions, each with the command that answers it and what that needs."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
@@ -19,6 +20,8 @@ QuestionName = Literal[
 ]
 _WITHOUT_GRADIENTS = ("clean", "square")
 """Probes for files that only answer."""
+_EXPLAINED = {"limit": 1000, "forwards": 500}
+"""What `assay explain` takes where a preset says nothing."""
 Ask = Callable[[Subject, Mapping[str, Any]], Any]
 """Runs the question's command on a subject with some settings."""
 
@@ -122,15 +125,20 @@ def has_gradients(classifier: Classifier) -> bool:
 
 
 def settings_for(
-    classifier: Classifier, settings: Mapping[str, Mapping[str, Any]]
+    classifier: Classifier, settings: Mapping[str, Mapping[str, Any]], images: int
 ) -> dict[str, dict[str, Any]]:
     """What a preset asks, of a model without gradients what can be asked of it.
 
     Args:
         classifier: the model.
         settings: of the preset, by question.
+        images: test images that there are.
     """
     asked = {question: dict(one) for question, one in settings.items()}
+    watched = asked["monitorability"]
+    limit, forwards = (watched.get(name, usual) for name, usual in _EXPLAINED.items())
+    if images < limit:  # the same budget over fewer images, which are too few for a smaller one
+        watched["forwards"] = math.ceil(forwards * limit / max(images, 1))
     if not has_gradients(classifier):
         asked["data"]["model"] = None
         asked["robustness"]["probes"] = [*_WITHOUT_GRADIENTS]

@@ -68,7 +68,7 @@ def _score_numbers(tables: Mapping[str, pd.DataFrame], plan: Plan) -> dict[str, 
     asked = f"{plan.forwards:g} forwards for each of at most {plan.limit:,} images"
     values = {line["part"]: _interval(line) for line in records(tables["parts"])}
     score, twin = values.pop("monitorability"), _of_twin(tables)
-    note = f"mean of the six parts below; the same network with random weights gets {twin}"
+    note = f"mean of six parts; the same network with random weights gets {twin}"
     return {
         "monitorability": Number("Monitorability", score, "", note, asked),
         **{

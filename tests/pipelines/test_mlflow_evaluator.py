@@ -219,7 +219,9 @@ def test_columns_in_another_order_than_the_signature(
     table = pd.DataFrame(ROWS / 255).add_prefix("p")
     with mlflow.start_run():
         logged = mlflow.pyfunc.log_model(
-            name="rows", python_model=Scores(fitted), signature=infer_signature(table),
+            name="rows",
+            python_model=Scores(fitted),
+            signature=infer_signature(table),
             pip_requirements=[],  # which MLflow would look for by a process of its own
         )
     blurred = [

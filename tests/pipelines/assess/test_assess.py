@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from killing import finished_runs, runs
 from PIL import Image
 
 from pipelines.assess import command, questions
 from pipelines.assess.part import AssessedPart
 from pipelines.assess.plan import corrected, seconds_in_all
-from pipelines.assess.presets import AssessmentPreset
+from pipelines.assess.presets import PRESETS, AssessmentPreset
 from pipelines.assess.result import Assessment
 from pipelines.assess.subject import Subject, small_student
 from pipelines.recover.repair import Effort
@@ -240,3 +241,10 @@ def test_other_data_under_the_same_name_are_another_assessment(home: Path) -> No
     assert contents()["transfer_to"] != before["transfer_to"]
     (home / "s.pt").write_bytes(b"others")
     assert contents()["student"] != before["student"]
+
+
+@pytest.mark.parametrize(("images", "forwards"), [(20, 2000), (200, 200), (5000, 200)])
+def test_few_images_are_explained_with_the_same_budget(images: int, forwards: int) -> None:
+    classifier: Any = SimpleNamespace(model=torch.nn.Identity())
+    asked = questions.settings_for(classifier, PRESETS["quick"].settings, images)
+    assert asked["monitorability"]["forwards"] == forwards
