@@ -27,6 +27,7 @@ from pipelines.engine import Engine
 from pipelines.report.terminal import print_sheet
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
+from pipelines.study.trainer_flags import deciding
 
 _ONE_DEVICE = (
     "the questions share one device. `assay evaluate` and `assay distill` run on several by "
@@ -95,7 +96,10 @@ def assess(
     if plan_only:
         return None
 
-    told = {"questions": chosen, "settings": repr(settings), "epochs": _epochs(study, preset)}
+    told = {
+        "questions": chosen, "settings": repr(settings), "epochs": _epochs(study, preset),
+        "flags": deciding(study.flags),
+    }  # fmt: skip
     with study.running(study.name(), {**told, **subject.contents}):
         work = Work(study, classifier, subject, preset, settings, options, engine)
         return work.done(parts)
