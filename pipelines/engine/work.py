@@ -133,7 +133,7 @@ def _sendable(error: Exception) -> Exception:
     where = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
         sent: Exception = cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:
+    except Exception:  # whatever the error's own pickling raises: its words are told all the same
         sent = RuntimeError(_told(error))
     sent.__cause__ = WorkerTraceback(f"\n{where}")
     return sent
