@@ -154,8 +154,9 @@ def check_order(model: Predicts, classes: Sequence[str] | None) -> None:
     except (AttributeError, NotImplementedError):  # a function, or a model of its own kind
         raw = None
     own = [str(name) for name in getattr(raw, "classes_", ())]
-    meant = [*classes] if classes is not None else [str(place) for place in range(len(own))]
-    if own and own != meant:
+    places = [str(place) for place in range(len(own))]
+    meant = [*map(str, classes)] if classes is not None else places
+    if own not in ([], meant, places):  # of places `classes` are the names
         raise UserError(
             f"The model's scores are of {_few(own)}, in this order, but `classes` "
             f"{f'are {_few(meant)}' if classes is not None else 'are not stated'}: give "
@@ -193,6 +194,7 @@ def labels_of(targets: np.ndarray | None, classes: list[str] | None) -> Tensor:
         raise UserError(
             f"Expected a label of each image as `targets`, but {lost} of {len(values)} are missing."
         )
+    classes = None if classes is None else [*map(str, classes)]
     whole = values.dtype.kind in "uif" and bool(np.equal(np.mod(values, 1), 0).all())
     if whole and classes and all(name.isdecimal() for name in classes):
         values = values.astype(np.int64)  # the numbers are names, and not places: 1 of 1, 2, 3

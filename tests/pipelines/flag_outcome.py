@@ -10,8 +10,16 @@ import pandas as pd
 from safetensors.torch import load_file
 
 _VOLATILE = {"command", "created", "run_id", "examples", "environment"}
+_TIMED = {"predicted", "latency", "throughput", "delay", "images", "monitor_overhead"}
+"""Columns and numbers that are times, hold some, or follow from how fast this machine is."""
+_SECONDS = re.compile(r'\\*"seconds\\*": ?[^,}]*')
+"""In a curve, which is JSON inside of a cell."""
 _NAMES = re.compile(r"[0-9a-f]{8,}|events\.out\S+")
-_TIMES = re.compile(r"[0-9a-f]{8,}|/\S+|\d+(\.\d+)? s\b")
+_LAID_OUT = re.compile(r"[\s|+-]+")
+"""Between words; a longer number breaks lines and widens columns."""
+_TIMES = re.compile(
+    r"[0-9a-f]{8,}|/\S+|[\d.]+ (s|min|h)\b|[\d,]+ (images a second forward|trained)"
+)
 
 
 def outcome(home: Path, printed: str) -> dict[str, str]:
@@ -35,12 +43,17 @@ def outcome(home: Path, printed: str) -> dict[str, str]:
     names = (str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
     found = {
         "result": json.dumps([numbers, headlines, weights], sort_keys=True),
-        "files": "\n".join(sorted({_NAMES.sub("", n) for n in names if "resume" not in n})),
+        "files": "\n".join(sorted({_NAMES.sub("", name) for name in names if _of_run(name)})),
         "message": json.dumps([one.get("about", {}).get("notes") for one in told])
-        + _TIMES.sub("", printed),
+        + _TIMES.sub("", _LAID_OUT.sub(" ", printed)),
     }
     _empty(home)
     return found
+
+
+def _of_run(name: str) -> bool:
+    """Not what is there until a run has ended, or was logged by an earlier one."""
+    return not {"resume", "models"} & set(name.split("/"))
 
 
 def _sums(file: Path) -> dict[str, float]:
@@ -56,7 +69,8 @@ def _numbers(folder: Path) -> list[Any]:
 
 
 def _without_times(rows: pd.DataFrame) -> str:
-    return str(rows[[name for name in rows if "seconds" not in str(name)]].to_json())
+    kept = [name for name in rows if "second" not in str(name) and name not in _TIMED]
+    return _SECONDS.sub("", str(rows[kept].to_json()))
 
 
 def _steady(value: Any) -> Any:
@@ -67,7 +81,8 @@ def _steady(value: Any) -> Any:
         return value
     if "columns" in value and "data" in value:  # a table as MLflow keeps them
         return _without_times(pd.DataFrame(value["data"], columns=value["columns"]))
-    return {k: _steady(v) for k, v in value.items() if k not in _VOLATILE and "second" not in k}
+    left = {k: v for k, v in value.items() if k not in _VOLATILE | _TIMED and "second" not in k}
+    return {k: _steady(v) for k, v in left.items()}
 
 
 def _empty(home: Path) -> None:

@@ -26,6 +26,10 @@ IDLE = [
     (base, name, line) for one in TABLES for base, lines in one.IDLE for name, line in lines.items()
 ]
 SLOW = [one for one in WALKS if one[2].changes != table.REFUSED]
+TELLING = sorted(
+    {f"{base} {line.beside}" for base, _, line in SLOW if line.changes == table.MESSAGE}  # type: ignore[attr-defined]
+)
+BASES = sorted({base for base, _, _ in SLOW}) + TELLING
 REFUSALS = [one for one in WALKS if one[2].changes == table.REFUSED] + IDLE
 
 
@@ -107,6 +111,23 @@ def test_a_flag_acts(
     assert code == 0, err
     part = line.changes  # type: ignore[attr-defined]
     assert found[part] != without[beside][part], f"--{name} changes nothing of {part}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", BASES)
+def test_a_command_leaves_the_same_twice(
+    base: str, room: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else any flag would seem to act."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(room)
+    monkeypatch.setattr("pipelines.study.study.write_page", lambda results, file: file)
+    monkeypatch.setattr("pipelines.study.study.save_png", lambda figure, file: None)
+    (_, one, _), (_, other, _) = (ran(base, room, capsys) for _ in range(2))
+    assert one["result"] == other["result"]
+    assert one["files"] == other["files"]
+    if base in TELLING:
+        assert one["message"] == other["message"]
 
 
 @pytest.mark.parametrize(("base", "name", "line"), REFUSALS, ids=names(REFUSALS))

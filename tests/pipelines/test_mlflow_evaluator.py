@@ -210,6 +210,9 @@ def test_the_order_that_a_model_tells_is_kept_to(classes: list[str] | None) -> N
     with pytest.raises(UserError, match="scores are of 0, 2, 3, in this order"):
         check_order(model, classes)
     check_order(model, ["0", "2", "3"])
+    by_place = SimpleNamespace(get_raw_model=lambda: SimpleNamespace(classes_=np.arange(3)))
+    check_order(by_place, ["cat", "dog", "bird"])
+    check_order(by_place, None)
 
 
 def test_columns_in_another_order_than_the_signature(
