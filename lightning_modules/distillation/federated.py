@@ -1,5 +1,6 @@
 """Federated distillation: clients that keep their images, and tell each other only answers."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -119,7 +120,7 @@ def fused(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tensor
     total = sum(weights)
     return {
         name: sum((w / total) * s[name] for w, s in zip(weights, states, strict=True))  # type: ignore[misc]
-        if value.is_floating_point()
-        else value.clone()
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else copy.deepcopy(value)
         for name, value in states[0].items()
     }

@@ -162,7 +162,8 @@ def _opened(study: Study, model: ModelLike, data: ImageDataModule, place: int) -
 
 def _group(classifier: Classifier) -> str:
     """What two networks share that can be averaged."""
-    shapes = {name: tuple(value.shape) for name, value in classifier.model.state_dict().items()}
+    state = classifier.model.state_dict()
+    shapes = {name: tuple(x.shape) for name, x in state.items() if isinstance(x, Tensor)}
     return f"{classifier.architecture} {classifier.preprocessing} {shapes}"
 
 
