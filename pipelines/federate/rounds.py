@@ -16,6 +16,7 @@ from datamodules import ImageDataModule
 from datamodules.images import Images
 from lightning_modules import Classifier, FineTuning
 from lightning_modules.distillation import ConsensusFitting, fused
+from lightning_modules.saved_model import plain_state
 from pipelines.distill.answers import answer_test
 from pipelines.distill.plan import adopted
 from pipelines.federate.plan import Client, Plan
@@ -53,7 +54,7 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
             study.say(f"round    {turn} of {plan.recipe.rounds}, {arm}")
             _turn(study, plan, arm, networks, turn)
             for i, network in enumerate(networks):
-                state = {k: v.contiguous() for k, v in network.model.cpu().state_dict().items()}
+                state = plain_state(network.model.cpu().state_dict())
                 safetensors.torch.save_file(state, folder / f"{i}.safetensors")
             return Cell({}, _measured(study, plan, networks))
 
@@ -62,7 +63,7 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
         assert cell.folder is not None
         for i, network in enumerate(networks):  # what is shown is what is kept
             state = safetensors.torch.load_file(cell.folder / f"{i}.safetensors")
-            network.model.load_state_dict(state)
+            network.model.load_state_dict({**network.model.state_dict(), **state})
             network.pretrained = True  # also where the round was not carried out here
         tables.append(cell.rows.assign(arm=arm, round=turn))
     return pd.concat(tables, ignore_index=True), networks
