@@ -8,6 +8,7 @@ from functools import partial
 from lightning_modules import FineTuning
 from lightning_modules.distillation import (
     Teachers,
+    composed,
     count_pruned,
     hold_pruned,
     pruning_masks,
@@ -37,7 +38,7 @@ def random_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
 
 def pruned_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The teacher without its smallest weights, down to the student's work, then fine-tuned."""
-    teacher = copy.deepcopy(plan.teachers.classifiers[0]).eval()
+    teacher = composed(copy.deepcopy(plan.teachers.classifiers[0]).eval())
     image = plan.images_for(teacher.preprocessing)
     masks = pruning_masks(teacher.model, image, plan.student_macs)
     # Fine-tuning shows images as the loader serves them.
