@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lightning_modules.trial import as_taken
+
 _WEIGHTED = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
 
 
@@ -20,7 +22,7 @@ def macs(model: nn.Module, image: Tensor) -> int:
         image: `(N, C, H, W)` as the model sees them; the count is of one.
     """
     with _every_product(), FlopCounterMode(display=False) as counter:
-        model(image)
+        model(as_taken(model, image))
     return counter.get_total_flops() // 2 // len(image)
 
 
@@ -57,7 +59,7 @@ def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
     ]
     try:
         with _every_product():
-            model(image)
+            model(as_taken(model, image))
     finally:
         for handle in handles:
             handle.remove()
