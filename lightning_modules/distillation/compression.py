@@ -1,6 +1,5 @@
 """What a student competes with: its teacher, pruned to the same work or rounded to few bits."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from lightning_modules.distillation.work import macs, positions, weight_of
+from lightning_modules.duplication import duplicate
 from lightning_modules.plain_layers import compose
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -132,7 +132,7 @@ def rounded(model: nn.Module, image: Tensor, bits: int = 8) -> Compressed:
         image: `(1, C, H, W)`.
         bits: 2 to 16.
     """
-    made, top = composed(copy.deepcopy(model)), 2 ** (bits - 1) - 1
+    made, top = composed(duplicate(model)), 2 ** (bits - 1) - 1
     saved = 0.0
     for name in positions(made, image):
         weight = weight_of(made, name)

@@ -1,6 +1,5 @@
 """The clients of a federation, what each of them has, and what all of them may see."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from datamodules.partition import partition
 from datamodules.splits import stratified_split
 from lightning_modules import Classifier, Tuning
 from lightning_modules.distillation import FederatedRecipe
+from lightning_modules.duplication import duplicate
 from lightning_modules.saved_model import plain_state
 from pipelines.distill.plan import adopted
 from pipelines.study import DataLike, ModelLike, Study, unique
@@ -155,7 +155,7 @@ def _opened(study: Study, model: ModelLike, data: ImageDataModule, place: int) -
     L.seed_everything(study.seed + place, verbose=False)
     arch = study.archs[min(place, len(study.archs) - 1)] if study.archs else None
     if not isinstance(model, str):
-        model = copy.deepcopy(model)
+        model = duplicate(model)
     with adopted(data, data.native):
         return study.open_model(model, data, new_head=True, arch=arch)
 
