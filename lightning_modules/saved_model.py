@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ def save_weights(model: nn.Module, file: Path) -> dict[str, Any]:
         Its state, of which what is no tensor is not in the file.
     """
     everything = model.state_dict()
-    state = {name: x.cpu().contiguous() for name, x in everything.items() if isinstance(x, Tensor)}
-    safetensors.torch.save_file(_unshared(state), file)
+    safetensors.torch.save_file(plain_state(everything), file)
     return everything
 
 
@@ -67,6 +67,23 @@ def load_into(classifier: Classifier, folder: Path) -> None:
     load_weights(classifier.model, folder / _WEIGHTS)
     extra = json.loads((folder / _FACTS).read_text())["extra_state"]
     classifier.model.load_state_dict(extra, strict=False)
+
+
+def plain_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict as safetensors takes them: contiguous, none sharing memory.
+
+    Args:
+        state: of any network: weights under two names, views, and what `get_extra_state` adds.
+    """
+    seen: set[int] = set()
+    made = {}
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            tensor = value.contiguous()
+            memory = tensor.untyped_storage().data_ptr()
+            made[name] = tensor.clone() if memory in seen else tensor
+            seen.add(memory)
+    return made
 
 
 def load_saved(folder: Path, trust_pickle: bool = False) -> Classifier:
@@ -119,14 +136,3 @@ def _rebuilt(architecture: str, classes: int, channels: int, folder: Path) -> nn
         )
     model = build(architecture, classes, channels)
     return model.model if isinstance(model, Classifier) else model
-
-
-def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Clones tensors that share memory, which the format does not allow."""
-    seen: set[int] = set()
-    made = {}
-    for name, tensor in state.items():
-        memory = tensor.untyped_storage().data_ptr()
-        made[name] = tensor.clone() if memory in seen else tensor
-        seen.add(memory)
-    return made

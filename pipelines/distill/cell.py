@@ -26,7 +26,7 @@ from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
 from pipelines.study.cells import Cell
 
-_VERSION = 1
+_VERSION = 2
 """To be raised with whatever changes a number that is measured here."""
 _DAMAGE = ("zero", "bit_flip")
 """Probes besides the preset's: what survives of the teacher's robustness to damage."""

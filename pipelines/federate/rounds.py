@@ -1,6 +1,5 @@
 """Rounds of training and telling, of which each is a cell: a killed run goes on with the next."""
 
-import copy
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from datamodules import ImageDataModule
 from datamodules.images import Images
 from lightning_modules import Classifier, FineTuning
 from lightning_modules.distillation import ConsensusFitting, fused
+from lightning_modules.duplication import duplicate
 from lightning_modules.saved_model import load_weights, save_weights
 from pipelines.distill.answers import answer_test
 from pipelines.distill.plan import adopted
@@ -44,7 +44,7 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
     Returns:
         A row for each round, client and test image, and the networks after the last round.
     """
-    networks = [copy.deepcopy(client.classifier) for client in plan.clients]
+    networks = [duplicate(client.classifier) for client in plan.clients]
     first = 0 if plan.recipe.method == "fedmd" else 1
     tables = []
     for turn in range(first, plan.recipe.rounds + 1):

@@ -1,6 +1,5 @@
 """A sweep from its first training to its page."""
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from callbacks.words import radius
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, Perturb
+from lightning_modules.duplication import duplicate
 from lightning_modules.trainer import device_flags
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
@@ -58,7 +58,7 @@ def swept(
     # Told here, before the first training: every value makes sense, and the attack has its radius.
     for value in sweep.lambdas:
         at = recipe.at(option, value)
-        begun = copy.deepcopy(classifier)  # some modes put layers into it
+        begun = duplicate(classifier)  # some modes put layers into it
         module = made_module(
             begun, at.tuning, perturb, at.robust, data, study.seed, study.flags, at.regulariser
         )

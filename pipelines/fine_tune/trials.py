@@ -16,6 +16,7 @@ from callbacks.worst_case import robustly_correct
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier, DivergedError, Perturb
+from lightning_modules.duplication import duplicate
 from lightning_modules.trainer import device_flags
 from pipelines.evaluate.measure import budget_of, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
@@ -131,7 +132,7 @@ def _trained(
     recipe: Recipe, option: str, value: float, fitting: Fitting,
 ) -> Classifier:  # fmt: skip
     """A copy of the classifier after its training, with the epoch that validation chose."""
-    fresh, at = copy.deepcopy(classifier).train(), recipe.at(option, value)
+    fresh, at = duplicate(classifier).train(), recipe.at(option, value)
     # Attacks count their batches: no training may depend on those before it.
     disturbing = copy.deepcopy(perturb)
     L.seed_everything(study.seed, verbose=False)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from torch import Tensor, nn
 
 from datamodules import Digits
 from lightning_modules import load_classifier
@@ -144,6 +145,36 @@ def test_public_images_of_another_set_give_no_label(quiet: Any) -> None:
     second = federate(["lenet", "lenet_wide"], data, public, recipe, fresh=True, **quiet)
     assert first.rows["federated"]["loss"].tolist() == second.rows["federated"]["loss"].tolist()
     assert sorted(first.rows["federated"]["round"].unique()) == [0, 1]
+
+
+class Odd(nn.Module):
+    """One convolution under two names, called twice, views of one tensor, and extra state."""
+
+    def __init__(self, fill: float) -> None:
+        super().__init__()
+        self.conv = self.again = nn.Conv2d(1, 1, 3, padding=1)
+        self.head = nn.Linear(64, 10)
+        both = torch.full((2, 64), fill)
+        self.scale, self.shift = nn.Parameter(both[0]), nn.Parameter(both[:].view(-1)[32:96])
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.again(self.conv(x)).flatten(1)
+        return self.head(hidden * self.scale + self.shift)
+
+    def get_extra_state(self) -> str:
+        return "kept"
+
+    def set_extra_state(self, state: str) -> None:
+        assert state == "kept"
+
+
+@pytest.mark.parametrize("method", ["feddf", "fedmd"])
+def test_shared_weights_go_through_and_replaced_ones_are_told(quiet: Any, method: str) -> None:
+    recipe = FederatedRecipe(**FEW, method=method)
+    result = federate([Odd(1.0), Odd(0.5)], Digits(limit=80), federated=recipe, **quiet)
+    assert len(result.rows["pooled"]["client"].unique()) == 2
+    told = [note for note in result.about.notes if "not its own" in note]
+    assert len(told) == (method == "feddf")
 
 
 MISTAKES = {
