@@ -114,7 +114,8 @@ class Setup:
             UserError: the Trainer's flags choose several.
         """
         if self._trainer.world_size > 1:
-            raise UserError(f"Expected `trainer.devices` and `trainer.num_nodes` 1: {why}")
+            flag = "num_nodes" if self._trainer.num_nodes > 1 else "devices"
+            raise UserError(f"Expected `trainer.{flag}` 1: {why}")
 
     def trainer(self, callbacks: list[L.Callback], **flags: Any) -> L.Trainer:
         """A Trainer of the user's flags.
