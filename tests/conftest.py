@@ -33,7 +33,7 @@ _as_module(Path(__file__).with_name("odd_networks.py"))
 _as_module(Path(__file__).with_name("masked_networks.py"))
 for _name in (
     *("killing", "flag_lines", "flag_lines_of_trainings", "flag_lines_of_questions"),
-    *("flag_outcome", "flags_not_walked"),
+    *("flag_lines_of_readers", "flag_outcome", "flags_not_walked"),
 ):
     _as_module(Path(__file__).with_name("pipelines") / f"{_name}.py")
 

@@ -132,6 +132,11 @@ def open_atlas(
     """
     if (model is None) != (data is None):
         raise UserError("Expected --model and --data together, or neither of them, for an atlas.")
+    if model is not None and places is not None:
+        raise UserError(
+            "Got `atlas_root`, where the atlas' own data are, with --model and --data of your own: "
+            "leave out the one or the other."
+        )
     if model is not None and data is not None:
         opened = study.open_data(data)
         classifier = study.open_model(model, opened)
