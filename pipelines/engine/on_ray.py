@@ -3,15 +3,14 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from datamodules.errors import UserError
 from pipelines.engine.engine import Engine
-from pipelines.engine.work import Done, Unit, measure
+from pipelines.engine.work import TRIES, Done, Unit, measure
 
-_TRIES = 3
 _OBJECTS = 100 * 2**20
 """Bytes of Ray's object store: what is sent is small, and its default is 30 % of the memory."""
 
@@ -32,7 +31,7 @@ class _Worker:
 
 def on_ray(
     engine: Engine, order: Path, units: Sequence[Unit], threads: int, gpu: bool
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Yields units as they are finished; not those whose worker is lost each time.
 
     Args:
@@ -45,6 +44,7 @@ def on_ray(
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
+    from ray.exceptions import RayActorError, RayError
     from ray.util import ActorPool
 
     is_mine = not ray.is_initialized()
@@ -58,8 +58,13 @@ def on_ray(
         for unit in units:
             pool.submit(lambda actor, number: actor.measure.remote(order, number), unit.number)
         while pool.has_next():
-            if (done := _next(pool)) is not None:
-                yield done
+            try:
+                done = cast("Done", pool.get_next_unordered())
+            except RayActorError:  # of a unit whose worker was lost each time
+                continue
+            except RayError:  # the cluster itself is gone
+                break
+            yield done
     finally:
         for actor in actors:
             ray.kill(actor)
@@ -67,19 +72,9 @@ def on_ray(
             ray.shutdown()
 
 
-def _next(pool: Any) -> Done | None:
-    """What is finished next; None of a unit whose worker was lost each time."""
-    from ray.exceptions import RayActorError
-
-    try:
-        return cast("Done", pool.get_next_unordered())
-    except RayActorError:
-        return None
-
-
 def _kind(ray: Any, wanted: dict[str, Any]) -> Any:
     """Actors that are started anew when they are lost, and whose units are tried again."""
-    tries = {"max_restarts": -1, "max_task_retries": _TRIES - 1}
+    tries = {"max_restarts": -1, "max_task_retries": TRIES - 1}
     try:
         return ray.remote(_Worker).options(**{**tries, **wanted})
     except (ValueError, TypeError) as error:

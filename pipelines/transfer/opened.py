@@ -8,7 +8,7 @@ from datamodules.errors import UserError
 from datamodules.fractions import Fraction
 from lightning_modules.examination import examine
 from pipelines.engine import Unit
-from pipelines.study import DEFAULTS, Study
+from pipelines.study import Study, options_in
 from pipelines.transfer.cell import Outcome, measured
 from pipelines.transfer.pair import Pair
 from pipelines.transfer.pairs import make_pairs
@@ -88,8 +88,7 @@ def opened(asked: Mapping[str, Any]) -> Opened:
     Raises:
         UserError: something the user can mend.
     """
-    options: Any = {name: asked[name] for name in DEFAULTS if name in asked}
-    study = Study("transfer", "variability", options, TRAINER)
+    study = Study("transfer", "variability", options_in(asked), TRAINER)
     study.on_one_device(_ONE_DEVICE)
     recipe = _recipe(study, asked)
     modes, fractions = checked_modes(asked["modes"]), asked["fractions"]

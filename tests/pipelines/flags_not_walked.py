@@ -41,12 +41,12 @@ NOT_WALKED: dict[str, set[str]] = {
         "spoil.target",
     },
     "fine-tune": {
-        "checkpoint.every_n_steps", "sweep.images", "sweep.lambdas", "sweep.of", "sweep.steps",
-        "tasks",
+        *_ENGINE, "checkpoint.every_n_steps", "sweep.images", "sweep.lambdas", "sweep.of",
+        "sweep.steps", "tasks",
     },
     "explain": {"image", "layer", "methods", "preset", "target", "unit"},
     "distill": {
-        "auto.layers", "auto.losses", "auto.reduction", "auto.scales", "auto.shares",
+        *_ENGINE, "auto.layers", "auto.losses", "auto.reduction", "auto.scales", "auto.shares",
         "auto.temperatures", "auto.trials", "checkpoint.every_n_steps", "distillation.cache",
         "regulariser.logit_pairing",
     },
