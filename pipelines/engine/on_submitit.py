@@ -13,7 +13,7 @@ from submitit.helpers import Checkpointable
 
 from datamodules.errors import UserError
 from pipelines.engine.engine import Engine
-from pipelines.engine.work import TRIES, Done, Unit, measure, tries
+from pipelines.engine.work import TRIES, Done, Unit, measure, python_path, tries
 
 _ROUNDS = 3
 """Of jobs, one after the other, in which nothing is begun; then the engine is lost."""
@@ -23,7 +23,6 @@ _SECONDS = 0.5
 """Between two looks at the folder."""
 _GRACE = 10.0
 """Seconds in which cancelled jobs may end."""
-_HOME = str(Path(__file__).resolve().parents[2])
 
 
 class _Job(Checkpointable):
@@ -70,9 +69,11 @@ def _round(
     executor: AutoExecutor, order: Path, shares: Sequence[Sequence[int]]
 ) -> Generator[Done, None, None]:
     """Starts jobs and yields what they finish until all have ended."""
-    jobs = [executor.submit(_Job(), order, share) for share in shares]
+    jobs: list[Any] = []
     waiting = [number for share in shares for number in share]
     try:
+        for share in shares:
+            jobs.append(executor.submit(_Job(), order, share))  # noqa: PERF401  (Ctrl-C between)
         ended = False
         while not ended:
             ended = all(job.done() for job in jobs)  # before the last look
@@ -111,8 +112,7 @@ def _executor(engine: Engine, folder: Path, threads: int, gpu: bool) -> AutoExec
     usual: dict[str, Any] = {
         "name": "assay", "cpus_per_task": threads, "gpus_per_node": int(gpu), "timeout_min": _HOUR
     }  # fmt: skip
-    paths = [_HOME, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    os.environ["PYTHONPATH"] = python_path()
     try:
         executor = AutoExecutor(folder, cluster=engine.cluster)
         executor.update_parameters(**{**usual, **engine.parameters})

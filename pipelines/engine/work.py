@@ -127,6 +127,13 @@ def tries(order: Path, number: int) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
+def python_path() -> str:
+    """Where workers find this checkout: before whatever is installed."""
+    home = str(Path(__file__).resolve().parents[2])
+    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(path for path in paths if path))
+
+
 def _tries_of(order: Path, number: int) -> Path:
     return order.parent / f"{number}.tries"
 
