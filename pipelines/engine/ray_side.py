@@ -39,6 +39,7 @@ def main() -> None:
         out.flush()
 
     import ray
+    from ray.exceptions import RayError
 
     actors: list[Any] = []
     try:
@@ -46,7 +47,7 @@ def main() -> None:
         actors += _made(ray, told)
         for done in _done(ray, actors, told):
             tell("done", done)
-    except ray.exceptions.RayError as error:  # the cluster is gone, or has no Assay
+    except RayError as error:  # the cluster is gone, or has no Assay
         print(f"Ray: {error}", file=sys.stderr)
     except (ConnectionError, ValueError, TypeError) as error:
         tell("mistake", f"{'options' if ray.is_initialized() else 'address'}: {error}")
