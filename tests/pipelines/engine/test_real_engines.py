@@ -1,4 +1,4 @@
-"""Commands on Ray and submitit for real: same numbers, whatever becomes of a worker or an engine."""
+"""Commands on Ray and submitit for real: the same numbers, whatever becomes of a worker."""
 
 import os
 import re
