@@ -102,6 +102,7 @@ def parse(
     check_keys_once(words)
     _check_engine(pipeline, words)
     _check_factories(words)
+    _check_named(pipeline, words)
     if _has_several(pipeline):
         words = with_data_options(words)
     words = _with_lists(parser, _with_folders(pipeline, words))
@@ -309,6 +310,19 @@ def _check_factories(words: Sequence[str]) -> None:
             raise UserError(
                 f"There is no {name} {value!r} in torch.{suggestion(value, known)} Others are "
                 "named whole, like package.module.Class."
+            )
+
+
+def _check_named(pipeline: Callable[..., Any], words: Sequence[str]) -> None:
+    """Options of data that nobody named are told so, before the parser would speak of types."""
+    own = inspect.signature(pipeline).parameters
+    flags = [word.partition("=")[0] for word in words]
+    for name in (name for name in _DATA_SETS if name in own):
+        options = [flag for flag in flags if flag.startswith(f"--{name}.")]
+        if options and not {f"--{name}", "--config"} & {*flags}:
+            raise UserError(
+                f"Got `{options[0][2:]}` without `{name}`: name the data whose option it is, e.g. "
+                f"--{name} Digits {options[0]} ..."
             )
 
 

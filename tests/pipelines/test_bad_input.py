@@ -78,6 +78,11 @@ CASES = {
         "evaluate --model torchvisio:resnet18 --data Digits",
         "There is no model source 'torchvisio'. Did you mean 'torchvision'?",
     ),
+    "options of no data": ("assess --data.limit 9", "Got `data.limit` without `data`: name the"),
+    "options of no data among several": (
+        "transfer --models lenet --data.limit=9",
+        "without `data`",
+    ),
     "unknown option": (f"evaluate {LENET} --presett quick", "Did you mean '--preset'?"),
     "unknown preset": (f"evaluate {LENET} --preset quik", "quik"),
     "unknown section": ("list prob", "Did you mean 'probes'?"),
