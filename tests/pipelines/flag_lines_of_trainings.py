@@ -44,7 +44,7 @@ _OF_SWEEP = {
     "sweep.lambdas": Line("--sweep.lambdas 0 1", beside=_PENALTY),
     "sweep.of": Line("--sweep.of tuning.weight_decay", beside=_SWEPT),
     "sweep.images": Line("--sweep.images 3", beside=_SWEPT),
-    "sweep.steps": Line("--sweep.steps 1", MESSAGE, _SWEPT),
+    "sweep.steps": Line("--sweep.steps 1", beside=_SWEPT),
 }
 OF_FINE_TUNE = {
     **_FITTED,
@@ -98,7 +98,7 @@ _OF_SEARCH = {
     "auto.scales": Line("--auto.scales 2", beside=_MAPS),
     "auto.layers": Line("--auto.layers conv2", beside=_MAPS),
     "auto.reduction": Line(
-        "--auto.reduction 5", beside="--auto.trials 4 --auto.losses kd --trainer.max_epochs 4"
+        "--auto.reduction 2", beside="--auto.trials 6 --auto.losses kd --trainer.max_epochs 4"
     ),
 }
 OF_DISTILL = {
