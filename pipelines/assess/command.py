@@ -81,12 +81,13 @@ def assess(
     study.on_one_device(_ONE_DEVICE)
     chosen = list(dict.fromkeys(questions or QUESTIONS))
     _check_flags(study.flags, chosen)
+    _check_heeded(chosen, {"transfer_to": transfer_to, "student": student})
     if model is None and data is None:
         study.say("model    none was named: training a LeNet on scikit-learn's digits ...")
-    subject = make_subject(model, data, transfer_to, student, options)
+    subject = make_subject(model, data, transfer_to, student, chosen, options)
     opened = study.open_data(subject.data())
     classifier = study.open_model(subject.model(), opened).eval()
-    subject = _with_student(subject, classifier, opened)
+    subject = _with_student(subject, classifier, opened, chosen)
     for line in subject.said:
         study.say(f"chosen   {line}")
     study.notes += subject.said
@@ -116,6 +117,20 @@ def _check_flags(flags: Mapping[str, Any], questions: Sequence[str]) -> None:
         raise UserError("Got `trainer.logger`, but questions log by --tracking: leave it out.")
 
 
+_ONLY = {"transfer_to": "variability", "student": "distillation"}
+"""Options that one question alone hears of."""
+
+
+def _check_heeded(chosen: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuses what no question that is asked would heed."""
+    for name, value in given.items():
+        if value is not None and _ONLY[name] not in chosen:
+            raise UserError(
+                f"Got `{name}`, of which only the question {_ONLY[name]} hears: leave it out, or "
+                f"ask that too, by --questions {' '.join([*chosen, _ONLY[name]])}."
+            )
+
+
 def _plan(
     study: Study, classifier: Classifier, data: ImageDataModule, subject: Subject, preset: str,
     settings: Mapping[str, Mapping[str, Any]], chosen: Sequence[str],
@@ -143,7 +158,9 @@ def _training_images(data: ImageDataModule) -> int:
         return 0
 
 
-def _with_student(subject: Subject, classifier: Classifier, data: ImageDataModule) -> Subject:
+def _with_student(
+    subject: Subject, classifier: Classifier, data: ImageDataModule, chosen: Sequence[str]
+) -> Subject:
     """With a student that fits what the classifier sees, and names that are checked."""
     for name in subject.transfer_to:
         open_data(name)
@@ -151,8 +168,8 @@ def _with_student(subject: Subject, classifier: Classifier, data: ImageDataModul
         return subject
     image = data.taken("test", 1).image
     student = small_student(image.shape[1], image.shape[-1])
-    said = f"No `student` was named: it teaches {student!r}."
-    return replace(subject, student=student, said=[*subject.said, said])
+    said = [f"No `student` was named: it teaches {student!r}."] * ("distillation" in chosen)
+    return replace(subject, student=student, said=[*subject.said, *said])
 
 
 def _epochs(study: Study, preset: str) -> int:

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Subject:
 
 def make_subject(
     model: ModelLike | None, data: DataLike | None, transfer_to: Sequence[str] | None,
-    student: ModelLike | None, options: Options,
+    student: ModelLike | None, chosen: Collection[str], options: Options,
 ) -> Subject:  # fmt: skip
     """Fills in what the user left out, and says it.
 
@@ -69,6 +69,7 @@ def make_subject(
         data: None takes the digits inside scikit-learn.
         transfer_to: None takes the same digits, turned.
         student: None takes a small network that fits the images.
+        chosen: the questions that are asked; what only others would take is not said.
         options: of the command.
 
     Raises:
@@ -90,9 +91,10 @@ def make_subject(
         )
     if transfer_to is None:
         transfer_to = [_OTHER]
-        said.append(
+        told = (
             "No `transfer_to` was named: it is moved to scikit-learn's digits turned by 90 degrees."
         )
+        said += [told] * ("variability" in chosen)
     return Subject(model, data, transfer_to, student or "", said)
 
 

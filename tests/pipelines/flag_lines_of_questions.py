@@ -99,8 +99,10 @@ OF_ASSESS = {
     "plan_only": Line("--plan_only true", FILES),
     "preset": Line("--preset regular", MESSAGE, "--plan_only true --questions robustness"),
     "questions": Line("--questions robustness", MESSAGE, "--plan_only true"),
-    "student": Line("--student lenet_wide", MESSAGE, "--plan_only true"),
-    "transfer_to": Line("--transfer_to Digits", MESSAGE, "--plan_only true"),
+    "student": Line("--student lenet_wide", MESSAGE, "--plan_only true --questions distillation"),
+    "transfer_to": Line(
+        "--transfer_to Digits", MESSAGE, "--plan_only true --questions variability"
+    ),
 }
 AUDIT = f"audit --data Digits --data.limit 200 {table.QUIET}"
 OF_AUDIT = {

@@ -66,6 +66,8 @@ def test_two_questions_under_one_run(assay: Assay, words: list[str], home: Path)
     code, out, err = assay(*words, *TWO)
     assert code == 0, err
     assert "Plan: about" in out
+    assert "it is moved to" in out
+    assert "it teaches" not in out, "that is not asked"
     assessment, made = loaded(home), finished_runs(home)
     by_question = {run.data.tags["question"]: run for run in made}
     parent = by_question["assessment"]
@@ -188,6 +190,9 @@ def test_what_a_user_may_get_wrong(assay: Assay, words: list[str]) -> None:
     code, _, err = assay(*words, "--transfer_to", "Digit")
     assert code == 2
     assert "Did you mean 'Digits'" in err
+    code, _, err = assay(*words, "--questions", "robustness", "--student", "lenet")
+    assert code == 2
+    assert "leave it out, or ask that too, by --questions robustness distillation" in err
 
 
 def test_a_plan_is_corrected_by_what_was_measured() -> None:
