@@ -99,7 +99,7 @@ class Exported:
         dtype = nodes[self._name].meta["val"].dtype
         self.contract = Contract.of(shapes[0], dtype, repr(str(path)))
         layout = self._program.call_spec.in_spec  # of positional and of named arguments
-        self._by_name = layout is not None and layout.child(1).num_leaves > 0
+        self._by_name = layout is not None and bool(layout.unflatten(range(layout.num_leaves))[1])
         self._place(torch.device("cpu"))
 
     def __call__(self, image: Tensor) -> Any:
