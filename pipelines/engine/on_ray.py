@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cloudpickle
@@ -62,22 +63,29 @@ def _said(
     """What the process at Ray's side says until it ends, in whatever way."""
     assert side.stdin is not None
     assert side.stdout is not None
-    side.stdin.write(cloudpickle.dumps(told))
-    side.stdin.close()
+    with suppress(BrokenPipeError):  # it has ended already, which is noticed below
+        side.stdin.write(cloudpickle.dumps(told))
+        side.stdin.close()
+    mistake = ""
     while True:
         try:
             kind, what = pickle.load(side.stdout)
         except (EOFError, pickle.UnpicklingError):
-            return
+            break
         if kind == "mistake":
-            raise _mistake(engine, what)
-        yield cloudpickle.loads(what)
+            mistake = what  # raised once it has tidied up
+        else:
+            yield cloudpickle.loads(what)
+    if mistake:
+        raise _mistake(engine, mistake)
 
 
 def _mistake(engine: Engine, what: str) -> UserError:
     about, _, error = what.partition(": ")
     if about == "options":
         return UserError(f"Ray's actors do not take `engine.parameters`: {error}")
+    if engine.address is None:
+        return UserError(f"Ray does not start here: {error}")
     return UserError(
         f"`engine.address` {engine.address!r} does not answer: {error}. A cluster with tokens that "
         "is named by its host also wants RAY_AUTH_MODE=token in the environment."

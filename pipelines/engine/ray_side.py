@@ -6,6 +6,7 @@ reads from its input, and what it says are pickled pairs: of a kind, and a text 
 
 import os
 import pickle
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any, cast
 
 _OBJECTS = 100 * 2**20
 """Bytes of Ray's object store: what is sent is small, and its default is 30 % of the memory."""
+_SECONDS = 20.0
+"""In which a cluster opens its door."""
 
 
 class Worker:
@@ -39,18 +42,21 @@ def main() -> None:
         out.flush()
 
     import ray
-    from ray.exceptions import RayError
 
     actors: list[Any] = []
+    at = "address"
     try:
         _start(ray, told)
+        at = "options"
         actors += _made(ray, told)
+        at = ""
         for done in _done(ray, actors, told):
             tell("done", done)
-    except RayError as error:  # the cluster is gone, or has no Assay
-        print(f"Ray: {error}", file=sys.stderr)
-    except (ConnectionError, ValueError, TypeError) as error:
-        tell("mistake", f"{'options' if ray.is_initialized() else 'address'}: {error}")
+    except Exception as error:  # whatever Ray raises
+        if at:
+            tell("mistake", f"{at}: {error}")
+        else:  # the cluster is gone, or has no Assay: the command goes on without it
+            print(f"Ray: {error}", file=sys.stderr)
     finally:
         for actor in actors:
             ray.kill(actor)
@@ -62,8 +68,18 @@ def _start(ray: Any, told: Mapping[str, Any]) -> None:
     cpus = told["workers"] * told["threads"]
     own: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": _OBJECTS}
     own |= {"address": "local", "include_dashboard": False}  # whatever RAY_ADDRESS says
-    where = {"address": told["address"]} if told["address"] else own
+    where = own
+    if address := told["address"]:
+        _reach(address)
+        where = {"address": address}
     ray.init(**where, configure_logging=False, log_to_driver=False)
+
+
+def _reach(address: str) -> None:
+    """Knocks at `host:port`: Ray itself would wait for minutes where nobody is."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
 
 
 def _made(ray: Any, told: Mapping[str, Any]) -> list[Any]:

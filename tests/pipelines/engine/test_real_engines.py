@@ -41,7 +41,7 @@ ENGINES = {
 }
 TIMES = re.compile(r"second|time|latency|throughput")
 LONG = f"transfer --models lenet {ON_CPU} --modes full l2_sp --fractions 2/class --limit 40 " + (
-    "--min_steps 3000 --trainer.max_epochs 1 --engine.threads 1 "
+    "--min_steps 600 --trainer.max_epochs 1 --engine.threads 1 "
 )
 Reference = Callable[[str], Path]
 
@@ -176,5 +176,22 @@ def test_a_cluster_that_goes_away_fails_no_cell(tmp_path: Path) -> None:
             head.wait()
     process.join()
     assert process.exitcode == 0
-    (told_of,) = (tmp_path / "shared").glob("mlruns/results/*/result.json")
-    assert set(load_result(told_of.parent).tables()["cells"]["status"]) == {"ok"}
+    (file,) = (tmp_path / "shared").glob("mlruns/results/*/result.json")
+    assert set(load_result(file.parent).tables()["cells"]["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--engine.address 127.0.0.1:1", "`engine.address` '127.0.0.1:1' does not answer"),
+        ('--engine.parameters {"num_gpuz":1}', "do not take `engine.parameters`"),
+    ],
+)
+def test_what_ray_does_not_take_is_refused_in_a_sentence(
+    assay: Callable[..., tuple[int, str, str]], words: str, said: str
+) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    more = f"--tracking.enabled false --engine.kind ray {words}"
+    code, _, error = assay(*LONG.split(), *more.split())
+    assert code == 2
+    assert said in error
