@@ -33,8 +33,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     box = black_box_in(classifier.model)
     if box is not None and box.path is not None:
         shutil.copyfile(box.path, folder / box.path.name)
-    everything = classifier.model.state_dict()
-    safetensors.torch.save_file(plain_state(everything), folder / _WEIGHTS)
+    everything = save_weights(classifier.model, folder / _WEIGHTS)
     extra = {name: x for name, x in everything.items() if not isinstance(x, Tensor)}
     facts = {
         "format": 1,
@@ -44,6 +43,30 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     }
     (folder / _FACTS).write_text(json.dumps(facts, indent=2))
     return folder
+
+
+def save_weights(model: nn.Module, file: Path) -> dict[str, Any]:
+    """Writes all tensors of a network as safetensors, also tied ones.
+
+    Returns:
+        Its state, of which what is no tensor is not in the file.
+    """
+    everything = model.state_dict()
+    safetensors.torch.save_file(plain_state(everything), file)
+    return everything
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Takes what `save_weights` wrote of the same network, and leaves what is no tensor."""
+    own = {name: x for name, x in model.state_dict().items() if not isinstance(x, Tensor)}
+    model.load_state_dict({**own, **safetensors.torch.load_file(file)})
+
+
+def load_into(classifier: Classifier, folder: Path) -> None:
+    """Takes what `save_classifier` wrote of the same network."""
+    load_weights(classifier.model, folder / _WEIGHTS)
+    extra = json.loads((folder / _FACTS).read_text())["extra_state"]
+    classifier.model.load_state_dict(extra, strict=False)
 
 
 def plain_state(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import lightning as L
 import pandas as pd
-import safetensors.torch
 from torch import Tensor
 
 from callbacks.rows import outcome_columns
@@ -16,7 +15,7 @@ from datamodules.images import Images
 from lightning_modules import Classifier, FineTuning
 from lightning_modules.distillation import ConsensusFitting, fused
 from lightning_modules.duplication import duplicate
-from lightning_modules.saved_model import plain_state
+from lightning_modules.saved_model import load_weights, save_weights
 from pipelines.distill.answers import answer_test
 from pipelines.distill.plan import adopted
 from pipelines.federate.plan import Client, Plan
@@ -54,16 +53,14 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
             study.say(f"round    {turn} of {plan.recipe.rounds}, {arm}")
             _turn(study, plan, arm, networks, turn)
             for i, network in enumerate(networks):
-                state = plain_state(network.model.cpu().state_dict())
-                safetensors.torch.save_file(state, folder / f"{i}.safetensors")
+                save_weights(network.model.cpu(), folder / f"{i}.safetensors")
             return Cell({}, _measured(study, plan, networks))
 
         of = {"cell": "federate", **plan.facts(study), "arm": arm, "round": turn}
         cell = study.cells.measured(of, work)
         assert cell.folder is not None
         for i, network in enumerate(networks):  # what is shown is what is kept
-            state = safetensors.torch.load_file(cell.folder / f"{i}.safetensors")
-            network.model.load_state_dict({**network.model.state_dict(), **state})
+            load_weights(network.model, cell.folder / f"{i}.safetensors")
             network.pretrained = True  # also where the round was not carried out here
         tables.append(cell.rows.assign(arm=arm, round=turn))
     return pd.concat(tables, ignore_index=True), networks

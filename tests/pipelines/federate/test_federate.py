@@ -16,6 +16,7 @@ from lightning_modules import load_classifier
 from lightning_modules.distillation import FederatedRecipe
 from pipelines import federate
 from pipelines.distill.answers import answer_test
+from pipelines.distill.plan import adopted
 from pipelines.federate import rounds
 from pipelines.federate.rounds import ARMS
 from pipelines.report.result import load_result
@@ -107,6 +108,22 @@ def test_a_killed_round_ends_with_the_same_weights(
     again = federate(["lenet", "lenet"], Digits(limit=80), root=home / "again", **given)
     for arm in ARMS:
         pd.testing.assert_frame_equal(once.rows[arm], again.rows[arm])
+
+
+@pytest.mark.parametrize("client", ["tied", "extra_state"])
+def test_what_is_kept_of_odd_networks_is_what_was_trained(client: str, quiet: Any) -> None:
+    """Tied weights share memory, and a state may hold what is no tensor."""
+    given: Any = (["python:odd_networks:" + client] * 2, Digits(limit=40))
+    first = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
+    again = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
+    for arm in ARMS:
+        pd.testing.assert_frame_equal(first.rows[arm], again.rows[arm])
+    kept = load_classifier(f"checkpoint:{first.about.models[0]['source'].partition(':')[2]}")
+    with adopted(given[1], kept.preprocessing):
+        _, label, logits = answer_test([kept], given[1])
+    rows = first.rows["federated"].query("client.str.startswith('1')")
+    loss = torch.nn.functional.cross_entropy(logits, label, reduction="none")
+    assert rows["loss"].to_numpy() == pytest.approx(loss.numpy(), abs=1e-6)
 
 
 def test_how_public_images_are_shown_is_another_federation(quiet: Any) -> None:
