@@ -80,8 +80,8 @@ def assess(
     study = Study("assess", "assessment", options, TRAINER)
     study.on_one_device(_ONE_DEVICE)
     chosen = list(dict.fromkeys(questions or QUESTIONS))
-    _check_flags(study.flags, chosen)
     _check_heeded(chosen, {"transfer_to": transfer_to, "student": student})
+    _check_flags(study.flags, chosen)
     if model is None and data is None:
         study.say("model    none was named: training a LeNet on scikit-learn's digits ...")
     subject = make_subject(model, data, transfer_to, student, chosen, options)
@@ -107,16 +107,6 @@ def assess(
         return work.done(parts)
 
 
-def _check_flags(flags: Mapping[str, Any], questions: Sequence[str]) -> None:
-    """Refuses flags of the Trainer that no question would heed."""
-    if not any(QUESTIONS[name].trains for name in questions):
-        told = f"none of --questions {' '.join(questions)} trains by it"
-        check_where(flags, told, ("precision",))
-    check_flags(flags, evaluated=True)
-    if "logger" in flags:
-        raise UserError("Got `trainer.logger`, but questions log by --tracking: leave it out.")
-
-
 _ONLY = {"transfer_to": "variability", "student": "distillation"}
 """Options that one question alone hears of."""
 
@@ -129,6 +119,16 @@ def _check_heeded(chosen: Sequence[str], given: Mapping[str, Any]) -> None:
                 f"Got `{name}`, of which only the question {_ONLY[name]} hears: leave it out, or "
                 f"ask that too, by --questions {' '.join([*chosen, _ONLY[name]])}."
             )
+
+
+def _check_flags(flags: Mapping[str, Any], questions: Sequence[str]) -> None:
+    """Refuses flags of the Trainer that no question would heed."""
+    if not any(QUESTIONS[name].trains for name in questions):
+        told = f"none of --questions {' '.join(questions)} trains by it"
+        check_where(flags, told, ("precision",))
+    check_flags(flags, evaluated=True)
+    if "logger" in flags:
+        raise UserError("Got `trainer.logger`, but questions log by --tracking: leave it out.")
 
 
 def _plan(
