@@ -53,14 +53,21 @@ def worst_case(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         with `correct` as `robustly_correct` has it in all of them and, where attacks have it, the
         highest `worst_loss`.
     """
-    common = set.intersection(*(set(table["index"]) for table in tables))
-    joined = pd.concat([table.loc[table["index"].isin(common)] for table in tables])
+    joined = pd.concat(_on_common_images(tables))
     joined = joined.assign(correct=robustly_correct(joined))
     ordered = joined.sort_values(["correct", "margin"], kind="stable")
     worst = ordered.drop_duplicates("index").set_index("index")
     if "worst_loss" in joined:
         worst["worst_loss"] = joined.groupby("index")["worst_loss"].max()
     return worst.sort_index().reset_index()
+
+
+def _on_common_images(tables: Sequence[pd.DataFrame]) -> Sequence[pd.DataFrame]:
+    first = tables[0]["index"].array
+    if all(table["index"].array.equals(first) for table in tables):
+        return tables
+    common = set.intersection(*(set(table["index"]) for table in tables))
+    return [table.loc[table["index"].isin(common)] for table in tables]
 
 
 def worst_up_to(attacks: Sequence[pd.DataFrame], clean: pd.DataFrame | None = None) -> WorstCase:
@@ -80,14 +87,13 @@ def worst_up_to(attacks: Sequence[pd.DataFrame], clean: pd.DataFrame | None = No
     """
     # By step: radii that differ by rounding alone are one.
     settings = [part for rows in attacks for _, part in rows.groupby("severity", sort=False)]
-    met = [set(table["index"]) for table in settings]
-    common = set.intersection(*met, *([] if clean is None else [set(clean["index"])]))
+    met = pd.concat([table["index"] for table in settings]).nunique()
+    kept = _on_common_images(settings if clean is None else [*settings, clean])
     of_step: dict[int, list[pd.DataFrame]] = {}
-    for table in settings:
-        kept = table.loc[table["index"].isin(common)]
-        of_step.setdefault(int(table["severity"].iloc[0]), []).append(kept)
+    for table, own in zip(settings, kept, strict=False):
+        of_step.setdefault(int(table["severity"].iloc[0]), []).append(own)
     points = pd.concat([found_points(rows) for rows in attacks])
-    so_far = [] if clean is None else [_undisturbed(clean.loc[clean["index"].isin(common)])]
+    so_far = [] if clean is None else [_undisturbed(kept[-1])]
     lines = []
     for step, parts in sorted(of_step.items()):
         value = max(float(part["value"].max()) for part in parts)
@@ -95,7 +101,7 @@ def worst_up_to(attacks: Sequence[pd.DataFrame], clean: pd.DataFrame | None = No
         so_far = [worst]
         lines.append(_with_clean_loss(worst, clean).assign(severity=step, value=value))
     rows = pd.concat(lines, ignore_index=True).assign(setting="worst")
-    return WorstCase(rows, len(set.union(*met) - common))
+    return WorstCase(rows, met - kept[0]["index"].nunique())
 
 
 def found_points(rows: pd.DataFrame) -> pd.DataFrame:

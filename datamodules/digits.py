@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import torch
-from sklearn.datasets import load_digits
 
 from datamodules.image_datamodule import ImageDataModule
 from datamodules.images import MemoryImages
@@ -27,6 +26,8 @@ class Digits(ImageDataModule):
     def load(self, split: str) -> MemoryImages:
         """Splits by the seed; grey levels 0..16 become [0, 1], which 8 bits would round."""
         self.note(f"Split at random: {_TEST_FRACTION:.0%} for testing (seed {self.seed}).")
+        from sklearn.datasets import load_digits  # half a second that other commands can spare
+
         pixels, target = load_digits(return_X_y=True)
         image = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 16
         label = torch.from_numpy(target).long()

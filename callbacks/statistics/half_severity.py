@@ -17,6 +17,7 @@ def half_severity(
     By a straight line between the last severity above the half and the next. The ends are where
     the curve's own lower and upper ends fall to it; not a number where they do so outside of what
     was measured. Add the undisturbed accuracy at severity 0 where that is a measured point.
+    Measured coverage .97 to 1.
 
     Args:
         values: severities, ascending.

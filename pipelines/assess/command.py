@@ -66,8 +66,8 @@ def assess(
         student: that it teaches, e.g. lenet, torchvision:resnet18, or self; default: a small
             built-in network that fits the images.
         plan_only: print the plan and stop.
-        engine: workers for the cells of recoverability and variability: Ray or submitit; the other
-            questions are asked in this process.
+        engine: workers for the cells of recoverability, variability and distillation: Ray or
+            submitit; the other questions are asked in this process.
         **options: see `Options`.
 
     Returns:

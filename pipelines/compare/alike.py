@@ -143,6 +143,15 @@ def _difference(first: str, one: ProbeResult, name: str, other: ProbeResult) -> 
         only = [", ".join(x for x in a if x not in b) for a, b in ((mine, its), (its, mine))]
         mine, its = told if not any(only) else [text or "nothing of it" for text in only]
         yield f"{one.title}: {mine} in {first}, {its} in {name}."
+    if not _equal(one.rows, other.rows, ["value", "index"]):
+        yield from _other_images(first, one, name, other)
+    draws = [r.rows["draw"].nunique() if "draw" in r.rows else 1 for r in (one, other)]
+    if draws[0] != draws[1]:
+        yield f"{one.title}: {draws[0]} random draws in {first}, {draws[1]} in {name}."
+
+
+def _other_images(first: str, one: ProbeResult, name: str, other: ProbeResult) -> Iterator[str]:
+    """Which settings or images only one of two runs has."""
     images = [
         {float(str(k)): set(p["index"]) for k, p in r.rows.groupby("value")} for r in (one, other)
     ]
@@ -157,21 +166,23 @@ def _difference(first: str, one: ProbeResult, name: str, other: ProbeResult) -> 
                 f"{said}: {len(there[0]):,} images in {first}, {len(there[1]):,} in {name}, "
                 f"{both:,} in both."
             )
-    draws = [r.rows["draw"].nunique() if "draw" in r.rows else 1 for r in (one, other)]
-    if draws[0] != draws[1]:
-        yield f"{one.title}: {draws[0]} random draws in {first}, {draws[1]} in {name}."
 
 
 def _shared(group: Sequence[ProbeResult]) -> list[ProbeResult]:
     """The rows whose setting and image every run has."""
-    keys = [pd.MultiIndex.from_frame(one.rows.loc[:, _KEYS]) for one in group]
-    if all(key.equals(keys[0]) for key in keys):
+    if all(_equal(one.rows, group[0].rows, _KEYS) for one in group):
         return [*group]
+    keys = [pd.MultiIndex.from_frame(one.rows.loc[:, _KEYS]) for one in group]
     common = keys[0].unique()
     for key in keys[1:]:
         common = common.intersection(key.unique())
     pairs = zip(group, keys, strict=True)
     return [replace(one, rows=one.rows[key.isin(common)]) for one, key in pairs]
+
+
+def _equal(one: pd.DataFrame, other: pd.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether columns are alike, row by row: that of most runs, and told at once."""
+    return all(one[key].array.equals(other[key].array) for key in keys)
 
 
 def _by_name(results: Sequence[ProbeResult]) -> dict[str, ProbeResult]:

@@ -16,6 +16,7 @@ from callbacks.worst_case import robustly_correct, worst_up_to
 
 SETTING = ["setting", "severity", "value"]
 _ANSWER = ("prediction", "correct", "loss")
+_NO_ANSWERS = ["confidence", "logsumexp", "brier", "forwards", "backwards", "seconds"]
 LEVEL = 0.05
 """Of the family of all comparisons."""
 _UNBOUNDED_LOSS = (0.0, float("inf"))
@@ -60,7 +61,8 @@ def with_worst_cases(results: Sequence[ProbeResult]) -> list[ProbeResult]:
     worst = []
     for (_, unit), group in groups.items():
         if len(group) > 1:
-            rows = worst_up_to([one.rows for one in group], clean).rows
+            tables = [one.rows.drop(columns=_NO_ANSWERS, errors="ignore") for one in group]
+            rows = worst_up_to(tables, clean).rows
             name, title = f"worst_{unit_slug(unit)}", f"Worst case ({unit_sign(unit)})"
             rows = rows.assign(setting=name)
             worst.append(replace(group[0], name=name, title=title, rows=rows))
@@ -76,8 +78,7 @@ def joined(one: ProbeResult, other: ProbeResult) -> pd.DataFrame:
     """
     mine, its = one.rows, other.rows
     keys = [*SETTING, "index", "label"]
-    columns = [(mine[key].to_numpy(), its[key].to_numpy()) for key in keys]
-    if len(mine) != len(its) or not all((a == b).all() for a, b in columns):
+    if not all(mine[key].array.equals(its[key].array) for key in keys):
         return mine.merge(its, on=keys, suffixes=("_one", "_other"))
     sides = (("one", mine), ("other", its))
     answered = {f"{key}_{end}": rows[key].to_numpy() for end, rows in sides for key in _ANSWER}

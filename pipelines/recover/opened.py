@@ -16,7 +16,7 @@ from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan, Task
 from pipelines.recover.strategies import checked_strategies
 from pipelines.report.about import model_facts
-from pipelines.study import DEFAULTS, Study
+from pipelines.study import Study, options_in
 
 TRAINER = {"enable_progress_bar": False, "enable_model_summary": False}
 """What the many short trainings of repairs are in any case."""
@@ -90,8 +90,7 @@ def opened(asked: Mapping[str, Any]) -> Opened:
     Raises:
         UserError: something the user can mend.
     """
-    options: Any = {name: asked[name] for name in DEFAULTS if name in asked}
-    study = Study("recover", "recoverability", options, TRAINER)
+    study = Study("recover", "recoverability", options_in(asked), TRAINER)
     study.flags = _device_flags(study.flags)
     _check_recipes(asked)
     atlas = "" if asked["atlas"] == "none" else asked["atlas"]

@@ -9,7 +9,7 @@ from datamodules.fractions import Fraction
 from lightning_modules.examination import examine
 from pipelines.engine import Unit
 from pipelines.evaluate.measure import TRAINER as PROBING
-from pipelines.study import DEFAULTS, Study
+from pipelines.study import Study, options_in
 from pipelines.study.trainer_flags import check_flags, check_untrained, check_where
 from pipelines.transfer.cell import Outcome, measured
 from pipelines.transfer.pair import Pair
@@ -90,8 +90,7 @@ def opened(asked: Mapping[str, Any]) -> Opened:
     Raises:
         UserError: something the user can mend.
     """
-    options: Any = {name: asked[name] for name in DEFAULTS if name in asked}
-    study = Study("transfer", "variability", options, TRAINER)
+    study = Study("transfer", "variability", options_in(asked), TRAINER)
     study.on_one_device(_ONE_DEVICE)
     recipe = _recipe(study, asked)
     modes, fractions = checked_modes(asked["modes"]), asked["fractions"]

@@ -25,7 +25,7 @@ def cases() -> Iterable[Case]:
 
 
 def _rates() -> Iterable[Case]:
-    for p in (0.01, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99):
+    for p in (0.001, 0.01, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 0.999):
         yield Case("rate", f"rate {p}", p, lambda g, n, p=p: s.rate(g.binomial(n, p), n))
 
 

@@ -41,7 +41,7 @@ def _ece(g: np.random.Generator, n: int, confidence: str, right: str) -> Interva
 
 
 @cache
-def _ece_truth(confidence: str, right: str) -> float:
+def ece_truth(confidence: str, right: str) -> float:
     """Of a million confidences and their exact chances; its error is below .0005."""
     c = CONFIDENCES[confidence](np.random.default_rng(7), 1_000_000)
     place = np.clip(np.ceil(15 * c).astype(int) - 1, 0, 14)
@@ -55,7 +55,7 @@ def _eces() -> Iterable[Case]:
         ("even", "over by .2"), ("even", "under by .1"), ("even", "wavy"),
         ("even", "over above .9"), ("even", "always .3"), ("high", "logits doubled"),
     ):  # fmt: skip
-        truth = 0.0 if right == "calibrated" else _ece_truth(confidence, right)
+        truth = 0.0 if right == "calibrated" else ece_truth(confidence, right)
         sample = partial(_ece, confidence=confidence, right=right)
         yield Case("ece_interval", f"{right}, {confidence} confidences", truth, sample, 4)
 

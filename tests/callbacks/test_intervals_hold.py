@@ -23,9 +23,12 @@ LESS = (
     ("auroc_interval", "", 300, 0.92),
     ("aurc_interval", "", 20, 0.91),
     ("macro", "10 classes", 20, 0.90),
+    ("student", "10 seeds, 0.98", 20, 0.91),
     ("macro", "10 classes", 100, 0.92),
 )
 """Where less than 93 % hold, as the docstrings say: interval, kind of data, up to which n."""
+WIDE = ("macro", "mean_of", "over_draws", "half_severity", "rank")
+"""Made from the ends of others however these hang together, so that more than 97 % hold."""
 
 
 @cache
@@ -50,7 +53,8 @@ def cases() -> dict[str, list[Any]]:
 INTERVALS = (
     "rate", "mean, bounded", "mean", "median", "crossed_mean", "paired_difference",
     "crossed_difference", "ratio", "ece_interval", "auroc_interval", "aurc_interval",
-    "macro recall", "macro precision", "macro f1", "macro change",
+    "macro recall", "macro precision", "macro f1", "macro change", "student", "mean_of",
+    "over_draws", "half_severity", "rank",
 )  # fmt: skip
 
 
@@ -61,7 +65,7 @@ def test_every_interval_is_simulated() -> None:
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_intervals_hold_at_50_samples(interval: str) -> None:
     """A few repeats of many kinds of data: together they tell 55 % from 95 %, and 90 % too."""
-    every = 2 if interval == "ece_interval" else 1  # it takes ten times as long as others
+    every = 2 if interval in ("ece_interval", "over_draws") else 1  # ten times as slow as others
     found = [simulation().simulate(case, 50, 100) for case in cases()[interval][::every]]
     found = [one for one in found if one.repeats]
     repeats = sum(one.repeats for one in found)
@@ -83,7 +87,7 @@ def test_intervals_hold_as_their_docstrings_say(interval: str, n: int) -> None:
             continue  # nearly all without ends, which promise nothing
         # 4 standard errors: there are 700 comparisons
         assert found.holds >= least(case, n) - 4 * found.error, case.name
-        if n == 1000 and not interval.startswith("macro"):
+        if n == 1000 and not interval.startswith(WIDE):
             assert found.holds <= 0.98 + 2 * found.error, case.name
 
 

@@ -44,7 +44,7 @@ NOT_WALKED: dict[str, set[str]] = {
     "transfer": _ENGINE,
     "assess": _ENGINE,
     "recover": {*_ENGINE, *_ATLAS},
-    "fine-tune": _STOPPED,
-    "distill": {*_STOPPED, *_SAME},
+    "fine-tune": {*_ENGINE, *_STOPPED},
+    "distill": {*_ENGINE, *_STOPPED, *_SAME},
 }
 """No line, each for the reason beside it; what says nothing where it is, is refused there."""
