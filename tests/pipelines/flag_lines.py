@@ -82,7 +82,6 @@ TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --da
 SEVERAL = EVALUATE.replace("checkpoint:lenet.pt", "checkpoint:given/several.pt")
 OF_SEVERAL = {"weights": Line("--weights model", RESULT, _CLEAN)}
 TRACKING = {
-    "tracking.experiment": Line("--tracking.experiment other", MESSAGE, _CLEAN),
     "tracking.enabled": Line("--tracking.enabled false", FILES, _CLEAN),
     "tracking.tensorboard": Line("--tracking.tensorboard true", FILES, _CLEAN),
     "tracking.uri": Line("--tracking.uri sqlite:///other.db", FILES, _CLEAN),
