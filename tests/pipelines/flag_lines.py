@@ -79,6 +79,8 @@ STRANGERS = {
 """Options of files, where the model is none, and of attacks, where there is none."""
 BUILT_IN = f"evaluate --model lenet --data Digits --data.limit 20 {_CLEAN} {QUIET}"
 TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 {_CPU}"
+SEVERAL = EVALUATE.replace("checkpoint:lenet.pt", "checkpoint:given/several.pt")
+OF_SEVERAL = {"weights": Line("--weights model", RESULT, _CLEAN)}
 TRACKING = {
     "tracking.enabled": Line("--tracking.enabled false", FILES, _CLEAN),
     "tracking.tensorboard": Line("--tracking.tensorboard true", FILES, _CLEAN),
@@ -156,6 +158,7 @@ WALKED = [
     (EVALUATE, OF_EVALUATE),
     (EVALUATE, SHARED),
     (BUILT_IN, STRANGERS),
+    (SEVERAL, OF_SEVERAL),
     (TRACKED, TRACKING),
     (TRANSFER, OF_TRANSFER),
     (TRANSFER, of_modes()),

@@ -26,10 +26,10 @@ RECIPE = {
 """The recipe of a training: of `fine-tune` walked by `test_every_flag`."""
 INPUTS = {"model", "models", "data", "data.root", "config", "print_config", "tracking"}
 """What every command line is about, files of flags, and what their parts have lines for."""
-NEEDS_FILES = {"data.num_workers", "data.on_corrupt", "fresh", "trust_pickle", "weights"}
-"""They act on speed, spoilt pictures, kept rows, pickles and files of several weights."""
+NEEDS_FILES = {"data.num_workers", "data.on_corrupt", "fresh", "trust_pickle"}
+"""They act on speed, spoilt pictures, kept rows and pickles."""
 SHARED_NOT_WALKED = {"chunk", "data.batch_size", "data.channels", "tracking.experiment"}
-"""Calls, batches and channels that change no number of an evaluation; a name of the store."""
+"""Calls, batches and channels that change no number of an evaluation; a name inside the store."""
 _ENGINE = {
     f"engine.{name}" for name in ("address", "cluster", "kind", "parameters", "threads", "workers")
 }

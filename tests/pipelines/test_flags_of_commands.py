@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from pipelines.cli import COMMANDS, main
@@ -62,7 +63,14 @@ def test_every_flag_has_a_line(command: str, capsys: pytest.CaptureFixture[str])
     assert apart <= flags - walked, "not there, or walked after all"
     groups = {flag for flag in flags if any(one.startswith(f"{flag}.") for one in flags)}
     shared = (
-        {*table.SHARED, *table.TRACKING, *left.INPUTS, *left.NEEDS_FILES, *left.SHARED_NOT_WALKED}
+        {
+            *table.SHARED,
+            *table.OF_SEVERAL,
+            *table.TRACKING,
+            *left.INPUTS,
+            *left.NEEDS_FILES,
+            *left.SHARED_NOT_WALKED,
+        }
         if "fresh" in flags
         else set()
     )
@@ -79,6 +87,9 @@ def room(template: Path, lenet: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.copy(lenet, home / "lenet.pt")
     (home / "given").mkdir()
     (home / "given" / "tasks.yaml").write_text("digit: same\nends: {low: 0, high: 9}\n")
+    weights = torch.load(lenet)
+    other = {name: value.flip(0) for name, value in weights.items()}
+    torch.save({"model": weights, "model_ema": other}, home / "given" / "several.pt")
     Image.radial_gradient("L").resize((28, 28)).save(home / "given" / "a.png")
     Image.linear_gradient("L").resize((28, 28)).save(home / "given" / "b.png")
     return home

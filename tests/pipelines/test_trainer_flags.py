@@ -14,7 +14,7 @@ from typing import Any
 
 import lightning as L
 import pytest
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import LearningRateMonitor, Timer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import TorchSyncBatchNorm
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -30,7 +30,7 @@ from pipelines.explain.command import explain
 from pipelines.federate.command import federate
 from pipelines.fine_tune.command import fine_tune
 from pipelines.recover.command import recover
-from pipelines.study.arguments import _parser
+from pipelines.study.arguments import _parser, parse
 from pipelines.tracking import Tracking
 from pipelines.transfer.command import transfer
 from pipelines.transfer.result import Matrix
@@ -204,6 +204,17 @@ def test_every_command_with_flags_of_the_trainer_has_a_line() -> None:
     others = {"compare", "gate", "list", "inspect", "report", "ui"}
     assert taking == COMMANDS.keys() - others
     assert taking == {line.split()[0] for line in LINES}
+
+
+def test_the_command_line_hands_over_what_is_typed() -> None:
+    typed = {n: v for n, v in VALUES.items() if isinstance(v, bool | int | float | str)}
+    words = [word for name, value in typed.items() for word in (f"--trainer.{name}", str(value))]
+    words += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs"]
+    words += ["--trainer.callbacks+=LearningRateMonitor"]
+    found = parse(fine_tune, ["--model", "lenet", "--data", "Digits", *words], {})["trainer"]
+    assert {name: str(found[name]) for name in typed} == {n: str(v) for n, v in typed.items()}
+    assert isinstance(found["logger"], CSVLogger)
+    assert isinstance(found["callbacks"][0], LearningRateMonitor)
 
 
 @pytest.mark.parametrize("more", [False, True], ids=["a value", "another value"])
