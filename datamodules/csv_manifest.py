@@ -121,10 +121,7 @@ class CSV(ListedData):
     def _lines(self) -> Iterator[_Entry]:
         table, rows = self._table(), self._rows()
         header = next(rows, (0, []))[1]
-        at_path = self._column(header, self.path_column, "path_column")
-        at_label = self._column(header, self.label_column, "label_column")
-        named = self.split_column or ("split" if "split" in header else None)
-        at_split = None if named is None else self._column(header, named, "split_column")
+        at_path, at_label, at_split = self._columns(header)
         folder = table.absolute().parent
         for line, row in rows:
             if len(row) != len(header) or not row[at_path] or not row[at_label]:
@@ -156,9 +153,24 @@ class CSV(ListedData):
                 f"{str(table)!r} cannot be read as a table in UTF-8: {error}."
             ) from error
 
+    def _columns(self, header: Sequence[str]) -> tuple[int, int, int | None]:
+        """Places of path, label and, if there is one, split."""
+        named = self.split_column
+        if named is None and any(name.casefold() == "split" for name in header):
+            named = "split"
+        return (
+            self._column(header, self.path_column, "path_column"),
+            self._column(header, self.label_column, "label_column"),
+            None if named is None else self._column(header, named, "split_column"),
+        )
+
     def _column(self, header: Sequence[str], name: str, option: str) -> int:
-        if header.count(name) == 1:
-            return header.index(name)
+        """The place of a column as it is spelt, else in capital or small letters."""
+        found = [at for at, one in enumerate(header) if one == name] or [
+            at for at, one in enumerate(header) if one.casefold() == name.casefold()
+        ]
+        if len(found) == 1:
+            return found[0]
         raise UserError(
             f"Expected one column {name!r} in the first line of {str(self._table())!r}, but got "
             f"{', '.join(map(repr, header)) or 'nothing'}: write a header, or give "

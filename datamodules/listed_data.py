@@ -1,5 +1,6 @@
 """Data sets that are a list: names of images, their classes, and the split of each."""
 
+import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -140,13 +141,16 @@ def numbered(
 
     Raises:
         UserError: an image of a class that is not stated, or a class that is stated twice, or has
-            no name.
+            no name; a missing value, or two spellings of a number, among numbers.
     """
     stated = tuple(stated)
     if bad := [name for name, count in Counter(stated).items() if not name or count > 1]:
         raise UserError(
             f"Expected class names that differ, none of them empty, but got {bad[0]!r}."
         )
+    _refuse_missing({*names} - {*stated})
+    if not stated and order == "number":
+        _refuse_two_spellings({*names})
     classes = stated or ordered_classes({name: name for name in names}, order)
     number = {name: row for row, name in enumerate(classes)}
     if absent := sorted({*names} - {*number}):
@@ -155,3 +159,30 @@ def numbered(
             f"{', '.join(map(repr, absent[:5]))}."
         )
     return classes, torch.tensor([number[name] for name in names], dtype=torch.long)
+
+
+_MISSING = ("", "nan", "none", "null", "n/a", "<na>")
+"""What tables write where there is no value."""
+
+
+def _refuse_missing(names: set[str]) -> None:
+    """A class of a missing value's name is one only beside other words."""
+    missing = sorted(name for name in names if name.casefold() in _MISSING)
+    others = [name for name in names if name not in missing]
+    if "" in missing or (missing and all(name[:1].isdigit() for name in others)):
+        raise UserError(
+            f"Expected a class as the label of every image, but got {missing[0]!r}, the mark of a "
+            "missing value: take these images away, or name the class otherwise if it is one."
+        )
+
+
+def _refuse_two_spellings(names: set[str]) -> None:
+    """`1` and `1.0` are what spreadsheets make of one class, and would count as two."""
+    spelt: dict[float, str] = {}
+    for name in sorted(name for name in names if re.fullmatch(r"\d+(\.0*)?", name)):
+        other = spelt.setdefault(float(name), name)
+        if other != name:
+            raise UserError(
+                f"Expected one spelling of every class, but got {other!r} and {name!r}: write one "
+                "of them, or say `--data.class_order text` if they are two classes."
+            )

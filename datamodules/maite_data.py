@@ -1,6 +1,6 @@
 """Data sets that follow MAITE's protocol for image classification."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,9 @@ def _opened(name: str) -> Any:
 def _targets(data: Any, split: str) -> Tensor:
     """`(N, K)` scores; a fieldwise data set is asked for nothing else."""
     fieldwise = getattr(data, "get_target", None)
-    found = [fieldwise(row) if fieldwise else _item(data, row)[1] for row in range(len(data))]
+    found = [
+        _asked(fieldwise, row) if fieldwise else _item(data, row)[1] for row in range(len(data))
+    ]
     scores = [_tensor(target) for target in found]
     shapes = {tuple(score.shape) for score in scores}
     if len(shapes) > 1 or scores[0].ndim != 1 or len(scores[0]) < 2:
@@ -153,8 +155,23 @@ def _targets(data: Any, split: str) -> Tensor:
     return torch.stack(scores).double()
 
 
+def _asked(field: Callable[[int], Any], row: int) -> Any:
+    """What a data set answers for an item that its length promises.
+
+    Raises:
+        UserError: its code raises an error of whatever kind.
+    """
+    try:
+        return field(row)
+    except Exception as error:
+        raise UserError(
+            f"Expected an item {row} of the MAITE data set, as its length promises, but it raises "
+            f"{type(error).__name__}: {error}."
+        ) from error
+
+
 def _item(data: Any, row: int) -> Any:
-    item = data[row]
+    item = _asked(data.__getitem__, row)
     if not isinstance(item, tuple | list) or len(item) != 3:
         raise UserError(
             f"Expected (image, target, metadata) from a MAITE data set, but item {row} is a "

@@ -32,6 +32,19 @@ class DivergedError(UserError):
     """The training loss is no number any more."""
 
 
+def check_gradient(loss: Tensor) -> None:
+    """Refuses a network that cannot learn, before torch would end with a traceback.
+
+    Raises:
+        UserError: no weight that is trained has a part in the loss.
+    """
+    if not loss.requires_grad:
+        raise UserError(
+            "No weight that is trained gets a gradient: the model answers under `torch.no_grad` or "
+            "`inference_mode`, or detaches its answer. Take that out of its `forward` to train it."
+        )
+
+
 class FineTuning(L.LightningModule):
     """Fits a classifier: all of it, or a linear probe on a truly frozen backbone.
 
@@ -217,7 +230,8 @@ class FineTuning(L.LightningModule):
         checkpoint["assay"] = self.classifier.kept()
 
     def _check(self, loss: Tensor) -> None:
-        """Stops before a step that would spoil the weights."""
+        """Stops before a step that would spoil the weights, or could not be taken."""
+        check_gradient(loss)
         if not bool(torch.isfinite(loss)):
             self._worst.restore()
             raise DivergedError(

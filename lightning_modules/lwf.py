@@ -1,13 +1,12 @@
 """Learning without forgetting: new classes, while the old ones are answered as before."""
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
+from lightning_modules.duplication import duplicate
 from lightning_modules.features import head_features
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.freezing import refuse_tied_head
@@ -81,7 +80,7 @@ class LwFTuning(FineTuning):
         self.old_weight = nn.Parameter(layer.weight.detach().flatten(1).clone())
         self.old_bias = None if bias is None else nn.Parameter(bias.detach().clone())
         # In a tuple: it is no part of what is trained or kept in checkpoints.
-        self._old = (copy.deepcopy(old).eval().requires_grad_(False),)
+        self._old = (duplicate(old).eval().requires_grad_(False),)
 
     def on_fit_start(self) -> None:
         """Takes the old network along to the device."""
@@ -102,7 +101,7 @@ class LwFTuning(FineTuning):
 
     def old_classifier(self) -> Classifier:
         """The old network with what has become of its head, whose backbone is still the old one."""
-        classifier = copy.deepcopy(self._old[0]).cpu()
+        classifier = duplicate(self._old[0]).cpu()
         layer = classifier.model.get_submodule(find_head(classifier.model).name)
         with torch.no_grad():
             layer.weight.copy_(self.old_weight.view_as(layer.weight))  # type: ignore[operator, union-attr, arg-type]

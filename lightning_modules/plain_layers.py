@@ -53,6 +53,7 @@ def plain_layer(network: nn.Module, name: str) -> Layer:
 def compose(layer: nn.Module) -> None:
     """Replaces computed weights of a module by plain ones of the same value."""
     for tensor in list(getattr(layer, "parametrizations", ())):
+        _own_class(layer)
         parametrize.remove_parametrizations(layer, tensor)
     for tensor in ("weight", "bias"):
         if hasattr(layer, f"{tensor}_g"):
@@ -61,6 +62,13 @@ def compose(layer: nn.Module) -> None:
             remove_spectral_norm(layer, tensor)
         elif hasattr(layer, f"{tensor}_mask"):
             prune.remove(layer, tensor)
+
+
+def _own_class(layer: nn.Module) -> None:
+    """Parts a layer from its copies, whose class is one: torch takes the weight off the class."""
+    shared = type(layer)
+    own = {name: x for name, x in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    layer.__class__ = type(shared.__name__, shared.__bases__, own)  # type: ignore[assignment]
 
 
 def resize(layer: Layer, outputs: int, rows: Tensor | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     box = black_box_in(classifier.model)
     if box is not None and box.path is not None:
         shutil.copyfile(box.path, folder / box.path.name)
-    everything = classifier.model.state_dict()
-    state = {name: x.contiguous() for name, x in everything.items() if isinstance(x, Tensor)}
-    safetensors.torch.save_file(_unshared(state), folder / _WEIGHTS)
+    everything = save_weights(classifier.model, folder / _WEIGHTS)
     extra = {name: x for name, x in everything.items() if not isinstance(x, Tensor)}
     facts = {
         "format": 1,
@@ -44,6 +43,47 @@ def save_classifier(classifier: Classifier, folder: Path) -> Path:
     }
     (folder / _FACTS).write_text(json.dumps(facts, indent=2))
     return folder
+
+
+def save_weights(model: nn.Module, file: Path) -> dict[str, Any]:
+    """Writes all tensors of a network as safetensors, also tied ones.
+
+    Returns:
+        Its state, of which what is no tensor is not in the file.
+    """
+    everything = model.state_dict()
+    safetensors.torch.save_file(plain_state(everything), file)
+    return everything
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Takes what `save_weights` wrote of the same network, and leaves what is no tensor."""
+    own = {name: x for name, x in model.state_dict().items() if not isinstance(x, Tensor)}
+    model.load_state_dict({**own, **safetensors.torch.load_file(file)})
+
+
+def load_into(classifier: Classifier, folder: Path) -> None:
+    """Takes what `save_classifier` wrote of the same network."""
+    load_weights(classifier.model, folder / _WEIGHTS)
+    extra = json.loads((folder / _FACTS).read_text())["extra_state"]
+    classifier.model.load_state_dict(extra, strict=False)
+
+
+def plain_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict as safetensors takes them: contiguous, none sharing memory.
+
+    Args:
+        state: of any network: weights under two names, views, and what `get_extra_state` adds.
+    """
+    seen: set[int] = set()
+    made = {}
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            tensor = value.contiguous()
+            memory = tensor.untyped_storage().data_ptr()
+            made[name] = tensor.clone() if memory in seen else tensor
+            seen.add(memory)
+    return made
 
 
 def load_saved(folder: Path, trust_pickle: bool = False) -> Classifier:
@@ -96,13 +136,3 @@ def _rebuilt(architecture: str, classes: int, channels: int, folder: Path) -> nn
         )
     model = build(architecture, classes, channels)
     return model.model if isinstance(model, Classifier) else model
-
-
-def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Clones tensors that share memory, which the format does not allow."""
-    seen: set[int] = set()
-    made = {}
-    for name, tensor in state.items():
-        made[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return made

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.errors import UserError
 from lightning_modules.answer_rule import Scale
 from lightning_modules.classifier import Classifier
 from lightning_modules.input_contract import NOTHING_SAID, InputContract
-from lightning_modules.trial import is_unmade
+from lightning_modules.trial import is_unmade, undisturbed
 
 
 def tell(
@@ -55,3 +55,37 @@ def check_finite(classifier: Classifier) -> None:
                 f"{bad} of {tensor.numel()} numbers in {name.removeprefix('model.')!r} of "
                 f"{classifier.title!r} are NaN or infinite: the training that wrote it diverged."
             )
+
+
+def check_open(network: nn.Module, title: str) -> None:
+    """Refuses what is a torch module, but whose layers or weights cannot be looked at.
+
+    Args:
+        network: left as it is.
+        title: for the sentence.
+    """
+    for part in network.modules():
+        if isinstance(part, torch.jit.ScriptModule) and any(p.ndim > 1 for p in part.parameters()):
+            raise UserError(
+                f"{title!r} holds a TorchScript module, whose layers are sealed: give the network "
+                "that it was made of, or save it and say `--model checkpoint:FILE`."
+            )
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.is_meta:
+            raise UserError(
+                f"{name!r} of {title!r} is on the meta device, without numbers: make the network "
+                "on a real device and load its weights."
+            )
+        if tensor.layout != torch.strided:
+            raise UserError(
+                f"Expected dense weights, but {name!r} of {title!r} is stored as {tensor.layout}: "
+                "take its `to_dense()`."
+            )
+    try:
+        with undisturbed(network):
+            pass
+    except NotImplementedError as error:  # torch.export's
+        raise UserError(
+            f"{title!r} cannot be put into eval mode ({str(error).rstrip('.')}): give the network "
+            "that it was made of, or `torch.export.save` it and say `--model checkpoint:FILE`."
+        ) from error

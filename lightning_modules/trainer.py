@@ -12,7 +12,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from datamodules.errors import UserError
 
-_DEVICE_FLAGS = ("accelerator", "strategy", "devices", "num_nodes", "precision")
+_DEVICE_FLAGS = (
+    "accelerator", "strategy", "devices", "num_nodes", "precision", "deterministic", "benchmark",
+)  # fmt: skip
 
 
 def made_trainer(flags: dict[str, Any], own: list[L.Callback]) -> L.Trainer:
@@ -38,7 +40,7 @@ def made_trainer(flags: dict[str, Any], own: list[L.Callback]) -> L.Trainer:
 
 
 def device_flags(flags: dict[str, Any]) -> dict[str, Any]:
-    """Returns the flags that say where to compute, which training and evaluation share."""
+    """Returns the flags that say where and how to compute, for training and evaluation alike."""
     return {name: value for name, value in flags.items() if name in _DEVICE_FLAGS}
 
 

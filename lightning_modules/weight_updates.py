@@ -1,6 +1,5 @@
 """What is learnt beside frozen weights, and added to them for good when the training is over."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from datamodules.errors import UserError
 from lightning_modules.agreement import near, probe_answers
+from lightning_modules.duplication import duplicate
 from lightning_modules.heads import head_name
 
 Make = Callable[[nn.Module, Tensor], nn.Module | None]
@@ -48,7 +48,7 @@ def add_updates(model: nn.Module, make: Make) -> list[str]:
     # Before the network itself has any: a copy of parametrised layers shares their classes, from
     # which merging takes the weight's property.
     with suppress(RuntimeError):  # a weight computed from others by a hook: refused by name below
-        _try_merge(copy.deepcopy(model), make)
+        _try_merge(duplicate(model), make)
     return _added(model, make)
 
 

@@ -31,10 +31,21 @@ def main(words: list[str]) -> int:
     chosen = parser.parse_args(words)
     if not chosen.file.exists():
         raise UserError(f"There is no file {str(chosen.file)!r}.")
+    _check_heeded(chosen)
     inspection = inspect_checkpoint(chosen.file)
     facts = inspection.facts() | (_tried(chosen, inspection) if chosen.data else {})
     print(json.dumps(facts, indent=2) if chosen.json else as_text(inspection, facts))
     return 0
+
+
+def _check_heeded(chosen: Namespace) -> None:
+    """Refuses what says how to load the model where it is not loaded."""
+    said = [name for name in ("arch", "weights", "trust_pickle") if getattr(chosen, name)]
+    if said and not chosen.data:
+        raise UserError(
+            f"Got --{said[0]} without --data, but the model is loaded only to try it on images: "
+            "add --data NAME, or leave it out."
+        )
 
 
 def as_text(inspection: Inspection, facts: dict[str, Any] | None = None) -> str:

@@ -1,11 +1,17 @@
 """What every test may lean on."""
 
 import importlib.util
+import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from pipelines.report import figures
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -27,7 +33,7 @@ _as_module(Path(__file__).with_name("odd_networks.py"))
 _as_module(Path(__file__).with_name("masked_networks.py"))
 for _name in (
     *("killing", "flag_lines", "flag_lines_of_trainings", "flag_lines_of_questions"),
-    *("flag_outcome", "flags_not_walked"),
+    *("flag_lines_of_readers", "flag_outcome", "flags_not_walked"),
 ):
     _as_module(Path(__file__).with_name("pipelines") / f"{_name}.py")
 
@@ -50,6 +56,29 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real data not present: expected ../shared/data beside the project")
     return SHARED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> None:
+    """SQLite waits until a store is safe from a power cut, which no test asks for."""
+
+    @event.listens_for(Engine, "connect")
+    def _(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _coarse_figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Figures of tests have few pixels and no places sought for letters; these cost much time.
+
+    `pytestmark = pytest.mark.figures` leaves those of a module as users see them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("figures") is None:
+            patch.setattr(figures, "DOTS_PER_INCH", 40)
+            patch.setattr(figures, "_lay_out", lambda figure: figure.set_layout_engine("none"))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from callbacks.damage.formats import FORMATS, Format
 from callbacks.damage.record import Record
 from callbacks.damage.selection import EVERYWHERE, Selection
-from callbacks.damage.variant import duplicate
+from callbacks.duplication import duplicate
 from callbacks.queries import differentiable
 from datamodules.errors import UserError
 

@@ -1,6 +1,5 @@
 """Output channels removed for good, with everything that is tied to them."""
 
-import copy
 import json
 import warnings
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from callbacks.damage.kind import generator
 from callbacks.damage.removed_channels import RemovedChannels
 from callbacks.damage.selection import checked_layer, layers_of
-from callbacks.damage.variant import duplicate
+from callbacks.duplication import duplicate
 from datamodules.errors import UserError
 
 
@@ -206,7 +205,7 @@ def _tried(model: nn.Module, image: Tensor, chosen: _Channels) -> dict[str, Tens
 @torch.no_grad()
 def _is_exact(model: nn.Module, image: Tensor, kept: dict[str, Tensor]) -> bool:
     """Compares in double precision, so that only another function differs."""
-    ignoring, exact = copy.deepcopy(model).double(), image.double()
+    ignoring, exact = duplicate(model).double(), image.double()
     for name, part in ignoring.named_modules():
         where = kept.get(f"{name}.weight")
         if where is not None and isinstance(part, nn.modules.conv._ConvNd | nn.Linear):
@@ -214,7 +213,7 @@ def _is_exact(model: nn.Module, image: Tensor, kept: dict[str, Tensor]) -> bool:
             inputs = where.flatten() // weight[0, 0].numel() % weight.shape[1]
             ignored = torch.ones(weight.shape[1], dtype=torch.bool).index_fill(0, inputs, False)
             weight[:, ignored] = 0
-    shrunk = RemovedChannels.of(model, kept, {}).apply(copy.deepcopy(model)).double()
+    shrunk = RemovedChannels.of(model, kept, {}).apply(duplicate(model)).double()
     try:
         one, other = ignoring(exact), shrunk(exact)
     except (RuntimeError, AssertionError):  # shapes that no longer fit
@@ -228,7 +227,7 @@ def _is_exact(model: nn.Module, image: Tensor, kept: dict[str, Tensor]) -> bool:
 def _runs_in_training(model: nn.Module, image: Tensor) -> bool:
     """Whether a copy answers at all in training mode."""
     try:
-        copy.deepcopy(model).float().train()(image)
+        duplicate(model).float().train()(image)
     except (RuntimeError, ValueError, AssertionError):  # shapes; one value a channel in batch norm
         return False
     return True
@@ -236,7 +235,7 @@ def _runs_in_training(model: nn.Module, image: Tensor) -> bool:
 
 def _positions(model: nn.Module, image: Tensor, chosen: dict[str, list[int]]) -> dict[str, Tensor]:
     """Where every number that is left stood: the cut of a model filled with its own positions."""
-    numbered = copy.deepcopy(model).double()
+    numbered = duplicate(model).double()
     graph = _graph(numbered, image[:1].double())
     before = {name: tensor.shape for name, tensor in numbered.state_dict().items()}
     for tensor in numbered.state_dict().values():

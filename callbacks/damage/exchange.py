@@ -5,7 +5,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from callbacks.damage.variant import answered_with, duplicate, with_aliases
+from callbacks.damage.variant import answered_with, with_aliases
+from callbacks.duplication import duplicate
 from callbacks.leave_no_trace import leave_no_trace
 from datamodules.errors import UserError
 

@@ -1,13 +1,9 @@
 """A model asked as if some of its parameters were others; the model itself stays as it is."""
 
-import copy
 from collections.abc import Mapping
-from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.func import functional_call
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def with_aliases(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -41,19 +37,3 @@ def answered_with(model: nn.Module, state: Mapping[str, Tensor], image: Tensor) 
         image: `(N, C, H, W)`.
     """
     return functional_call(model, dict(state), (image,), tie_weights=False)
-
-
-def duplicate(model: Module) -> Module:
-    """A deep copy, also of layers that keep a computed weight (old weight norm, pruning masks).
-
-    Such a tensor hangs on the graph of the last forward, which cannot be copied; it is computed
-    anew in the next one.
-
-    Args:
-        model: stays as it is, but for the graph of those tensors.
-    """
-    for part in model.modules():
-        for name, value in list(vars(part).items()):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                vars(part)[name] = value.detach()
-    return copy.deepcopy(model)

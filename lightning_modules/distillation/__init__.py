@@ -5,6 +5,7 @@ from lightning_modules.distillation.attention import attention_loss, attention_m
 from lightning_modules.distillation.cache import AnswerCache
 from lightning_modules.distillation.compression import (
     Compressed,
+    composed,
     count_pruned,
     hold_pruned,
     pruning_masks,
@@ -23,6 +24,7 @@ from lightning_modules.distillation.search_space import Search
 from lightning_modules.distillation.sizes import largest, shown
 from lightning_modules.distillation.soft_targets import soft_target_loss
 from lightning_modules.distillation.teachers import Teachers
+from lightning_modules.distillation.work import macs
 
 __all__ = [
     "FEATURE_TERMS",
@@ -42,6 +44,7 @@ __all__ = [
     "angle_loss",
     "attention_loss",
     "attention_map",
+    "composed",
     "count_pruned",
     "decoupled_loss",
     "decoupled_parts",
@@ -51,6 +54,7 @@ __all__ = [
     "hold_pruned",
     "initialise_from",
     "largest",
+    "macs",
     "made_teachers",
     "pruning_masks",
     "relational_loss",

@@ -1,16 +1,18 @@
 """What a student competes with: its teacher, pruned to the same work or rounded to few bits."""
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from datamodules.errors import UserError
+from lightning_modules.distillation.work import macs, positions, weight_of
+from lightning_modules.duplication import duplicate
+from lightning_modules.plain_layers import compose
 
-_WEIGHTED = (nn.Conv2d, nn.Linear)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Compressed(NamedTuple):
@@ -29,38 +31,8 @@ class Compressed(NamedTuple):
     bytes: int
 
 
-def positions(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """How often each weight of a convolution or linear layer is used for one image, by layer.
-
-    Args:
-        model: in eval mode.
-        image: `(1, C, H, W)` as the model sees it.
-    """
-    used_by: dict[str, int] = {}
-
-    def counting(name: str) -> Callable[..., None]:
-        def count(part: nn.Module, given: object, output: Tensor) -> None:
-            channels = output.shape[1] if isinstance(part, nn.Conv2d) else output.shape[-1]
-            used_by[name] = used_by.get(name, 0) + output.numel() // (len(output) * channels)
-
-        return count
-
-    handles = [
-        part.register_forward_hook(counting(name))
-        for name, part in model.named_modules()
-        if isinstance(part, _WEIGHTED)
-    ]
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return used_by
-
-
-def pruning_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tensor]:
-    """Masks that keep the weights of highest score whose work together is at most `macs`.
+def pruning_masks(model: nn.Module, image: Tensor, most: int) -> dict[str, Tensor]:
+    """Masks that keep the weights of highest score whose work together is at most `most`.
 
     By layer-adaptive magnitude (LAMP: Lee et al. 2021, 2010.07611). Plain magnitude, compared
     across layers, would spend the whole budget on a first layer whose few weights are large.
@@ -68,25 +40,28 @@ def pruning_masks(model: nn.Module, image: Tensor, macs: int) -> dict[str, Tenso
     Args:
         model: in eval mode.
         image: `(1, C, H, W)`.
-        macs: multiply-accumulates of one image that may be left.
+        most: multiply-accumulates of one image that may be left; products of activations, as in
+            attention, cannot be pruned and come first.
 
     Returns:
-        Bool masks by layer, of the shape of its weight.
+        Bool masks by layer (see `positions`), of the shape of its weight.
 
     Raises:
         UserError: nothing would be left.
     """
     used = positions(model, image)
-    scores = {name: lamp(_weight(model, name).detach()) for name in used}
+    fixed = _unweighted(model, image, used)
+    scores = {name: lamp(weight_of(model, name).detach()) for name in used}
     score = torch.cat([value.flatten() for value in scores.values()])
     cost = torch.cat(
         [torch.full_like(value.flatten(), used[name]) for name, value in scores.items()]
     )
     order = score.argsort(descending=True)
     kept = torch.zeros_like(score, dtype=torch.bool)
-    kept[order] = cost.double()[order].cumsum(0) <= macs
+    kept[order] = cost.double()[order].cumsum(0) <= most - fixed
     if not bool(kept.any()):
-        raise UserError(f"Expected `macs` that leave at least one weight, but got {macs}.")
+        rest = f", of which {fixed} are products of activations" if fixed else ""
+        raise UserError(f"Expected `macs` that leave at least one weight, but got {most}{rest}.")
     parts = kept.split([value.numel() for value in scores.values()])
     return {
         name: part.view_as(value) for (name, value), part in zip(scores.items(), parts, strict=True)
@@ -114,7 +89,7 @@ def hold_pruned(model: nn.Module, masks: dict[str, Tensor]) -> Iterator[None]:
     """
     handles = []
     for name, mask in masks.items():
-        weight = _weight(model, name)
+        weight = weight_of(model, name)
         with torch.no_grad():
             weight *= mask
         weight.requires_grad_(True)
@@ -139,12 +114,12 @@ def _masking(mask: Tensor) -> Callable[[Tensor], Tensor]:
 
 def count_pruned(model: nn.Module, image: Tensor) -> Compressed:
     """Counts the weights that are not zero, and the work they are."""
-    used, macs, zeros = positions(model, image), 0, 0
-    for name, places in used.items():
-        left = int(_weight(model, name).count_nonzero())
-        macs, zeros = macs + places * left, zeros + _weight(model, name).numel() - left
-    parameters = sum(parameter.numel() for parameter in model.parameters()) - zeros
-    return Compressed(model, parameters, macs, 4 * parameters)
+    used = positions(model, image)
+    zeros = {name: int((weight_of(model, name) == 0).sum()) for name in used}
+    parameters = sum(parameter.numel() for parameter in model.parameters()) - sum(zeros.values())
+    saved = sum(zeros[name] * weight_of(model, name).element_size() for name in used)
+    work = macs(model, image) - sum(zeros[name] * places for name, places in used.items())
+    return Compressed(model, parameters, work, _bytes(model) - saved)
 
 
 def rounded(model: nn.Module, image: Tensor, bits: int = 8) -> Compressed:
@@ -157,19 +132,32 @@ def rounded(model: nn.Module, image: Tensor, bits: int = 8) -> Compressed:
         image: `(1, C, H, W)`.
         bits: 2 to 16.
     """
-    made, top = copy.deepcopy(model), 2 ** (bits - 1) - 1
-    used, saved = positions(made, image), 0.0
-    for name in used:
-        weight = _weight(made, name)
+    made, top = composed(duplicate(model)), 2 ** (bits - 1) - 1
+    saved = 0.0
+    for name in positions(made, image):
+        weight = weight_of(made, name)
         with torch.no_grad():
             largest = weight.abs().flatten(1).amax(1).clamp_min(torch.finfo(weight.dtype).tiny)
             scale = (largest / top).view(-1, *[1] * (weight.ndim - 1))
             weight.copy_((weight / scale).round() * scale)
-        saved += weight.numel() * (4 - bits / 8) - 4 * len(weight)
+        size = weight.element_size()
+        saved += weight.numel() * (size - bits / 8) - size * len(weight)
     parameters = sum(parameter.numel() for parameter in made.parameters())
-    macs = sum(places * _weight(made, name).numel() for name, places in used.items())
-    return Compressed(made, parameters, macs, round(4 * parameters - saved))
+    return Compressed(made, parameters, macs(made, image), round(_bytes(made) - saved))
 
 
-def _weight(model: nn.Module, name: str) -> Tensor:
-    return model.get_submodule(name).weight  # type: ignore[return-value]
+def composed(model: Module) -> Module:
+    """Makes weights that are computed from others plain ones, in place: those can be changed."""
+    for part in model.modules():
+        compose(part)
+    return model
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def _unweighted(model: nn.Module, image: Tensor, used: Mapping[str, int]) -> int:
+    """Multiply-accumulates that are of no weight of `positions`, such as those inside attention."""
+    work = sum(places * weight_of(model, name).numel() for name, places in used.items())
+    return max(macs(model, image) - work, 0)

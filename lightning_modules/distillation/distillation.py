@@ -1,6 +1,5 @@
 """Teaches a student what its teacher says, not only what is right."""
 
-import copy
 import warnings
 from collections.abc import Sequence
 
@@ -23,6 +22,7 @@ from lightning_modules.distillation.objectives import (
 from lightning_modules.distillation.recipe import DistillationRecipe
 from lightning_modules.distillation.sizes import shown
 from lightning_modules.distillation.teachers import Teachers, check_classes
+from lightning_modules.duplication import duplicate
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.losses import LOSSES
 from lightning_modules.perturb import Perturb, perturbed
@@ -231,7 +231,7 @@ def made_teachers(
     if isinstance(teacher, Teachers):
         return teacher
     given = [teacher] if isinstance(teacher, Classifier) else list(teacher)
-    classifiers = [copy.deepcopy(network) if network is student else network for network in given]
+    classifiers = [duplicate(network) if network is student else network for network in given]
     layers = list(dict.fromkeys(its for _, its in layer_pairs(recipe)))
     temperature = recipe.filled().temperature or 1.0
     return Teachers(classifiers, recipe.teacher_weights, temperature, layers)

@@ -1,8 +1,9 @@
 """Federated distillation: clients that keep their images, and tell each other only answers."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from lightning_modules.distillation.soft_targets import soft_target_loss
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.tuning import Tuning
 
-State = Mapping[str, Tensor]
+State = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class ConsensusFitting(FineTuning):
         return soft_target_loss(logits, target, self.recipe.temperature)
 
 
-def fused(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tensor]:
+def fused(states: Sequence[State], weights: Sequence[float]) -> dict[str, Any]:
     """The weighted mean of networks of one architecture (FedAvg: McMahan et al. 2017, 1602.05629).
 
     Args:
@@ -114,12 +115,12 @@ def fused(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tensor
         weights: of each, such as its number of images; divided by their sum.
 
     Returns:
-        The mean; of what is no float, such as counters of batches, the first.
+        The mean; of what is no float, such as counters of batches and extra state, the first.
     """
     total = sum(weights)
     return {
-        name: sum((w / total) * s[name] for w, s in zip(weights, states, strict=True))  # type: ignore[misc]
-        if value.is_floating_point()
-        else value.clone()
+        name: sum((w / total) * s[name] for w, s in zip(weights, states, strict=True))
+        if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+        else copy.deepcopy(value)
         for name, value in states[0].items()
     }

@@ -12,7 +12,7 @@ from datamodules.errors import UserError
 from lightning_modules.classifier import Classifier
 from lightning_modules.distillation.soft_targets import soft_target_loss
 from lightning_modules.dropout import set_dropout
-from lightning_modules.fine_tuning import DivergedError
+from lightning_modules.fine_tuning import DivergedError, check_gradient
 from lightning_modules.losses import LOSSES
 from lightning_modules.mixing import mixed
 from lightning_modules.optimization import make_optimizer, make_schedule
@@ -93,6 +93,7 @@ class Recovery(L.LightningModule):
             loss = self._distilled(logits, image)
         else:
             loss = LOSSES[recipe.loss](logits, target, recipe.label_smoothing)
+        check_gradient(loss)
         if not bool(torch.isfinite(loss)):
             closed = int((logits.gather(1, batch.label[:, None]) == -torch.inf).sum())
             if closed:

@@ -18,6 +18,7 @@ from lightning_modules.input_contract import (
 from lightning_modules.network_ends import stem_channels
 from lightning_modules.published_weights import published
 from lightning_modules.sources.request import Request
+from lightning_modules.telling import check_open
 from lightning_modules.trial import example, fixed_side, is_lazy
 from lightning_modules.unwrapping import unwrapped
 
@@ -44,6 +45,7 @@ def bare_classifier(
         classes: of its outputs, where they are known.
     """
     network = unwrapped(network)
+    check_open(network, architecture)
     known = None if path is None else published(path, architecture)
     if known is not None:
         return Classifier(

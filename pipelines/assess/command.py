@@ -27,7 +27,7 @@ from pipelines.engine import Engine
 from pipelines.report.terminal import print_sheet
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.trainer_flags import deciding
+from pipelines.study.trainer_flags import check_flags, check_where, deciding
 
 _ONE_DEVICE = (
     "the questions share one device. `assay evaluate` and `assay distill` run on several by "
@@ -66,8 +66,8 @@ def assess(
         student: that it teaches, e.g. lenet, torchvision:resnet18, or self; default: a small
             built-in network that fits the images.
         plan_only: print the plan and stop.
-        engine: workers for the cells of recoverability and variability: Ray or submitit; the other
-            questions are asked in this process.
+        engine: workers for the cells of recoverability, variability and distillation: Ray or
+            submitit; the other questions are asked in this process.
         **options: see `Options`.
 
     Returns:
@@ -80,6 +80,7 @@ def assess(
     study = Study("assess", "assessment", options, TRAINER)
     study.on_one_device(_ONE_DEVICE)
     chosen = list(dict.fromkeys(questions or QUESTIONS))
+    _check_flags(study.flags, chosen)
     if model is None and data is None:
         study.say("model    none was named: training a LeNet on scikit-learn's digits ...")
     subject = make_subject(model, data, transfer_to, student, options)
@@ -103,6 +104,16 @@ def assess(
     with study.running(study.name(), {**told, **subject.contents}):
         work = Work(study, classifier, subject, preset, settings, options, engine)
         return work.done(parts)
+
+
+def _check_flags(flags: Mapping[str, Any], questions: Sequence[str]) -> None:
+    """Refuses flags of the Trainer that no question would heed."""
+    if not any(QUESTIONS[name].trains for name in questions):
+        told = f"none of --questions {' '.join(questions)} trains by it"
+        check_where(flags, told, ("precision",))
+    check_flags(flags, evaluated=True)
+    if "logger" in flags:
+        raise UserError("Got `trainer.logger`, but questions log by --tracking: leave it out.")
 
 
 def _plan(

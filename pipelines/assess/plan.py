@@ -1,6 +1,5 @@
 """What each question will do, and how long that will take: counted work times measured speed."""
 
-import copy
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from callbacks.words import duration
 from datamodules import ImageDataModule
 from lightning_modules import Classifier
+from lightning_modules.duplication import duplicate
 from pipelines.assess.part import AssessedPart
 from pipelines.assess.questions import QUESTIONS
 from pipelines.evaluate.measure import make_probes, prepare_probes
@@ -70,7 +70,7 @@ def measured_speed(
 ) -> Speed:
     """Times a forward of a chunk, a training step on a copy of the model, and a small figure."""
     images = data.taken("test", min(chunk, len(data.images("test")))).image.to(device)
-    model = copy.deepcopy(classifier).to(device).eval()
+    model = duplicate(classifier).to(device).eval()
     few = images[:_BATCH]
 
     def forward() -> None:

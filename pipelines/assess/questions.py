@@ -110,7 +110,7 @@ QUESTIONS: dict[str, Question] = {
     ),
     "distillation": Question(
         "Distillation", "What a smaller model keeps that learns from its answers.",
-        _distillation, trains=True,
+        _distillation, trains=True, has_cells=True,
     ),
     "monitorability": Question(
         "Monitorability", "How far its explanations and alarms can be believed.", _monitorability

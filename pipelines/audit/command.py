@@ -10,7 +10,7 @@ from pipelines.audit.result import DataAudit
 from pipelines.cli import COMMANDS
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.trainer_flags import check_untrained
+from pipelines.study.trainer_flags import check_where
 
 _TRAINER = {"enable_model_summary": False}
 
@@ -44,7 +44,7 @@ def audit(
         UserError: something the user can mend, such as data that do not fit the model.
     """
     study = Study("audit", "data", options, _TRAINER)
-    check_untrained(study.flags, "audit", _TRAINER)
+    check_where(study.flags, "`audit` trains nothing and reads the images itself")
     study.on_one_device("a data audit compares all images with all others in one place.")
     opened = study.open_data(data)
     if model is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +20,57 @@ from pipelines.distill.footprint import Footprint, footprint, timed
 from pipelines.distill.model import MeasuredModel, TrainedModel, titled
 from pipelines.distill.plan import Plan, adopted
 from pipelines.distill.training import train_student
+from pipelines.engine import LostWorkerError
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
 from pipelines.study.cells import Cell
 
-_VERSION = 1
+_VERSION = 2
 """To be raised with whatever changes a number that is measured here."""
 _DAMAGE = ("zero", "bit_flip")
 """Probes besides the preset's: what survives of the teacher's robustness to damage."""
+
+
+class Training(NamedTuple):
+    """A student or a control before it is trained.
+
+    Args:
+        name: of the model.
+        seed: of its training.
+        train: trains it, or takes what is on disk.
+    """
+
+    name: str
+    seed: int
+    train: Callable[[Study, Plan, int], TrainedModel]
+
+    @property
+    def title(self) -> str:
+        """Name of its run."""
+        return titled(self.name, self.seed)
+
+
+def trainings(seeds: Sequence[int], controls: Sequence[str]) -> list[Training]:
+    """A student for each seed, then the controls.
+
+    Args:
+        seeds: of the students.
+        controls: those of `EVERY_SEED` for every seed, others for the first.
+    """
+    students = [Training("student", seed, train_student) for seed in seeds]
+    return students + [
+        Training(TITLES[name], seed, CONTROLS[name])
+        for name in controls
+        for seed in (seeds if name in EVERY_SEED else seeds[:1])
+    ]
+
+
+def teacher_of(plan: Plan) -> TrainedModel:
+    """The teachers as they are."""
+    its = plan.teachers
+    return TrainedModel("teacher", 0, its.classifiers, its.weights, native=its.native)
 
 
 def train_models(
@@ -40,8 +81,8 @@ def train_models(
     Args:
         study: of the runs.
         plan: what is distilled.
-        seeds: of the students.
-        controls: those of `EVERY_SEED` for every seed, others for the first.
+        seeds: see `trainings`.
+        controls: see `trainings`.
 
     Returns:
         The models, and why others diverged, by their title; the same command tries those again.
@@ -49,23 +90,14 @@ def train_models(
     Raises:
         DivergedError: there is no student at all.
     """
-    its = plan.teachers
-    models = [TrainedModel("teacher", 0, its.classifiers, its.weights, native=its.native)]
-    failed: dict[str, str] = {}
-
-    def attempt(train: Callable[[Study, Plan, int], TrainedModel], name: str, seed: int) -> None:
+    models, failed = [teacher_of(plan)], {}
+    for number, one in enumerate(trainings(seeds, controls), start=1):
         try:
-            models.append(train(study, plan, seed))
-        except DivergedError as error:
-            failed[titled(name, seed)] = str(error)
-
-    for seed in seeds:
-        attempt(train_student, "student", seed)
-    if len(models) == 1:
-        raise DivergedError("; ".join(failed.values()))
-    for name in controls:
-        for seed in seeds if name in EVERY_SEED else seeds[:1]:
-            attempt(CONTROLS[name], TITLES[name], seed)
+            models.append(one.train(study, plan, one.seed))
+        except (DivergedError, LostWorkerError) as error:
+            failed[one.title] = str(error)
+        if number == len(seeds) == len(failed):
+            raise DivergedError("; ".join(failed.values()))
     return models, failed
 
 
@@ -91,7 +123,7 @@ def measure_models(
         first = model.name not in [other.name for other in measured]
         evaluation = None
         if preset != "none" and first and len(model.classifiers) == 1:
-            evaluation = _evaluated(study, plan, model, preset)
+            evaluation = _logged(study, plan, model, preset)
         run = study.run.children.get(titled(model.name, model.seed))
         measured.append(
             MeasuredModel(
@@ -123,17 +155,23 @@ def _answered(study: Study, plan: Plan, model: TrainedModel, teacher: Path | Non
         return study.cells.measured({"cell": "distill answers", **of}, work)
 
 
-def _evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Evaluation:
-    """The evaluation of a single model, which is logged to its own run."""
+def evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Cell:
+    """A single model under the preset's probes and damage.
+
+    Args:
+        study: with flags of the device alone.
+        plan: gives the images.
+        model: one network.
+        preset: of the probes.
+    """
     (classifier,) = model.classifiers
-    title = titled(model.name, model.seed)
     with adopted(plan.data, classifier.preprocessing):
         names = dict.fromkeys((*preset_probes(preset), *_DAMAGE))
         probes = make_probes([*names], preset, study)
         settings = prepare_probes(probes, classifier, plan.data, study)
 
         def work(folder: Path) -> Cell:
-            study.say(f"measure  {title}")
+            study.say(f"measure  {titled(model.name, model.seed)}")
             evaluation = measure(study, classifier, plan.data, probes)
             if evaluation.about.interrupted:
                 raise KeyboardInterrupt  # its rows are in mlruns/resume; half a cell is none
@@ -141,7 +179,17 @@ def _evaluated(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Ev
             return Cell({})
 
         of = {**model_facts(study, plan, model), "probes": settings, "seed": study.seed}
-        cell = study.cells.measured({"cell": "distill evaluation", **of}, work)
+        return study.cells.measured({"cell": "distill evaluation", **of}, work)
+
+
+def _logged(study: Study, plan: Plan, model: TrainedModel, preset: str) -> Evaluation | None:
+    """The evaluation of a single model, which is logged to its own run; None if it was lost."""
+    title, (classifier,) = titled(model.name, model.seed), model.classifiers
+    try:
+        cell = evaluated(study, plan, model, preset)
+    except LostWorkerError as error:
+        study.notes.append(f"{title} was not measured under the probes: {error}")
+        return None
     assert cell.folder is not None
     evaluation = load_result(cell.folder / "evaluation")  # what is shown is what is kept
     assert isinstance(evaluation, Evaluation)

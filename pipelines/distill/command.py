@@ -1,31 +1,32 @@
 """`assay distill`: teach a student what its teacher says, keep it, and measure what it kept."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import pandas as pd
 from typing_extensions import Unpack  # Python 3.10 has none
 
-from datamodules.errors import UserError, suggestion
+from datamodules import ImageDataModule
 from lightning_modules import Perturb, Regularisation, Tuning
 from lightning_modules.distillation import DistillationRecipe, Search
-from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
+from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler
 from pipelines.cli import COMMANDS
 from pipelines.distill.cell import measure_models, train_models
-from pipelines.distill.controls import CONTROLS
 from pipelines.distill.model import TrainedModel
-from pipelines.distill.plan import Plan, adopted, make_plan
+from pipelines.distill.opened import Distilling, opened
+from pipelines.distill.plan import Plan, adopted
 from pipelines.distill.result import DistillationResult
 from pipelines.distill.search import searched
-from pipelines.distill_tasks.measure import check_controls, measure_task_models, task_result
+from pipelines.distill_tasks.measure import measure_task_models, task_result
 from pipelines.distill_tasks.result import TaskDistillationResult
+from pipelines.engine import Engine, opened_on
 from pipelines.report.about import About
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
-from pipelines.study.regularisation import tell_regularisation
-from pipelines.study.trainer_flags import TRAINER, check_flags
+from pipelines.study.fitting import Checkpoint, EarlyStopping
+from pipelines.study.trainer_flags import TRAINER
 
 Control = Literal["label_only", "random_teacher", "pruned", "int8", "single_task"]
 
@@ -56,6 +57,7 @@ def distill(
     labelled: int | None = None,
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
     student_arch: str | None = None,
+    engine: Engine = Engine(),  # noqa: B008  (frozen)
     **options: Unpack[Options],
 ) -> DistillationResult | TaskDistillationResult:
     """Teaches a student what its teacher says, keeps the best epoch, and measures what it kept.
@@ -88,6 +90,7 @@ def distill(
         labelled: keep the labels of so many training images; of the rest only the teacher speaks.
         evaluation: preset that students, teacher and controls are measured with, or none.
         student_arch: architecture of the student's bare checkpoint.
+        engine: workers for students and controls: by Ray or by submitit, e.g. as SLURM's jobs.
         **options: see `Options`; `arch` is that of the teacher's bare checkpoint.
 
     Returns:
@@ -97,62 +100,41 @@ def distill(
         UserError: something the user can mend, such as class spaces that differ.
         DivergedError: no student could be trained.
     """
-    _check(seeds, controls)
-    own = OwnOptimization(optimizer, scheduler)
-    fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
-    if fitting.file is not None and (len(seeds) > 1 or controls):
-        raise UserError("Expected one of `seeds` and no `controls` with `ckpt_path`, a student's.")
-    idle = [part.name for part in fields(auto) if getattr(auto, part.name) != part.default]
-    if idle and not auto.trials:
-        raise UserError(
-            f"Got `auto.{idle[0]}` without `auto.trials`, how many recipes are tried: add it, or "
-            "leave out what is to be searched."
-        )
-    if auto.trials and (fitting.file is not None or lr_find):
-        raise UserError("Expected no `ckpt_path` or `lr_find` with `auto.trials`: there are many.")
-    tuning = fitting.tuned(tuning)
-    study = Study("distill", "distillation", options, TRAINER)
-    check_flags(study.flags, evaluated=True)
-    opened = study.open_data(data)
-    with adopted(opened, opened.preprocessing):
-        plan = make_plan(
-            study, teacher, student, opened, distillation, tuning, perturb, fitting, labelled,
-            student_arch, seeds[0], regulariser,
-        )  # fmt: skip
-        check_controls(plan, controls)
-        if plan.tasks and auto.trials:
-            raise UserError("Expected no `auto.trials` for a teacher with several tasks.")
-        tell_regularisation(study, regulariser, plan.tuning, study.models[0])
-        searching = {f"auto.{k}": v for k, v in asdict(auto).items()} if auto.trials else {}
-        settings = {**_settings(plan, seeds, controls, labelled, evaluation), **searching}
-        # The Trainer's flags decide how long is trained, so they belong to the run's key.
-        with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
-            trials = pd.DataFrame()
-            if auto.trials:
-                plan, trials, note = searched(study, plan, auto, seeds[0])
-                study.notes.append(note)
-                settings |= _settings(plan, seeds, controls, labelled, evaluation)
-            models, failed = train_models(study, plan, seeds, controls)
-            if plan.tasks:
-                answers = measure_task_models(study, plan, models, evaluation)
-                study.notes += _notes(models, failed, plan.recipe, labelled)
-                about = _about(study, models)  # last, as it has the time and what was noted
-                result = task_result(answers, about, settings, failed, evaluation)
-                study.finish(result)
-                return result
-            measured = measure_models(study, plan, models, evaluation)
+    asked = dict(locals())
+    kept = adopted(data, data.preprocessing) if isinstance(data, ImageDataModule) else nullcontext()
+    with kept, opened_on(engine, opened, asked) as (distilling, fill):
+        return _distilled(distilling, auto, fill)
+
+
+def _distilled(
+    distilling: Distilling, auto: Search, fill: Callable[[], None]
+) -> DistillationResult | TaskDistillationResult:
+    """Trains and measures, and tells the result."""
+    study, plan, seeds = distilling.study, distilling.plan, distilling.seeds
+    controls, labelled, evaluation = distilling.controls, distilling.labelled, distilling.evaluation
+    searching = {f"auto.{k}": v for k, v in asdict(auto).items()} if auto.trials else {}
+    settings = {**_settings(plan, seeds, controls, labelled, evaluation), **searching}
+    # The Trainer's flags decide how long is trained, so they belong to the run's key.
+    with study.running(study.name(plan.name), {**settings, "flags": repr(study.flags)}):
+        trials = pd.DataFrame()
+        if auto.trials:
+            plan, trials, note = searched(study, plan, auto, seeds[0])
+            study.notes.append(note)
+            settings |= _settings(plan, seeds, controls, labelled, evaluation)
+        fill()
+        models, failed = train_models(study, plan, seeds, controls)
+        if plan.tasks:
+            answers = measure_task_models(study, plan, models, evaluation)
             study.notes += _notes(models, failed, plan.recipe, labelled)
-            result = DistillationResult(_about(study, models), measured, settings, failed, trials)
+            about = _about(study, models)  # last, as it has the time and what was noted
+            result = task_result(answers, about, settings, failed, evaluation)
             study.finish(result)
+            return result
+        measured = measure_models(study, plan, models, evaluation)
+        study.notes += _notes(models, failed, plan.recipe, labelled)
+        result = DistillationResult(_about(study, models), measured, settings, failed, trials)
+        study.finish(result)
     return result
-
-
-def _check(seeds: list[int], controls: Sequence[str]) -> None:
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"Expected different `seeds` of at least 0, but got {seeds}.")
-    for name in controls:
-        if name not in CONTROLS:
-            raise UserError(f"There is no control {name!r}.{suggestion(name, CONTROLS)}")
 
 
 def _settings(

@@ -1,6 +1,5 @@
 """What a distilled student is compared with; a new control is a line in `CONTROLS` and `TITLES`."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -8,11 +7,13 @@ from functools import partial
 from lightning_modules import FineTuning
 from lightning_modules.distillation import (
     Teachers,
+    composed,
     count_pruned,
     hold_pruned,
     pruning_masks,
     rounded,
 )
+from lightning_modules.duplication import duplicate
 from lightning_modules.task_distillation import teacher_of
 from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, adopted
@@ -28,7 +29,7 @@ def label_only(study: Study, plan: Plan, seed: int) -> TrainedModel:
 
 def random_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The same recipe with a teacher of random weights: what a second loss term does by itself."""
-    teacher = copy.deepcopy(plan.teachers.classifiers[0])
+    teacher = duplicate(plan.teachers.classifiers[0])
     teacher.model = redrawn(teacher.model, seed + 1)  # no parameter stays, wherever it belongs
     like = plan.teachers
     teachers = Teachers([teacher], (), like.temperature, like.layers, like.chunk, like.native)
@@ -37,7 +38,7 @@ def random_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
 
 def pruned_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The teacher without its smallest weights, down to the student's work, then fine-tuned."""
-    teacher = copy.deepcopy(plan.teachers.classifiers[0]).eval()
+    teacher = composed(duplicate(plan.teachers.classifiers[0]).eval())
     image = plan.images_for(teacher.preprocessing)
     masks = pruning_masks(teacher.model, image, plan.student_macs)
     # Fine-tuning shows images as the loader serves them.
@@ -53,7 +54,7 @@ def pruned_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
 
 def int8_teacher(study: Study, plan: Plan, seed: int) -> TrainedModel:
     """The teacher with weights rounded to 8 bits, not trained again."""
-    teacher = copy.deepcopy(plan.teachers.classifiers[0]).eval()
+    teacher = duplicate(plan.teachers.classifiers[0]).eval()
     compressed = rounded(teacher.model, plan.images_for(teacher.preprocessing))
     teacher.model = compressed.model
     note = "Int8 teacher: weights only, a scale a channel; computed in floats, so no faster here."

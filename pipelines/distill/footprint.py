@@ -7,8 +7,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
-from torch.utils.flop_counter import FlopCounterMode
 
+from lightning_modules.distillation import macs
 from lightning_modules.memory import peak_memory
 
 
@@ -76,14 +76,6 @@ def timed(
     return [
         (median(times), median(rates)) for times, rates in zip(latency, throughput, strict=True)
     ]
-
-
-@torch.no_grad()
-def macs(model: nn.Module, image: Tensor) -> int:
-    """Multiply-accumulates of convolutions and matrix products, half of torch's FLOP count."""
-    with FlopCounterMode(display=False) as counter:
-        model(image)
-    return counter.get_total_flops() // 2 // len(image)
 
 
 @torch.no_grad()

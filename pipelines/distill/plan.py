@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor, nn
 
 from callbacks import AdversarialTraining
@@ -29,6 +30,7 @@ from lightning_modules.distillation import (
 from lightning_modules.task_distillation import check_recipe
 from lightning_modules.tasks import head_names
 from pipelines.distill.footprint import macs
+from pipelines.recover.original import redrawn
 from pipelines.study import ModelLike, Study
 from pipelines.study.fitting import Fitting
 from pipelines.study.radius import fill_radius
@@ -245,18 +247,32 @@ def _student_maker(
     if alike and teacher.architecture.partition(":")[0] == "checkpoint":
         raise UserError("Expected a teacher whose architecture is known for `student` self.")
 
-    def make(seed: int, tasks: tuple[Task, ...] = teacher.tasks) -> Classifier:
+    def loaded(seed: int, tasks: tuple[Task, ...]) -> Classifier:
         L.seed_everything(seed, verbose=False)
         # What the data are by themselves, not what the teacher wants to see of them.
         like = teacher.preprocessing if alike else data.native
         # A network in memory is copied: every seed starts with it as it was given.
-        classifier = load_classifier(
+        return load_classifier(
             copy.deepcopy(source), arch=arch, data_classes=head_names(tasks) or data.classes,
             preprocessing=like, new_head=True, trust_pickle=study.trust_pickle,
         )  # fmt: skip
+
+    def make(seed: int, tasks: tuple[Task, ...] = teacher.tasks) -> Classifier:
+        classifier = loaded(seed, tasks)
+        if alike and _share_weights(classifier, loaded(seed + 1, tasks)):
+            classifier.model = redrawn(classifier.model, seed)
+            classifier.pretrained = False
+            said = f"{source} comes with weights: the student's are drawn anew, layer by layer."
+            study.notes += [said] if said not in study.notes else []
         if tasks:
             classifier.classes, classifier.tasks = head_names(tasks), tasks
         classifier.chunk = study.chunk
         return classifier
 
     return make
+
+
+def _share_weights(one: Classifier, other: Classifier) -> bool:
+    """Whether weights that are not constant are the same for two seeds: somebody loads them."""
+    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    return any(bool((a != a.flatten()[:1]).any()) and torch.equal(a, b) for a, b in pairs)

@@ -1,38 +1,33 @@
 """Units on the actors of Ray, which starts lost ones anew and tries their units again."""
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, cast
+
+import cloudpickle
 
 from datamodules.errors import UserError
 from pipelines.engine.engine import Engine
-from pipelines.engine.work import Done, Unit, measure
-
-_TRIES = 3
-_OBJECTS = 100 * 2**20
-"""Bytes of Ray's object store: what is sent is small, and its default is 30 % of the memory."""
-
+from pipelines.engine.work import TRIES, Done, Unit, python_path
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of a default that will change
     "RAY_worker_niceness": "0",  # else 15: workers do the work of this process, not some beside it
 }
-
-
-class _Worker:
-    """Keeps models and data open from unit to unit."""
-
-    def measure(self, order: Path, number: int) -> Done:
-        return measure(order, number)
+_SIDE = Path(__file__).with_name("ray_side.py")
+_RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
+"""A file, without its folder on Python's path."""
+_GRACE = 30.0
+"""Seconds in which a cluster may end."""
 
 
 def on_ray(
     engine: Engine, order: Path, units: Sequence[Unit], threads: int, gpu: bool
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Yields units as they are finished; not those whose worker is lost each time.
 
     Args:
@@ -41,61 +36,68 @@ def on_ray(
         units: in the order in which they are begun.
         threads: of each worker.
         gpu: a GPU for each worker.
+
+    Raises:
+        UserError: the address does not answer, or Ray's actors do not take the parameters.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
-    from ray.util import ActorPool
-
-    is_mine = not ray.is_initialized()
-    if is_mine:
-        _start(ray, engine, threads)
-    actors: list[Any] = []
+    told = {
+        "order": order, "numbers": [unit.number for unit in units], "tries": TRIES,
+        "workers": engine.workers, "threads": threads, "gpus": int(gpu),
+        "address": engine.address or _joined(), "parameters": dict(engine.parameters),
+    }  # fmt: skip
+    environment = {**_SETTINGS, **os.environ, "PYTHONPATH": python_path()}
+    side = subprocess.Popen(
+        [sys.executable, "-c", _RUN, str(_SIDE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=environment, start_new_session=True,  # this process alone tells it of Ctrl-C
+    )  # fmt: skip
     try:
-        kind = _kind(ray, {"num_cpus": threads, "num_gpus": int(gpu), **engine.parameters})
-        actors = [kind.remote() for _ in range(engine.workers)]
-        pool = ActorPool(actors)
-        for unit in units:
-            pool.submit(lambda actor, number: actor.measure.remote(order, number), unit.number)
-        while pool.has_next():
-            if (done := _next(pool)) is not None:
-                yield done
+        yield from _said(engine, side, told)
     finally:
-        for actor in actors:
-            ray.kill(actor)
-        if is_mine:
-            ray.shutdown()
+        _end(side)
 
 
-def _next(pool: Any) -> Done | None:
-    """What is finished next; None of a unit whose worker was lost each time."""
-    from ray.exceptions import RayActorError
+def _said(
+    engine: Engine, side: "subprocess.Popen[bytes]", told: dict[str, object]
+) -> Generator[Done, None, None]:
+    """What the process at Ray's side says until it ends, in whatever way."""
+    assert side.stdin is not None
+    assert side.stdout is not None
+    side.stdin.write(cloudpickle.dumps(told))
+    side.stdin.close()
+    while True:
+        try:
+            kind, what = pickle.load(side.stdout)
+        except (EOFError, pickle.UnpicklingError):
+            return
+        if kind == "mistake":
+            raise _mistake(engine, what)
+        yield cloudpickle.loads(what)
 
+
+def _mistake(engine: Engine, what: str) -> UserError:
+    about, _, error = what.partition(": ")
+    if about == "options":
+        return UserError(f"Ray's actors do not take `engine.parameters`: {error}")
+    return UserError(
+        f"`engine.address` {engine.address!r} does not answer: {error}. A cluster with tokens that "
+        "is named by its host also wants RAY_AUTH_MODE=token in the environment."
+    )
+
+
+def _end(side: "subprocess.Popen[bytes]") -> None:
+    """Ends a process that has not ended, and with it the workers and a cluster of its own."""
+    if side.poll() is None:
+        side.terminate()
     try:
-        return cast("Done", pool.get_next_unordered())
-    except RayActorError:
+        side.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        side.kill()
+        side.wait()
+
+
+def _joined() -> str | None:
+    """The cluster that the caller in Python has joined already."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
         return None
-
-
-def _kind(ray: Any, wanted: dict[str, Any]) -> Any:
-    """Actors that are started anew when they are lost, and whose units are tried again."""
-    tries = {"max_restarts": -1, "max_task_retries": _TRIES - 1}
-    try:
-        return ray.remote(_Worker).options(**{**tries, **wanted})
-    except (ValueError, TypeError) as error:
-        raise UserError(f"Ray's actors do not take `engine.parameters`: {error}") from None
-
-
-def _start(ray: Any, engine: Engine, threads: int) -> None:
-    """Joins the cluster of an address, else starts one for the workers, without a dashboard."""
-    own: dict[str, Any] = {"num_cpus": engine.workers * threads, "object_store_memory": _OBJECTS}
-    own |= {"address": "local", "include_dashboard": False}  # whatever RAY_ADDRESS says
-    where = {"address": engine.address} if engine.address else own
-    interrupt = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(**where, configure_logging=False, log_to_driver=False)
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"`engine.address` {engine.address!r} does not answer: {error}") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, interrupt)  # Ray's handler would end without a word
+    return str(ray.get_runtime_context().gcs_address)

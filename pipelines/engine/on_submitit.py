@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ from submitit.helpers import Checkpointable
 
 from datamodules.errors import UserError
 from pipelines.engine.engine import Engine
-from pipelines.engine.work import Done, Unit, measure
+from pipelines.engine.work import TRIES, Done, Unit, measure, python_path, tries
 
 _ROUNDS = 3
-"""Of jobs, one after the other, in which nothing is finished; then what is left is lost."""
+"""Of jobs, one after the other, in which nothing is begun; then the engine is lost."""
 _HOUR = 60
 """Minutes that a job may take where nothing else is said; submitit's own 5 are too few."""
 _SECONDS = 0.5
 """Between two looks at the folder."""
-_HOME = str(Path(__file__).resolve().parents[2])
+_GRACE = 10.0
+"""Seconds in which cancelled jobs may end."""
 
 
 class _Job(Checkpointable):
@@ -38,7 +40,7 @@ class _Job(Checkpointable):
 
 def on_submitit(
     engine: Engine, order: Path, units: Sequence[Unit], threads: int, gpu: bool
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Yields units as they are finished; not those whose job is lost each time.
 
     Args:
@@ -50,22 +52,28 @@ def on_submitit(
     """
     executor = _executor(engine, order.parent / "jobs", threads, gpu)
     left = [unit.number for unit in units]
-    rounds = 0
+    rounds = begun = 0
     while left and rounds < _ROUNDS:
         shares = [left[i :: engine.workers] for i in range(min(engine.workers, len(left)))]
-        finished: list[int] = []
-        for done in _round(executor, order, shares):
-            finished.append(done.number)
-            yield done
-        rounds = 0 if finished else rounds + 1
-        left = _last_those_it_was_at(shares, set(finished))
+        finished: set[int] = set()
+        with closing(_round(executor, order, shares)) as working:
+            for done in working:
+                finished.add(done.number)
+                yield done
+        before, begun = begun, sum(tries(order, unit.number) for unit in units)
+        rounds = 0 if begun > before else rounds + 1
+        left = [n for n in _last_those_it_was_at(shares, finished) if tries(order, n) < TRIES]
 
 
-def _round(executor: AutoExecutor, order: Path, shares: Sequence[Sequence[int]]) -> Iterator[Done]:
+def _round(
+    executor: AutoExecutor, order: Path, shares: Sequence[Sequence[int]]
+) -> Generator[Done, None, None]:
     """Starts jobs and yields what they finish until all have ended."""
-    jobs = [executor.submit(_Job(), order, share) for share in shares]
+    jobs: list[Any] = []
     waiting = [number for share in shares for number in share]
     try:
+        for share in shares:
+            jobs.append(executor.submit(_Job(), order, share))  # noqa: PERF401  (Ctrl-C between)
         ended = False
         while not ended:
             ended = all(job.done() for job in jobs)  # before the last look
@@ -74,9 +82,17 @@ def _round(executor: AutoExecutor, order: Path, shares: Sequence[Sequence[int]])
                 yield cloudpickle.loads(_told(order, number).read_bytes())
             time.sleep(0 if ended else _SECONDS)
     finally:
-        for job in jobs:
-            if not job.done():
-                job.cancel()
+        _cancel(jobs)
+
+
+def _cancel(jobs: Sequence[Any]) -> None:
+    """Ends what has not ended; processes of this machine are gone afterwards."""
+    for job in jobs:
+        if not job.done():
+            job.cancel()
+    end = time.monotonic() + _GRACE
+    while time.monotonic() < end and not all(job.done() for job in jobs):
+        time.sleep(0.1)
 
 
 def _last_those_it_was_at(shares: Sequence[Sequence[int]], finished: set[int]) -> list[int]:
@@ -96,8 +112,7 @@ def _executor(engine: Engine, folder: Path, threads: int, gpu: bool) -> AutoExec
     usual: dict[str, Any] = {
         "name": "assay", "cpus_per_task": threads, "gpus_per_node": int(gpu), "timeout_min": _HOUR
     }  # fmt: skip
-    paths = [_HOME, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    os.environ["PYTHONPATH"] = python_path()
     try:
         executor = AutoExecutor(folder, cluster=engine.cluster)
         executor.update_parameters(**{**usual, **engine.parameters})

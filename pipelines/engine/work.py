@@ -11,6 +11,9 @@ import cloudpickle
 
 from pipelines.study import Study
 
+TRIES = 3
+"""Of a unit, each of which loses its worker; then a cell of it is what workers are lost of."""
+
 
 class Unit(NamedTuple):
     """What one worker measures in one go.
@@ -32,6 +35,10 @@ class Bench(Protocol):
     @property
     def study(self) -> Study:
         """Its cells are what is filled."""
+        ...
+
+    def units(self) -> list[Unit]:
+        """Cells that are not there yet, those first on which others wait."""
         ...
 
     def measure(self, number: int) -> None:
@@ -101,6 +108,8 @@ def measure(order: Path, number: int) -> Done:
         bench = _benches[order]
     except Exception as error:
         return Done(number, problem=_told(error))
+    with _tries_of(order, number).open("a") as file:
+        file.write("|")
     cells = bench.study.cells
     cells.errors.clear()
     before, problem = set(cells.mine), ""
@@ -110,6 +119,23 @@ def measure(order: Path, number: int) -> Done:
         problem = "" if cells.errors else _told(error)
     errors = {key: _sendable(error) for key, error in cells.errors.items()}
     return Done(number, sorted(cells.mine - before), errors, problem)
+
+
+def tries(order: Path, number: int) -> int:
+    """How many workers have begun with a unit; what ends before that is no matter of the unit."""
+    file = _tries_of(order, number)
+    return file.stat().st_size if file.exists() else 0
+
+
+def python_path() -> str:
+    """Where workers find this checkout: before whatever is installed."""
+    home = str(Path(__file__).resolve().parents[2])
+    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(path for path in paths if path))
+
+
+def _tries_of(order: Path, number: int) -> Path:
+    return order.parent / f"{number}.tries"
 
 
 def _opened(file: Path) -> Bench:

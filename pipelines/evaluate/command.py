@@ -8,7 +8,7 @@ from typing import Literal
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
-from callbacks import Probe
+from callbacks import Probe, companions
 from callbacks.adversarial import SPATIAL, UNIVERSAL
 from callbacks.adversarial.minimum_norm import Distance
 from datamodules import ImageDataModule
@@ -110,7 +110,10 @@ def evaluate(
             named = [*(named or []), one]
         if corruption:
             named = [*(named or []), *corruption_probes(corruption, budget_of(preset, study))]
-        return make_probes(named, preset, study, masking)
+        chosen = make_probes(named, preset, study, masking)
+        if not masking and not companions(chosen, budget_of(preset, study)):
+            study.notes.append("`masking` was not used: nothing is attacked.")
+        return chosen
 
     if classifier.tasks:
         return _evaluate_tasks(

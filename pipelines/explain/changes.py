@@ -1,6 +1,5 @@
 """The same image's explanation before and after: attack, damage, fine-tuning, distillation."""
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from callbacks.statistics import mean, rate
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import Classifier
+from lightning_modules.duplication import duplicate
 from pipelines.explain.cell import Stage
 from pipelines.explain.inputs import Inputs, as_bytes
 from pipelines.explain.methods import spent_by
@@ -144,7 +144,7 @@ def _versions(
     corner = draw.uniform("noise of the attack's size", 0, tuple(image.shape[1:])).to(image) - 0.5
     noisy = (image + radius * corner.sign()).clamp(0, 1)
     yield Version("noise (control)", "control", classifier, noisy)
-    damaged = copy.deepcopy(classifier)
+    damaged = duplicate(classifier)
     try:
         Zero()(damaged, _ZEROED, draw.seed).apply(damaged)
     except UserError as error:  # no layer of weights, nothing to damage

@@ -22,7 +22,7 @@ from pipelines.explain.score import check_budget
 from pipelines.explain.stages import measure_stages
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.trainer_flags import check_untrained
+from pipelines.study.trainer_flags import check_untrained, check_where
 
 _OF_DATA = (
     "data", "outliers", "probes", "preset", "forwards", "limit", "train_limit", "window",
@@ -99,6 +99,8 @@ def explain(
     check_devices(study)
     if image:
         _check_alone(asked)
+        own = {name: value for name, value in study.flags.items() if TRAINER.get(name) != value}
+        check_where(own, "images of your own are explained without any pass over data")
         return explain_images(study, model, image, target, methods, layer, unit)
     if data is None or methods or any(one is not None for one in (target, layer, unit)):
         raise UserError(

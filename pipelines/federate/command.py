@@ -14,6 +14,7 @@ from pipelines.federate.result import FederationResult
 from pipelines.federate.rounds import ARMS, Arm, run_arm
 from pipelines.study import DataLike, ModelLike, Options, Study, slug
 from pipelines.study.arguments import parse
+from pipelines.study.trainer_flags import check_possible
 
 _TRAINER = {"enable_model_summary": False}
 _MODES = ("full", "linear_probe")
@@ -82,6 +83,7 @@ def _check(study: Study, tuning: Tuning) -> None:
             f"Got `trainer.{min(named)}`, but a round is as long as --federated.private_steps and "
             "--federated.public_steps say."
         )
+    check_possible(study.flags)
     if tuning.mode not in _MODES:
         raise UserError(
             f"Expected `tuning.mode` {' or '.join(_MODES)} for a federation, whose "

@@ -1,6 +1,5 @@
 """The clients of a federation, what each of them has, and what all of them may see."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +16,8 @@ from datamodules.partition import partition
 from datamodules.splits import stratified_split
 from lightning_modules import Classifier, Tuning
 from lightning_modules.distillation import FederatedRecipe
+from lightning_modules.duplication import duplicate
+from lightning_modules.saved_model import plain_state
 from pipelines.distill.plan import adopted
 from pipelines.study import DataLike, ModelLike, Study, unique
 
@@ -123,10 +124,9 @@ def make_plan(
     networks = [_opened(study, model, data, i) for i, model in enumerate(clients)]
     groups = [_group(network) for network in networks]
     if recipe.method == "feddf":  # a server begins with one network a group
-        networks = [
-            _started_as(networks[groups.index(group)], network)
-            for network, group in zip(networks, groups, strict=True)
-        ]
+        leaders = [networks[groups.index(group)] for group in groups]
+        study.notes += _replaced(networks, leaders)
+        networks = [_started_as(*pair) for pair in zip(leaders, networks, strict=True)]
     names = [f"{i + 1} {_short(network)}" for i, network in enumerate(networks)]
     own = [tuning.filled(network.pretrained) for network in networks]
     shares = (private.subset(p) for p in parts)
@@ -155,15 +155,32 @@ def _opened(study: Study, model: ModelLike, data: ImageDataModule, place: int) -
     L.seed_everything(study.seed + place, verbose=False)
     arch = study.archs[min(place, len(study.archs) - 1)] if study.archs else None
     if not isinstance(model, str):
-        model = copy.deepcopy(model)
+        model = duplicate(model)
     with adopted(data, data.native):
         return study.open_model(model, data, new_head=True, arch=arch)
 
 
 def _group(classifier: Classifier) -> str:
     """What two networks share that can be averaged."""
-    shapes = {name: tuple(value.shape) for name, value in classifier.model.state_dict().items()}
+    state = plain_state(classifier.model.state_dict())
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
     return f"{classifier.architecture} {classifier.preprocessing} {shapes}"
+
+
+def _replaced(networks: Sequence[Classifier], leaders: Sequence[Classifier]) -> list[str]:
+    """Says whose trained weights are left for those of another client."""
+    return [
+        f"Client {i + 1} ({network.title}) starts with the weights of client "
+        f"{networks.index(leader) + 1} ({leader.title}), not its own: a server of feddf begins "
+        "with one network for all clients of one architecture; fedmd leaves each its own."
+        for i, (network, leader) in enumerate(zip(networks, leaders, strict=True))
+        if network.pretrained and not _equal(network, leader)
+    ]
+
+
+def _equal(one: Classifier, other: Classifier) -> bool:
+    states = (plain_state(network.model.state_dict()) for network in (one, other))
+    return all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
 
 
 def _started_as(first: Classifier, classifier: Classifier) -> Classifier:

@@ -1,6 +1,5 @@
 """Rounds of training and telling, of which each is a cell: a killed run goes on with the next."""
 
-import copy
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Literal
 
 import lightning as L
 import pandas as pd
-import safetensors.torch
 from torch import Tensor
 
 from callbacks.rows import outcome_columns
@@ -16,6 +14,8 @@ from datamodules import ImageDataModule
 from datamodules.images import Images
 from lightning_modules import Classifier, FineTuning
 from lightning_modules.distillation import ConsensusFitting, fused
+from lightning_modules.duplication import duplicate
+from lightning_modules.saved_model import load_weights, save_weights
 from pipelines.distill.answers import answer_test
 from pipelines.distill.plan import adopted
 from pipelines.federate.plan import Client, Plan
@@ -44,7 +44,7 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
     Returns:
         A row for each round, client and test image, and the networks after the last round.
     """
-    networks = [copy.deepcopy(client.classifier) for client in plan.clients]
+    networks = [duplicate(client.classifier) for client in plan.clients]
     first = 0 if plan.recipe.method == "fedmd" else 1
     tables = []
     for turn in range(first, plan.recipe.rounds + 1):
@@ -53,16 +53,14 @@ def run_arm(study: Study, plan: Plan, arm: Arm) -> tuple[pd.DataFrame, list[Clas
             study.say(f"round    {turn} of {plan.recipe.rounds}, {arm}")
             _turn(study, plan, arm, networks, turn)
             for i, network in enumerate(networks):
-                state = {k: v.contiguous() for k, v in network.model.cpu().state_dict().items()}
-                safetensors.torch.save_file(state, folder / f"{i}.safetensors")
+                save_weights(network.model.cpu(), folder / f"{i}.safetensors")
             return Cell({}, _measured(study, plan, networks))
 
         of = {"cell": "federate", **plan.facts(study), "arm": arm, "round": turn}
         cell = study.cells.measured(of, work)
         assert cell.folder is not None
         for i, network in enumerate(networks):  # what is shown is what is kept
-            state = safetensors.torch.load_file(cell.folder / f"{i}.safetensors")
-            network.model.load_state_dict(state)
+            load_weights(network.model, cell.folder / f"{i}.safetensors")
             network.pretrained = True  # also where the round was not carried out here
         tables.append(cell.rows.assign(arm=arm, round=turn))
     return pd.concat(tables, ignore_index=True), networks

@@ -8,20 +8,21 @@ from typing_extensions import Unpack  # Python 3.10 has none
 from datamodules import Joined
 from datamodules.errors import UserError
 from lightning_modules import Classifier, Perturb, Regularisation, Tuning
-from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler, OwnOptimization
+from lightning_modules.own_optimization import MakeOptimizer, MakeScheduler
 from lightning_modules.robust import RobustRecipe
 from lightning_modules.trainer import device_flags
 from pipelines.cli import COMMANDS
+from pipelines.engine import Engine, opened_on
 from pipelines.evaluate.measure import budget_of, make_probes, measure, prepare_probes
 from pipelines.fine_tune.hardening import made_module
-from pipelines.fine_tune.sweep import Recipe, Sweep
-from pipelines.fine_tune.swept import swept
+from pipelines.fine_tune.opening import begun, open_one_head
+from pipelines.fine_tune.sweep import Sweep
+from pipelines.fine_tune.swept import opened_sweep, swept
 from pipelines.study import DataLike, ModelLike, Options, Study
 from pipelines.study.arguments import parse
-from pipelines.study.fitting import Checkpoint, EarlyStopping, Fitting
-from pipelines.study.probing import probe_first
+from pipelines.study.fitting import Checkpoint, EarlyStopping
 from pipelines.study.regularisation import tell_regularisation
-from pipelines.study.trainer_flags import TRAINER, check_flags
+from pipelines.study.trainer_flags import TRAINER
 from pipelines.study.training import trained_weights
 from pipelines.tasks.measure import measure_tasks, task_attack
 from pipelines.tasks.opening import open_with_heads, task_module
@@ -49,6 +50,7 @@ def fine_tune(
     sweep: Sweep = Sweep(),  # noqa: B008  (frozen)
     tasks: Path | None = None,
     evaluation: Literal["quick", "regular", "full", "none"] = "quick",
+    engine: Engine = Engine(),  # noqa: B008  (frozen)
     **options: Unpack[Options],
 ) -> Classifier:
     """Trains a classifier on labelled images, keeps the best epoch, and evaluates it.
@@ -77,6 +79,7 @@ def fine_tune(
             same` and `parity: {even: [0, 2], odd: [1, 3]}`: one backbone learns a head for each. Of
             `--data Joined:digit=MNIST,photo=ImageFolder:photos` each data set is a task.
         evaluation: preset of the evaluation afterwards, or none.
+        engine: workers for the trainings of a sweep: by Ray or by submitit, e.g. as SLURM's jobs.
         **options: see `Options`.
 
     Returns:
@@ -87,23 +90,23 @@ def fine_tune(
         UserError: something the user can mend.
         DivergedError: the loss is no number.
     """
-    own = OwnOptimization(optimizer, scheduler)
-    fitting = Fitting(own, lr_find, early_stopping, checkpoint, ckpt_path)
-    tuning = fitting.tuned(tuning)
-    study = Study("fine-tune", "training", options, TRAINER)
-    check_flags(study.flags, evaluation != "none")
-    opened = study.open_data(data)
+    asked = dict(locals())
+    if sweep.lambdas:
+        with opened_on(engine, opened_sweep, asked) as (sweeping, fill):
+            return swept(sweeping, fill)
+    if engine.kind != "none":
+        raise UserError(
+            "Got `engine.kind` without --sweep.lambdas, whose values workers share out: leave the "
+            "engine out, or give one training several devices by --trainer.devices."
+        )
+    one = begun({**asked, **options})
+    study, opened, tuning, fitting = one
     if tasks is not None or isinstance(opened, Joined):
-        _check_tasks(tuning, robust, regulariser, sweep)
+        _check_tasks(tuning, robust, regulariser)
         classifier = open_with_heads(study, model, opened, tasks).train()
         module = task_module(classifier, opened, tuning, perturb, study.seed)
     else:
-        classifier = study.open_model(model, opened, new_head=True).train()
-        if tuning.mode == "lp_ft":
-            probe_first(study, classifier, opened)
-        if sweep.lambdas:
-            recipe = Recipe(tuning, robust, regulariser)
-            return swept(study, classifier, opened, perturb, recipe, sweep, evaluation, fitting)
+        classifier = open_one_head(one, asked)
         module = made_module(
             classifier, tuning, perturb, robust, opened, study.seed, study.flags, regulariser
         )
@@ -157,9 +160,7 @@ def _evaluate(study: Study, classifier: Classifier, preset: str) -> None:
         raise KeyboardInterrupt
 
 
-def _check_tasks(
-    tuning: Tuning, robust: RobustRecipe, regulariser: Regularisation, sweep: Sweep
-) -> None:
+def _check_tasks(tuning: Tuning, robust: RobustRecipe, regulariser: Regularisation) -> None:
     """Refuses what no training of several heads knows."""
     if tuning.mode not in ("full", "linear_probe"):
         raise UserError(
@@ -167,5 +168,5 @@ def _check_tasks(
         )
     if robust != RobustRecipe():
         raise UserError("Expected no --robust options with `tasks`: attacks train one task.")
-    if regulariser.chosen or sweep.lambdas:
-        raise UserError("Expected no `regulariser` or `sweep` with `tasks`: they know one head.")
+    if regulariser.chosen:
+        raise UserError("Expected no `regulariser` with `tasks`: it knows one head.")

@@ -1,5 +1,6 @@
 """What a run must keep to, read from a YAML file."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -41,10 +42,11 @@ class Threshold:
 
     @property
     def name(self) -> str:
-        """`adversarial_acc >= 0.4`."""
+        """`adversarial_acc >= 0.4`; with the end, where the policy names it."""
         of = f" of {self.of_class} class" if self.of_class else ""
         sign, bound = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
-        return f"{self.number}{of} {sign} {bound:g}"
+        by = f" by {self.by}" if self.by else ""
+        return f"{self.number}{of} {sign} {bound:.12g}{by}"
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ def policy_of(read: Any) -> Policy:
     keys = _mapping(read, "the policy", Policy)
     given = _mapping(keys.get("thresholds") or {}, "thresholds")
     thresholds = [one for name, rule in given.items() for one in _thresholds(str(name), rule)]
+    if twice := [name for name, n in Counter(one.name for one in thresholds).items() if n > 1]:
+        raise UserError(f"Expected every rule once in `thresholds`, but got {twice[0]!r} twice.")
     baseline = _baseline(keys["baseline"]) if keys.get("baseline") is not None else None
     return Policy(thresholds, baseline, _required(keys.get("required") or {}))
 

@@ -10,13 +10,14 @@ from callbacks.digests import model_digest
 from datamodules import CIFAR10, MNIST
 from datamodules.errors import UserError
 from lightning_modules import FineTuning, Tuning, save_classifier
+from lightning_modules.saved_model import load_into
 from pipelines.recover.damages import Spoil
 from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan
 from pipelines.recover.repair import Effort
 from pipelines.study import DataLike, ModelLike, Study
 from pipelines.study.cells import Cell
-from pipelines.study.training import load_weights, train_steps
+from pipelines.study.training import train_steps
 
 _FOR_DATA = (
     "retrain_all", "retrain_last", "recollect", "pretraining_part", "drop_suspects", "distil",
@@ -131,6 +132,11 @@ def open_atlas(
     """
     if (model is None) != (data is None):
         raise UserError("Expected --model and --data together, or neither of them, for an atlas.")
+    if model is not None and places is not None:
+        raise UserError(
+            "Got `atlas_root`, where the atlas' own data are, with --model and --data of your own: "
+            "leave out the one or the other."
+        )
     if model is not None and data is not None:
         opened = study.open_data(data)
         classifier = study.open_model(model, opened)
@@ -170,5 +176,5 @@ def _lenet(study: Study, atlas: Atlas, places: Path | None) -> Original:
 
     cell = study.cells.measured(facts, work)
     assert cell.folder is not None
-    load_weights(classifier, cell.folder)
+    load_into(classifier, cell.folder)
     return Original.of(classifier.eval(), data, plan.stored_in, plan.limit, "LeNet/MNIST")

@@ -19,6 +19,7 @@ from callbacks.words import duration
 from datamodules import ImageDataModule
 from lightning_modules import Classifier, Tuning, save_classifier
 from lightning_modules.recovery import Recovery
+from lightning_modules.saved_model import load_into
 from pipelines.evaluate.measure import make_probes, measure, prepare_probes
 from pipelines.recover.damages import CONTROLS, Damaged, control, damaged_by
 from pipelines.recover.features import features
@@ -29,7 +30,7 @@ from pipelines.recover.table import DRAW
 from pipelines.report.result import load_result, save_result
 from pipelines.study import Study
 from pipelines.study.cells import Cell
-from pipelines.study.training import load_weights, shuffled, train_steps
+from pipelines.study.training import shuffled, train_steps
 
 VERSION = 4
 """Of what a row says; cells of other versions are measured again."""
@@ -244,7 +245,7 @@ class Experiment:
         }  # fmt: skip
         folder = self._cell(facts, work).folder
         assert folder is not None
-        load_weights(classifier, folder)
+        load_into(classifier, folder)
 
 
 def _place(task: Task) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`assay recover`: evaluate, damage, evaluate, repair, evaluate; what came back, at what cost."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing_extensions import Unpack  # Python 3.10 has none
 from callbacks import Probe
 from datamodules.errors import UserError
 from pipelines.cli import COMMANDS
-from pipelines.engine import Engine, fill, packed
+from pipelines.engine import Engine, opened_on
 from pipelines.recover.cell import Experiment
 from pipelines.recover.damages import Spoil
 from pipelines.recover.opened import TRAINER, Opened, opened
@@ -87,18 +87,16 @@ def recover(
         KeyboardInterrupt: after the rows so far are logged.
     """
     asked = dict(locals())
-    asked |= asked.pop("options")
-    with engine.sharing_cores():
-        told = packed(engine, opened, asked)
-        _check_acting(asked)
-        return _carried_out(opened(asked), engine, told)
+    _check_acting({name: given for name, given in asked.items() if name != "options"})
+    with opened_on(engine, opened, asked) as (damaged, fill):
+        return _carried_out(damaged, fill)
 
 
-def _carried_out(damaged: Opened, engine: Engine, told: bytes) -> Recoverability:
+def _carried_out(damaged: Opened, fill: Callable[[], None]) -> Recoverability:
     """The result, which is complete or raises after the rows so far are logged."""
     study = damaged.study
     with study.running(damaged.name, damaged.settings):
-        fill(study, engine, told, damaged.units() if engine.kind != "none" else [])
+        fill()
         result = _measured(study, [*damaged.experiments], damaged.inject_until, damaged.atlas)
         if len(damaged.experiments) > 1 and not result.about.interrupted:  # a run for each model
             for subject in result.subjects:

@@ -16,7 +16,6 @@ from callbacks.damage import (
 )
 from callbacks.damage.removed_channels import RemovedChannels
 from callbacks.damage.selection import owner_of
-from callbacks.damage.variant import duplicate
 from datamodules import Batch, ImageDataModule
 from datamodules.errors import UserError, suggestion
 from datamodules.input_noise import InputNoise
@@ -25,6 +24,7 @@ from datamodules.poisoning import BadNets, attack_success_rate
 from datamodules.removal import DropClasses, DropSamples
 from datamodules.spoiled import DataDamage, spoiled
 from lightning_modules import Classifier
+from lightning_modules.duplication import duplicate
 from pipelines.recover.original import Answers, Original, answers, redrawn
 
 _AIMED_AT = 512

@@ -16,11 +16,10 @@ from pipelines.recover.original import Original
 from pipelines.recover.plan import Plan, Task
 from pipelines.recover.strategies import checked_strategies
 from pipelines.report.about import model_facts
-from pipelines.study import DEFAULTS, Study
+from pipelines.study import Study, options_in
 
-TRAINER = {"enable_model_summary": False}
-_OF_TERMINAL = {"enable_progress_bar", *TRAINER}
-"""Flags of the Trainer that change nothing that is measured."""
+TRAINER = {"enable_progress_bar": False, "enable_model_summary": False}
+"""What the many short trainings of repairs are in any case."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ def opened(asked: Mapping[str, Any]) -> Opened:
     Raises:
         UserError: something the user can mend.
     """
-    options: Any = {name: asked[name] for name in DEFAULTS if name in asked}
-    study = Study("recover", "recoverability", options, TRAINER)
+    study = Study("recover", "recoverability", options_in(asked), TRAINER)
     study.flags = _device_flags(study.flags)
     _check_recipes(asked)
     atlas = "" if asked["atlas"] == "none" else asked["atlas"]
@@ -131,7 +129,8 @@ def _named(study: Study, asked: Mapping[str, Any]) -> tuple[Original, Plan]:
 def _device_flags(flags: dict[str, Any]) -> dict[str, Any]:
     """Where to compute; how long and how a repair trains is its effort's matter."""
     kept = device_flags(flags)
-    if dropped := sorted(set(flags) - set(kept) - _OF_TERMINAL):
+    given = {name for name, value in flags.items() if TRAINER.get(name) is not value}
+    if dropped := sorted(given - set(kept)):
         raise UserError(
             f"Expected no `trainer.{dropped[0]}`, which no repair would heed: how long and how "
             "they train is told by --effort, such as --effort.steps and --effort.tuning.lr."

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from callbacks.damage import Selection, stored_as
 from callbacks.damage.signatures import Signatures
-from callbacks.damage.variant import duplicate
 from callbacks.digests import answers_digest, model_digest
 from callbacks.rows import is_answer
 from callbacks.shards import fingerprint
 from datamodules import Batch, ImageDataModule
 from lightning_modules import Classifier, in_chunks
+from lightning_modules.duplication import duplicate
 from lightning_modules.recovery import Ranges
 from pipelines.recover.cost import UnitCost
 from pipelines.report.about import model_facts

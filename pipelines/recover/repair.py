@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from callbacks.damage.signatures import Signatures
-from callbacks.damage.variant import duplicate
 from datamodules import Batch, ImageDataModule
 from datamodules.errors import UserError
 from datamodules.spoiled import Spoiling, spoiled
 from lightning_modules import Classifier, Tuning
+from lightning_modules.duplication import duplicate
 from lightning_modules.recovery import Ranges
 from pipelines.recover.damages import Damaged
 from pipelines.recover.original import answers, redrawn

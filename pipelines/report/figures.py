@@ -20,6 +20,8 @@ _VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {
 }
 _HALF = 7.0
 """Inches; wider figures do not stand two in a line."""
+DOTS_PER_INCH = 150
+"""Of a PNG; an SVG has none."""
 LOOK: Any = {
     "font.size": 10,
     "font.family": "sans-serif",
@@ -100,7 +102,7 @@ def save_png(figure: Figure, file: Path | IO[bytes]) -> None:
         with mpl.rc_context(LOOK):
             _lay_out(figure)
             buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+            figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="white")
         _PNG[figure] = buffer.getvalue()
     if isinstance(file, Path):
         file.parent.mkdir(parents=True, exist_ok=True)

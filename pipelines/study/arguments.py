@@ -100,6 +100,7 @@ def parse(
         print(parser.trainer_help())
         raise SystemExit(0)
     check_keys_once(words)
+    _check_engine(pipeline, words)
     _check_factories(words)
     if _has_several(pipeline):
         words = with_data_options(words)
@@ -284,6 +285,17 @@ def _as_partial(made: Any) -> Any:
     if not isinstance(made, partial) or not made.args:
         return made
     return partial(made.args[-1], **made.keywords)
+
+
+def _check_engine(pipeline: Callable[..., Any], words: Sequence[str]) -> None:
+    """Refuses an engine where there is nothing to share out."""
+    asked = any(word.startswith("--engine") for word in words)
+    if asked and "engine" not in inspect.signature(pipeline).parameters:
+        name = pipeline.__name__.replace("_", "-")
+        raise UserError(
+            f"`assay {name}` has no cells that workers could share out, so it takes no --engine; "
+            "assess, transfer, recover, distill and the sweeps of fine-tune do."
+        )
 
 
 def _check_factories(words: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Finished pieces of work on disk: key → rows and facts, there whole or not at all."""
 
+import copy
 import json
 import os
 import shutil
@@ -38,6 +39,19 @@ _LOCK = ".alive"
 _FRESH = 60.0
 """Seconds for which a folder may lack the lock of its process, which has just made it."""
 
+
+class MissingCellError(LookupError):
+    """A cell that is not there, where nothing is to be measured.
+
+    Args:
+        key: its key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
 Work = Callable[[Path], Cell]
 """Does the work; further files go into the folder that it is given."""
 
@@ -59,7 +73,7 @@ class Cells:
         self.errors: dict[str, Exception] = {}
         """Why cells could not be measured, by key."""
         self._hopeless: dict[str, Exception] = {}
-        self._tidied = False
+        self._tidied = self._reading = False
 
     @staticmethod
     def key(facts: Mapping[str, Any]) -> str:
@@ -79,6 +93,12 @@ class Cells:
         """
         self.mine.update(measured)
         self._hopeless.update(errors)
+
+    def only_read(self) -> "Cells":
+        """The same cells, of which a missing one is an error, and which nothing is counted of."""
+        other = copy.copy(self)
+        other.reused, other._reading = [], True
+        return other
 
     def known(self, key: str) -> bool:
         """Whether a cell would be read instead of measured."""
@@ -105,11 +125,10 @@ class Cells:
             again: do it anyway, because something that the cell speaks of is gone.
 
         Raises:
+            MissingCellError: it is not there, and these cells are only read.
             Exception: what `work` raises, here or in a worker.
         """
         key = self.key(facts)
-        if again:
-            shutil.rmtree(self._place(key), ignore_errors=True)
         stored = None if again else self.get(key)
         if stored is not None:
             if key not in self.mine:
@@ -117,6 +136,10 @@ class Cells:
             return stored
         if key in self._hopeless:
             raise self._hopeless[key]
+        if self._reading:
+            raise MissingCellError(key)
+        if again:
+            shutil.rmtree(self._place(key), ignore_errors=True)
         return self._stored(key, facts, work)
 
     def _stored(self, key: str, facts: Mapping[str, Any], work: Work) -> Cell:

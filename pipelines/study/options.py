@@ -1,5 +1,6 @@
 """What every command takes besides its own options: documented once, the same flags everywhere."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -69,3 +70,9 @@ DEFAULTS: Options = {
     "tracking": Tracking(), "root": Path(), "trainer": None, "config": "",
     "parent": None,
 }  # fmt: skip
+
+
+def options_in(asked: Mapping[str, Any]) -> Options:
+    """Those of a command's arguments that every command takes."""
+    options: Any = {name: asked[name] for name in DEFAULTS if name in asked}
+    return options

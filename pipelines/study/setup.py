@@ -63,7 +63,7 @@ class Setup:
         self.config: str = chosen["config"]
         self.parent: Parent | None = chosen["parent"]
         self.root = Path(chosen["root"]).resolve()
-        self.flags = {**(trainer or {}), **_chosen_flags(chosen["trainer"] or {})}
+        self.flags = {**(trainer or {}), **_chosen_flags(chosen["trainer"] or {}, trainer or {})}
         self.command = typed_command()
         self.notes: list[str] = []
         self.cells = Cells(self.root / "mlruns" / "cells", self.fresh)
@@ -114,7 +114,8 @@ class Setup:
             UserError: the Trainer's flags choose several.
         """
         if self._trainer.world_size > 1:
-            raise UserError(f"Expected `trainer.devices` 1: {why}")
+            flag = "num_nodes" if self._trainer.num_nodes > 1 else "devices"
+            raise UserError(f"Expected `trainer.{flag}` 1: {why}")
 
     def trainer(self, callbacks: list[L.Callback], **flags: Any) -> L.Trainer:
         """A Trainer of the user's flags.
@@ -152,12 +153,12 @@ class Setup:
         return trainer
 
 
-def _chosen_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves out Lightning's own defaults, which the command line fills in, but no user has chosen.
+def _chosen_flags(flags: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out Lightning's defaults, which the command line fills in where ours says nothing.
 
     They would override what a stage asks of its Trainer, and the keys of cells would tell a command
     from the same call in Python.
     """
     usual = inspect.signature(L.Trainer).parameters
     chosen = {name: value for name, value in flags.items() if value is not None}
-    return {k: v for k, v in chosen.items() if k not in usual or v != usual[k].default}
+    return {k: v for k, v in chosen.items() if k not in usual or k in own or v != usual[k].default}

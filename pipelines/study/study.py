@@ -1,5 +1,6 @@
 """What every command does round its own work: once, for all of them."""
 
+import copy
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,6 +185,14 @@ class Study(Subjects):
             run_id: of its run.
         """
         self.command, self.folder, self.run = command, folder, Run(run_id=run_id)
+        self._store, self._problem, self._key = None, None, ""
+
+    def only_looking(self) -> "Study":
+        """A study of the same subjects that reads cells, and says, logs and measures nothing."""
+        other = copy.copy(self)
+        other.work_for(self.command, self.folder, self.run.run_id)
+        other.config, other.notes, other.cells = "", [*self.notes], self.cells.only_read()
+        return other
 
     def as_parent(self) -> Parent:
         """What makes the runs of other commands children of this one's."""

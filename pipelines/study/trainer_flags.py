@@ -1,7 +1,7 @@
 """The Trainer's flags as a training takes them: what they decide, and what it cannot follow."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -10,6 +10,7 @@ from lightning.pytorch.plugins import CheckpointIO
 
 from callbacks.digests import callable_digest
 from datamodules.errors import UserError
+from lightning_modules.trainer import device_flags
 from pipelines.study.resumption import WholeFiles
 
 TRAINER: dict[str, Any] = {
@@ -27,6 +28,19 @@ OF_TRAININGS = (
     "reload_dataloaders_every_n_epochs",
 )  # fmt: skip
 """Flags of the Trainer that nothing heeds where nothing is trained."""
+_NEVER = {
+    "limit_test_batches": "say --data.limit for fewer images",
+    "limit_predict_batches": "nothing is predicted apart from what is measured",
+    "barebones": "it is for taking the time of a loop, and keeps nothing",
+}
+"""Flags of the Trainer that no training can follow, and why."""
+_OWN = {
+    "logger": "numbers are logged by --tracking",
+    "use_distributed_sampler": "the images are dealt out without one twice",
+}
+"""Flags of the Trainer that a pass over the test images sets itself, and why."""
+_SO = (("enable_progress_bar", False), ("enable_model_summary", False), ("precision", "32-true"))
+"""What is so in any case where no Trainer runs."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -48,8 +62,10 @@ def check_flags(flags: Mapping[str, Any], evaluated: bool) -> None:
         evaluated: whether an evaluation follows, which would refuse them after the training.
 
     Raises:
-        UserError: checkpoints are switched off, or images are to be rounded.
+        UserError: checkpoints are switched off, images are to be rounded, or a flag is of no
+            training.
     """
+    check_possible(flags)
     precision = str(flags.get("precision", "32-true"))
     if evaluated and precision in ("bf16-true", "16-true", "transformer-engine"):
         raise UserError(
@@ -76,6 +92,42 @@ def check_untrained(flags: Mapping[str, Any], room: str, usual: Mapping[str, Any
     """
     if idle := [name for name in OF_TRAININGS if name in flags and flags[name] != usual.get(name)]:
         raise UserError(f"Got `trainer.{idle[0]}`, but `{room}` trains nothing: leave it out.")
+    for name, why in _OWN.items():
+        if name in flags and flags[name] != usual.get(name):
+            raise UserError(f"Got `trainer.{name}`, but {why}: leave it out.")
+
+
+def check_possible(flags: Mapping[str, Any]) -> None:
+    """Refuses flags of the Trainer that are of no training at all.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name, why in _NEVER.items():
+        if name in flags:
+            raise UserError(f"Got `trainer.{name}`, which no training can follow: {why}.")
+    if isinstance(flags.get("logger"), bool):
+        raise UserError(
+            f"Got `trainer.logger` {str(flags['logger']).lower()}, but what is logged is said by "
+            "--tracking: leave it out, or name a logger, e.g. lightning.pytorch.loggers.CSVLogger."
+        )
+
+
+def check_where(flags: Mapping[str, Any], why: str, and_also: Collection[str] = ()) -> None:
+    """Refuses flags of the Trainer that do not say where to compute.
+
+    Args:
+        flags: of the user.
+        why: they would do nothing, in a sentence.
+        and_also: other flags that are let through.
+
+    Raises:
+        UserError: one would do nothing.
+    """
+    heeded = ({*device_flags(dict(flags))} - {"precision"}) | {*and_also}
+    idle = [name for name, value in flags.items() if name not in heeded]
+    if idle := [name for name in idle if (name, flags[name]) not in _SO]:
+        raise UserError(f"Got `trainer.{idle[0]}`, but {why}: leave it out.")
 
 
 def listed(value: Any) -> list[Any]:

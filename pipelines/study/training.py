@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import pandas as pd
-import safetensors.torch
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -21,12 +20,12 @@ from callbacks.digests import model_digest
 from datamodules import ImageDataModule
 from datamodules.errors import UserError
 from lightning_modules import (
-    Classifier,
     DivergedError,
     FineTuning,
     save_classifier,
     weight_average,
 )
+from lightning_modules.saved_model import load_into
 from lightning_modules.trainer import made_trainer, uninterrupted
 from pipelines.study import Study
 from pipelines.study.beginning import check_beginning, is_of_another_optimizer, other_optimizer
@@ -275,7 +274,7 @@ def trained_weights(
     done = study.cells.known(study.cells.key(decides)) and not gone
     cell = study.cells.measured(decides, work, again=gone)
     module.finish()  # also where nothing was trained, because it was known
-    load_weights(module.classifier, folder)
+    load_into(module.classifier, folder)
     module.own_weights()
     if said := cell.facts["said"]:
         study.notes.append(said)
@@ -283,12 +282,6 @@ def trained_weights(
     curves = [*cell.rows.itertuples(index=False, name=None)] if done else []
     _log(run, module, data, cell, folder, curves, fitting)
     return folder
-
-
-def load_weights(classifier: Classifier, folder: Path) -> None:
-    """Takes the weights that `save_classifier` wrote for the same network."""
-    state = safetensors.torch.load_file(folder / "model.safetensors")
-    classifier.model.load_state_dict(state)
 
 
 def shuffled(data: ImageDataModule, seed: int) -> ImageDataModule:

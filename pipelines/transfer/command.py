@@ -1,13 +1,13 @@
 """`assay transfer`: which model, tuned how, for which data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from typing_extensions import Unpack  # Python 3.10 has none
 
 from lightning_modules import Tuning
 from pipelines.cli import COMMANDS
-from pipelines.engine import Engine, fill, packed
+from pipelines.engine import Engine, opened_on
 from pipelines.report.about import About
 from pipelines.report.plan import plan_sheet
 from pipelines.report.terminal import print_sheet
@@ -85,14 +85,11 @@ def transfer(
     Raises:
         UserError: something the user can mend.
     """
-    asked = dict(locals())
-    asked |= asked.pop("options")
-    with engine.sharing_cores():
-        order = packed(engine, opened, asked)
-        return _measured(opened(asked), engine, order)
+    with opened_on(engine, opened, locals()) as (matrix, fill):
+        return _measured(matrix, fill)
 
 
-def _measured(matrix: Opened, engine: Engine, order: bytes) -> Matrix | None:
+def _measured(matrix: Opened, fill: Callable[[], None]) -> Matrix | None:
     """The result; None where only the plan was asked for."""
     study, loaded, plan = matrix.study, matrix.models, matrix.plan
     if study.parent is None:  # which has printed a plan of its own
@@ -104,7 +101,7 @@ def _measured(matrix: Opened, engine: Engine, order: bytes) -> Matrix | None:
 
     names = [model.name for model in loaded]
     with study.running(study.name(*names), matrix.settings):
-        fill(study, engine, order, matrix.units())
+        fill()
         outcomes = [*carried_out(study, plan, matrix.recipe), *matrix.impossible]
         study.notes += _notes(matrix.pairs, outcomes)
         result = Matrix(_about(study, loaded), _grid(matrix, outcomes), matrix.recipe.parameters())

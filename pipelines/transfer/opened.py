@@ -8,13 +8,15 @@ from datamodules.errors import UserError
 from datamodules.fractions import Fraction
 from lightning_modules.examination import examine
 from pipelines.engine import Unit
-from pipelines.study import DEFAULTS, Study
+from pipelines.evaluate.measure import TRAINER as PROBING
+from pipelines.study import Study, options_in
+from pipelines.study.trainer_flags import check_flags, check_untrained, check_where
 from pipelines.transfer.cell import Outcome, measured
 from pipelines.transfer.pair import Pair
 from pipelines.transfer.pairs import make_pairs
 from pipelines.transfer.plan import PlannedCell, planned, transfers_of
 from pipelines.transfer.predicted import predicted_scores
-from pipelines.transfer.recipe import Recipe, check_heeded, checked_modes
+from pipelines.transfer.recipe import TRAINED, Recipe, check_heeded, checked_modes
 from pipelines.transfer.source import make_source
 from pipelines.transfer.tasks import Model, Task, open_models, open_tasks
 
@@ -88,12 +90,12 @@ def opened(asked: Mapping[str, Any]) -> Opened:
     Raises:
         UserError: something the user can mend.
     """
-    options: Any = {name: asked[name] for name in DEFAULTS if name in asked}
-    study = Study("transfer", "variability", options, TRAINER)
+    study = Study("transfer", "variability", options_in(asked), TRAINER)
     study.on_one_device(_ONE_DEVICE)
     recipe = _recipe(study, asked)
     modes, fractions = checked_modes(asked["modes"]), asked["fractions"]
     study.notes += check_heeded(recipe, modes)
+    _check_flags(study.flags, modes, recipe.probes)
     parts, seeds = [Fraction(text) for text in fractions], asked["seeds"]
     models, data = (_listed(asked[name]) for name in ("models", "data"))
     if not 0 < asked["wanted_acc"] < 1:
@@ -127,6 +129,19 @@ def _recipe(study: Study, asked: Mapping[str, Any]) -> Recipe:
     own = {name: asked[name] for name in _OF_RECIPE}
     probes = tuple(asked["probes"] or ())
     return Recipe(asked["tuning"], *steps, **own, probes=probes, flags=study.flags)
+
+
+def _check_flags(flags: Mapping[str, Any], modes: Sequence[str], probes: Sequence[str]) -> None:
+    """Refuses flags of the Trainer that no cell would heed; epochs too many do no harm."""
+    if not set(TRAINED) & set(modes):
+        if not probes:
+            check_where(flags, "no mode trains the backbone", TRAINER)
+        own = {name: value for name, value in flags.items() if name not in TRAINER}
+        check_untrained(own, f"transfer --modes {' '.join(modes)}", PROBING)
+        return
+    check_flags(flags, evaluated=False)
+    if "logger" in flags:
+        raise UserError("Got `trainer.logger`, but cells log no curves: leave it out.")
 
 
 def _listed(given: Any) -> list[Any]:

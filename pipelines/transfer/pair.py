@@ -1,6 +1,5 @@
 """A model and a data set: the images as the model sees them, and its features of them."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from datamodules.images import Images
 from datamodules.preprocessing import CONVERSIONS, Preprocessing
 from lightning_modules import Classifier
 from lightning_modules.class_names import are_names, match, same_task
+from lightning_modules.duplication import duplicate
 from lightning_modules.examination import check_answers, examine
 from lightning_modules.features import Features, cached, extract
 from lightning_modules.heads import head_name, replace_head
@@ -117,7 +117,7 @@ class Pair:
 
     def copied(self, seed: int) -> Classifier:
         """A copy of the classifier with a head for the data: its own, else a fresh one."""
-        classifier = copy.deepcopy(self.model.classifier)
+        classifier = duplicate(self.model.classifier)
         if not self.own_head:
             torch.manual_seed(seed)
             replace_head(classifier.model, len(self.classes))
@@ -196,7 +196,7 @@ def _in_order(model: Model, classes: tuple[str, ...]) -> tuple[Model, str]:
         found = match(own, classes, model.name, new_head=False)
     except UserError:  # they are others
         return model, ""
-    copied = copy.deepcopy(model.classifier)
+    copied = duplicate(model.classifier)
     match_classes(copied, classes)
     return replace(model, classifier=copied), found.note
 

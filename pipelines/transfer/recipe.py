@@ -150,6 +150,6 @@ def check_heeded(recipe: Recipe, modes: Sequence[str]) -> list[str]:
             f"Got `tuning.{changed[0]}`, but none of --modes {' '.join(modes)} trains the "
             "backbone: leave it out, or name a mode that does, e.g. full."
         )
-    lengths = ("min_steps", "batch_size")
-    said = [name for name in lengths if getattr(recipe, name) != fields[name].default]
+    lengths = {"trainer.max_epochs": "epochs", "min_steps": "min_steps", "batch_size": "batch_size"}
+    said = [n for n, own in lengths.items() if getattr(recipe, own) != fields[own].default]
     return [f"`{name}` is not used: no mode trains the backbone." for name in said]

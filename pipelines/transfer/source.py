@@ -1,6 +1,5 @@
 """What a model still knows of the data it came from."""
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from callbacks.statistics import paired_difference
 from datamodules.fractions import Fraction, held_out
 from lightning_modules import Classifier
+from lightning_modules.duplication import duplicate
 from lightning_modules.heads import head_name
 from lightning_modules.linear_probe import fit_linear_probe
 from pipelines.study import Study
@@ -82,10 +82,10 @@ def make_source(study: Study, model: Model) -> Source | None:
 
 def with_head_of(tuned: Classifier, original: Classifier) -> Classifier:
     """The tuned backbone under the original head; both are left as they are."""
-    restored = copy.deepcopy(tuned)
+    restored = duplicate(tuned)
     name = head_name(original.model)
     parent, _, own = name.rpartition(".")
-    head = copy.deepcopy(original.model.get_submodule(name))
+    head = duplicate(original.model.get_submodule(name))
     setattr(restored.model.get_submodule(parent), own, head.to(next(tuned.parameters()).device))
     restored.classes = original.classes
     with torch.no_grad():

@@ -21,8 +21,8 @@ from pipelines.transfer.pair import Pair
 from pipelines.transfer.recipe import Recipe
 
 _QUIET: dict[str, Any] = {
-    "logger": False, "enable_checkpointing": True, "enable_progress_bar": False,
-    "enable_model_summary": False, "num_sanity_val_steps": 0,
+    "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
+    "logger": False, "enable_checkpointing": True,
 }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def tuned(
         _install_probe(pair, classifier, index[learn], index[select])
     part.batch_size, part.seed = recipe.batch_size, seed
     epochs = recipe.epochs_for(len(learn))
-    flags = {**recipe.flags, **_QUIET, "max_epochs": epochs}
+    flags = {**_QUIET, **recipe.flags, "max_epochs": epochs}
     if not len(select):
         flags["limit_val_batches"] = 0
     with TemporaryDirectory(dir=folder) as kept:

@@ -65,6 +65,12 @@ def test_a_table_of_a_spreadsheet(tmp_path: Path) -> None:
     assert "1 lines repeat others of 'manifest.csv': counted once." in data.notes
 
 
+def test_a_header_in_capital_letters(tmp_path: Path) -> None:
+    data = table(tmp_path, "Path,LABEL,Split", "0.png,None,test", "1.png,b,train", "2.png,b,train")
+    assert data.images("test").index.tolist() == [0]
+    assert data.classes == ("None", "b")
+
+
 def test_a_table_that_points_outside(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     table(tmp_path)
@@ -97,6 +103,12 @@ def test_a_table_that_goes_up_from_a_link(tmp_path: Path) -> None:
         ([HEADER, *LINES, "0.png,b,test"], "lines 2 and 8 give .* as 'a' in test and 'b' in test"),
         ([HEADER, *LINES, "gone.png,a,test"], "gone.png: missing"),
         ([HEADER, "0.png,1.0,test", "1.png,-1.0,test"], "from 0, but got '-1.0', the usual mark"),
+        (
+            [HEADER, "0.png,1,test", "1.png,1.0,test"],
+            "one spelling of every class, but got '1' and '1.0'",
+        ),
+        ([HEADER, "0.png,1,test", "1.png,nan,test"], "'nan', the mark of a missing value"),
+        (["path,label,Split,SPLIT", "0.png,a,test,test"], "Expected one column 'split'"),
     ],
 )
 def test_a_table_with_a_mistake(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -283,6 +295,7 @@ EYE = torch.eye(3)
         (Given(torch.rand(3, 3, 8, 8), torch.ones(3, 3)), "one largest score in every target"),
         (Given(torch.rand(3, 3, 8, 8), EYE, {1: "a", 2: "b", 3: "c"}), "name the classes 0 to 2"),
         (Given([], []), "it is empty"),
+        (Given(torch.rand(4, 3, 8, 8), EYE), "an item 3 of .*, as its length promises, .* Index"),
         (3, "a int has no `__getitem__`"),
     ],
 )

@@ -236,6 +236,12 @@ def test_stops_when_the_loss_is_no_number(classifier: Classifier, fit: Fit) -> N
         fit(module)
 
 
+def test_a_network_without_gradients_cannot_learn(classifier: Classifier, fit: Fit) -> None:
+    classifier.model.forward = torch.no_grad()(classifier.model.forward)  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="No weight that is trained gets a gradient"):
+        fit(FineTuning(classifier))
+
+
 def test_dropout_is_set(classifier: Classifier) -> None:
     FineTuning(classifier, Tuning(dropout=0.7))
     assert classifier.model[3].p == 0.7

@@ -200,6 +200,36 @@ def test_torchvision_weights_say_what_they_want(name: str, monkeypatch: pytest.M
     assert (normalised - expected).abs().max() < 0.02  # one grey level
 
 
+def _flat(change: Callable[[nn.Sequential], Any] = lambda net: None) -> nn.Sequential:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    change(net)
+    return net
+
+
+def _sparse(net: nn.Sequential) -> None:
+    net[1].weight = nn.Parameter(net[1].weight.detach().to_sparse())
+
+
+SEALED: dict[str, tuple[Callable[[], Any], str]] = {
+    "traced": (lambda: torch.jit.trace(_flat(), torch.rand(2, 1, 8, 8)), "holds a TorchScript"),
+    "a part": (lambda: nn.Sequential(torch.jit.script(_flat())), "holds a TorchScript module"),
+    "exported": (
+        lambda: torch.export.export(_flat(), (torch.rand(2, 1, 8, 8),)).module(),
+        "cannot be put into eval mode",
+    ),
+    "meta": (lambda: _flat(lambda net: net.to("meta")), "'1.weight' of 'python:Sequential' is on"),
+    "sparse": (lambda: _flat(_sparse), "'1.weight' of 'python:Sequential' is stored as"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+@pytest.mark.parametrize("case", SEALED)
+def test_modules_that_cannot_be_looked_into_are_refused(case: str) -> None:
+    make, said = SEALED[case]
+    with pytest.raises(UserError, match=said):
+        load_classifier(make())
+
+
 def test_a_users_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("my_models")
     module.net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 7))  # type: ignore[attr-defined]

@@ -71,8 +71,12 @@ SHARED = {
     "data.val_fraction": Line("--data.val_fraction 0.3", MESSAGE, _CLEAN),
 }
 """Of the options of all commands, walked over `evaluate`."""
-STRANGERS = {"arch": Line("--arch lenet_wide", MESSAGE), "weights": Line("--weights ema", MESSAGE)}
-"""Options of files, where the model is none."""
+STRANGERS = {
+    "arch": Line("--arch lenet_wide", MESSAGE),
+    "weights": Line("--weights ema", MESSAGE),
+    "masking": Line("--masking false", MESSAGE),
+}
+"""Options of files, where the model is none, and of attacks, where there is none."""
 BUILT_IN = f"evaluate --model lenet --data Digits --data.limit 20 {_CLEAN} {QUIET}"
 TRACKED = f"evaluate --model checkpoint:lenet.pt --arch lenet --data Digits --data.limit 20 {_CPU}"
 TRACKING = {

@@ -10,7 +10,7 @@ RECOVER = (
     f"recover {_LENET} --data.limit 60 --limit 30 --draws 1 --severities 0.5 --effort.steps 2 "
     f"--effort.images 16 --effort.points 1 --strategies retrain_all {table.QUIET}"
 )
-_SGD, _POISONED = "--effort.tuning.optimizer sgd", "--damage backdoor"
+_SGD = "--effort.tuning.optimizer sgd"
 OF_RECOVER = {
     "damage": Line("--damage sign_flip"),
     "severities": Line("--severities 0.2"),
@@ -41,6 +41,13 @@ OF_RECOVER = {
     "effort.tuning.ema": Line("--effort.tuning.ema 0.9", REFUSED),
     **table.of_modes("effort.tuning"),
 }
+_BACKDOOR = "--damage bad_nets --spoil.steps 3 --spoil.rounds 1"
+OF_RECOVER |= {
+    "spoil.steps": Line("--spoil.steps 5", beside=_BACKDOOR),
+    "spoil.rounds": Line("--spoil.rounds 2", beside=_BACKDOOR),
+    "spoil.target": Line("--spoil.target 3", beside=_BACKDOOR),
+    "spoil.mapping": Line("--spoil.mapping all_to_all", beside=_BACKDOOR),
+}
 BY_EPOCHS = {"effort.epochs": Line("--effort.epochs 2")}
 """Instead of steps."""
 RECOVER_IDLE = {
@@ -66,6 +73,18 @@ OF_EXPLAIN = {
     "outliers": Line("--outliers RotatedDigits"),
     "probes": Line("--probes fgsm"),
     "compare": Line("--compare.other lenet"),
+}
+EXPLAIN_PRESET = {"preset": Line("--preset regular", beside="--probes pgd --limit 20")}
+EXPLAIN_IMAGE = (
+    "explain --model checkpoint:lenet.pt --arch lenet --image given/a.png --methods gradient "
+    f"{table.QUIET}"
+)
+OF_IMAGES = {
+    "image": Line("--image given/b.png"),
+    "methods": Line("--methods rise"),
+    "layer": Line("--layer conv1"),
+    "target": Line("--target 3"),
+    "unit": Line("--unit 1", beside="--layer conv1"),
 }
 EXPLAIN_IDLE = {
     "methods": Line("--methods rise", REFUSED),
@@ -93,6 +112,8 @@ WALKED = [
     (RECOVER, OF_RECOVER),
     (_EPOCHS, BY_EPOCHS),
     (EXPLAIN, OF_EXPLAIN),
+    (EXPLAIN, EXPLAIN_PRESET),
+    (EXPLAIN_IMAGE, OF_IMAGES),
     (ASSESS, OF_ASSESS),
     (AUDIT, OF_AUDIT),
 ]

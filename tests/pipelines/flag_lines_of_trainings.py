@@ -38,8 +38,18 @@ _FITTED = {
     "ckpt_path": Line("--ckpt_path last", REFUSED),
     "perturb": Line("--perturb lightning_modules.GaussianNoise --perturb.std 0.3"),
 }
+_PENALTY = "--regulariser.input_gradient 1"
+_SWEPT = f"{_PENALTY} --sweep.lambdas 0 1"
+_OF_SWEEP = {
+    "sweep.lambdas": Line("--sweep.lambdas 0 1", beside=_PENALTY),
+    "sweep.of": Line("--sweep.of tuning.weight_decay", beside=_SWEPT),
+    "sweep.images": Line("--sweep.images 3", beside=_SWEPT),
+    "sweep.steps": Line("--sweep.steps 1", MESSAGE, _SWEPT),
+}
 OF_FINE_TUNE = {
     **_FITTED,
+    **_OF_SWEEP,
+    "tasks": Line("--tasks given/tasks.yaml"),
     **_REGULARISED,
     "regulariser.logit_pairing": Line("--regulariser.logit_pairing 1", beside=_PGD),
     "evaluation": Line("--evaluation quick", FILES),
@@ -77,7 +87,25 @@ _FEATURES = "--distillation.layers conv1"
 _RKD, _DKD = "--distillation.loss rkd", "--distillation.loss dkd"
 _ATTENTION = f"--distillation.loss attention {_FEATURES}"
 _SGD = "--tuning.optimizer sgd"
+_SEARCHED = "--auto.trials 2"
+_MAPS = f"{_SEARCHED} --auto.losses attention --auto.layers conv1"
+_SHARED_OUT = f"{_SEARCHED} --auto.losses kd"
+_OF_SEARCH = {
+    "auto.trials": Line(_SEARCHED),
+    "auto.losses": Line("--auto.losses kd", beside=f"{_SEARCHED} --auto.losses dkd"),
+    "auto.temperatures": Line("--auto.temperatures 3", beside=_SHARED_OUT),
+    "auto.shares": Line("--auto.shares 0.3", beside=_SHARED_OUT),
+    "auto.scales": Line("--auto.scales 2", beside=_MAPS),
+    "auto.layers": Line("--auto.layers conv2", beside=_MAPS),
+    "auto.reduction": Line(
+        "--auto.reduction 5", beside="--auto.trials 4 --auto.losses kd --trainer.max_epochs 4"
+    ),
+}
 OF_DISTILL = {
+    **_OF_SEARCH,
+    "regulariser.logit_pairing": Line(
+        "--regulariser.logit_pairing 1", beside="--distillation.loss ard"
+    ),
     **table.of_modes(),
     "tuning.mode": Line("--tuning.mode linear_probe"),
     **_FITTED,
@@ -134,6 +162,8 @@ DISTILL_IDLE = {
     "distillation.angle_weight": Line("--distillation.angle_weight 1", REFUSED),
     "distillation.feature_weight": Line("--distillation.feature_weight 5", REFUSED),
     "distillation.layers": Line(_FEATURES, REFUSED),
+    "distillation.cache": Line("--distillation.cache true", REFUSED, "--data.augment crop"),
+    "regulariser.logit_pairing": Line("--regulariser.logit_pairing 1", REFUSED),
     "auto.losses": Line("--auto.losses kd", REFUSED),
     "auto.temperatures": Line("--auto.temperatures 2", REFUSED),
     "auto.shares": Line("--auto.shares 0.3", REFUSED),

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
@@ -26,7 +27,7 @@ def outcome(home: Path, printed: str) -> dict[str, str]:
     """What is in a folder after a command, which is then emptied.
 
     Args:
-        home: working folder; its `lenet.pt` and the tables of its store stay.
+        home: working folder; its `lenet.pt`, `given` and the tables of its store stay.
         printed: on the terminal.
 
     Returns:
@@ -41,8 +42,9 @@ def outcome(home: Path, printed: str) -> dict[str, str]:
     weights = [_sums(file) for file in learnt]
     headlines = [_steady(one.pop("headline", None)) for one in told]
     names = (str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
+    maps = [_arrays(file) for file in sorted(home.glob("**/results/*/*.npz"))]
     found = {
-        "result": json.dumps([numbers, headlines, weights], sort_keys=True),
+        "result": json.dumps([numbers, headlines, weights, maps], sort_keys=True),
         "files": "\n".join(sorted({_NAMES.sub("", name) for name in names if _of_run(name)})),
         "message": json.dumps([one.get("about", {}).get("notes") for one in told])
         + _TIMES.sub("", _LAID_OUT.sub(" ", printed)),
@@ -59,6 +61,12 @@ def _of_run(name: str) -> bool:
 def _sums(file: Path) -> dict[str, float]:
     """Of the magnitudes in every tensor: the file also says how it was made."""
     return {k: float(v.double().abs().sum()) for k, v in load_file(file).items()}
+
+
+def _arrays(file: Path) -> dict[str, list[float]]:
+    """Of maps and images by their name: the size, and the sum of the magnitudes."""
+    with np.load(file) as held:
+        return {k: [*v.shape, float(np.abs(v.astype(float)).sum())] for k, v in held.items()}
 
 
 def _numbers(folder: Path) -> list[Any]:
@@ -91,5 +99,5 @@ def _empty(home: Path) -> None:
             for part in one.iterdir():
                 if not part.name.startswith("mlflow.db"):
                     shutil.rmtree(part) if part.is_dir() else part.unlink()
-        elif one.name != "lenet.pt":
+        elif one.name not in ("lenet.pt", "given"):
             shutil.rmtree(one) if one.is_dir() else one.unlink()

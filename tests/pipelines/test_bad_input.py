@@ -101,6 +101,7 @@ CASES = {
     ),
     "malicious pickle": (f"evaluate {BARE}malicious.pt", "loading it could execute code"),
     "malicious pickle inspected": ("inspect malicious.pt", "loading it could execute code"),
+    "inspected without images": ("inspect lenet.pt --arch lenet", "Got --arch without --data"),
     "cut off": (f"evaluate {BARE}cut.pt", "is cut off or no checkpoint"),
     "nan weights": (f"evaluate {BARE}nan.pt", "1 of 10 numbers in 'fc3.bias'"),
     "no checkpoint": (f"evaluate {BARE}nothing.pt", "There is no file 'nothing.pt'"),

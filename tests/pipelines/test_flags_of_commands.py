@@ -10,12 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipelines.cli import COMMANDS, main
 
 table, left = sys.modules["flag_lines"], sys.modules["flags_not_walked"]
 TABLES = [table, *(sys.modules[f"flag_lines_of_{of}"] for of in ("trainings", "questions"))]
 outcome = sys.modules["flag_outcome"].outcome
+READERS = sys.modules["flag_lines_of_readers"].WALKED
+"""Walked by `test_flags_of_readers`."""
 WALKS = [
     (base, name, line)
     for one in TABLES
@@ -52,6 +55,7 @@ def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
 def test_every_flag_has_a_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     flags = flags_of(command, capsys)
     walked = {name for base, name, _ in WALKS if base.split()[0] == command}
+    walked |= {name for base, lines in READERS if base.split()[0] == command for name in lines}
     if command == "fine-tune":
         walked |= left.RECIPE  # by `test_every_flag`
     apart = left.NOT_WALKED.get(command, set())
@@ -73,6 +77,10 @@ def room(template: Path, lenet: Path, tmp_path_factory: pytest.TempPathFactory) 
     (home / "mlruns").mkdir()
     shutil.copy(template / "mlruns" / "mlflow.db", home / "mlruns" / "mlflow.db")
     shutil.copy(lenet, home / "lenet.pt")
+    (home / "given").mkdir()
+    (home / "given" / "tasks.yaml").write_text("digit: same\nends: {low: 0, high: 9}\n")
+    Image.radial_gradient("L").resize((28, 28)).save(home / "given" / "a.png")
+    Image.linear_gradient("L").resize((28, 28)).save(home / "given" / "b.png")
     return home
 
 

@@ -1,12 +1,12 @@
 """Does an explanation notice that the model was replaced by noise?"""
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from callbacks.duplication import duplicate
 from callbacks.interpretability.explainer import Explainer
 from callbacks.interpretability.layers import network_of
 from callbacks.interpretability.metrics.rank_correlation import spearman
@@ -81,7 +81,7 @@ def randomised(network: nn.Module, seed: int, depth: float = 1.0, share: float =
     Returns:
         A copy in which, with both shares 1, no number is what it was.
     """
-    twin, generator = copy.deepcopy(network), torch.Generator().manual_seed(seed)
+    twin, generator = duplicate(network), torch.Generator().manual_seed(seed)
     parameters = list(twin.parameters())[::-1]
     for parameter in parameters[: round(depth * len(parameters))]:
         normal = torch.randn(parameter.shape, generator=generator).to(parameter)

@@ -5,7 +5,9 @@ from torch.nn.utils import prune
 
 from datamodules import UserError
 from lightning_modules import build
+from lightning_modules.distillation import macs
 from lightning_modules.distillation.compression import (
+    composed,
     count_pruned,
     hold_pruned,
     lamp,
@@ -102,6 +104,74 @@ def test_rounding_is_torchs_quantisation() -> None:
     assert not torch.equal(model.conv2.weight, made.model.conv2.weight), "a copy"
     # 44,190 weights of one byte, 236 biases and 236 scales of four
     assert made.bytes == 44_190 + 4 * 236 + 4 * 236
+
+
+class Attending(nn.Module):
+    """Patches of 7x7, torch's attention twice with shared weights, a head that is tied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 8, 7, 7)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.inner, self.head = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head.weight = self.inner.weight
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.patch(image).flatten(2).mT
+        for _ in range(2):
+            x = self.attention(x, x, x, need_weights=False)[0]
+        return self.head(self.inner(x).mean(1))
+
+
+PARTS = {"patch": 8 * 49, "attention.in_proj_weight": 24 * 8, "attention.out_proj": 64, "inner": 64}
+"""Numbers in each weight; 16 tokens, and the head's use of the weight of `inner`."""
+PRODUCTS = 2 * 2 * 16 * 16 * 8
+"""Multiply-accumulates of queries by keys and of weights by values, in two calls."""
+
+
+def test_attention_and_shared_weights_by_hand() -> None:
+    torch.manual_seed(0)
+    model = Attending().eval()
+    used = positions(model, IMAGE)
+    assert used == {"patch": 16, "attention.in_proj_weight": 32, "attention.out_proj": 32,
+                    "inner": 17}  # fmt: skip
+    whole = PRODUCTS + sum(used[name] * PARTS[name] for name in used)
+    assert macs(model, IMAGE) == macs(model, IMAGE.expand(3, -1, -1, -1)) == whole
+    made = rounded(model, IMAGE)
+    grid = made.model.attention.in_proj_weight / (  # type: ignore[operator, union-attr]
+        model.attention.in_proj_weight.abs().amax(1, keepdim=True) / 127
+    )
+    torch.testing.assert_close(grid, grid.round(), atol=1e-4, rtol=0)  # float32 of up to 127
+    assert made.macs == whole
+    biases, scales = 8 + 24 + 8 + 8 + 8, 8 + 24 + 8 + 8
+    assert made.bytes == sum(PARTS.values()) + 4 * (biases + scales)
+    masks = pruning_masks(model, IMAGE, whole // 2)
+    with hold_pruned(model, masks):
+        left = count_pruned(model, IMAGE)
+    assert whole // 2 - 32 < left.macs <= whole // 2, "a weight costs 32 at most"
+    with pytest.raises(UserError, match=f"{PRODUCTS} are products of activations"):
+        pruning_masks(model, IMAGE, PRODUCTS)
+
+
+def test_weights_that_are_computed_are_rounded_and_pruned() -> None:
+    model = lenet()
+    nn.utils.parametrizations.weight_norm(model.fc1)  # type: ignore[arg-type]
+    before = model(IMAGE)
+    made = rounded(model, IMAGE)
+    expected = rounded(lenet(), IMAGE)
+    torch.testing.assert_close(made.model(IMAGE), expected.model(IMAGE))
+    assert made[1:] == expected[1:]
+    assert torch.equal(model(IMAGE), before), "a copy"
+    torch.testing.assert_close(composed(model)(IMAGE), before)
+    with hold_pruned(model, pruning_masks(model, IMAGE, 20_000)):
+        assert count_pruned(model, IMAGE).macs <= 20_000
+
+
+@pytest.mark.parametrize(("kind", "size"), [(torch.bfloat16, 2), (torch.float64, 8)])
+def test_bytes_of_other_types(kind: torch.dtype, size: int) -> None:
+    model = lenet().to(kind)  # images come in float32
+    assert count_pruned(model, IMAGE).bytes == 44_426 * size
+    assert rounded(model, IMAGE).bytes == 44_190 + size * (236 + 236)
 
 
 def test_nothing_left() -> None:

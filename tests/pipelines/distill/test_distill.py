@@ -19,7 +19,7 @@ from pipelines.distill import command as module
 from pipelines.distill import controls
 from pipelines.distill.answers import answer_test, clean_rows
 from pipelines.distill.controls import CONTROLS, TITLES
-from pipelines.distill.plan import usual_attack
+from pipelines.distill.plan import make_plan, usual_attack
 from pipelines.study.arguments import parse
 
 Assay = Callable[..., tuple[int, str, str]]
@@ -180,6 +180,36 @@ def test_a_random_teacher_keeps_no_parameter(teacher: Classifier, quiet: Any) ->
         distill([teacher], "lenet", Digits(limit=40), controls=["random_teacher"], **quiet)
     (drawn,) = seen
     assert all(not bool((drawn[name] == before[name]).any()) for name in before)
+
+
+@pytest.mark.parametrize("loads", [True, False], ids=["loads weights", "draws them"])
+def test_a_student_like_its_teacher_starts_with_fresh_weights(
+    quiet: Any, home: Path, monkeypatch: pytest.MonkeyPatch, loads: bool
+) -> None:
+    """Also where the function that makes the teacher loads its trained weights."""
+    code = f"""
+import torch
+def made():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    if {loads}:
+        torch.nn.init.eye_(net[1].weight)
+    return net
+"""
+    name = f"loading_{loads}"
+    (home / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(home))
+    seen: list[torch.Tensor] = []
+
+    def spied(*of: Any) -> Any:
+        plan = make_plan(*of)
+        seen.extend(plan.make_student(one).model[1].weight.detach() for one in (0, 1))
+        raise DivergedError("enough")
+
+    monkeypatch.setattr(module, "make_plan", spied)
+    with pytest.raises(DivergedError, match="enough"):
+        distill(f"python:{name}:made", "self", Digits(limit=40), **quiet)
+    assert not torch.equal(*seen)
+    assert all(float(weight.std()) < 0.08 for weight in seen), "uniform in 1/8: 0.072; eye: 0.12"
 
 
 def test_robust_losses_bring_their_attack(teacher: Classifier, quiet: Any) -> None:

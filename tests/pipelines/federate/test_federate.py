@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from torch import Tensor, nn
 
 from datamodules import Digits
 from lightning_modules import load_classifier
 from lightning_modules.distillation import FederatedRecipe
 from pipelines import federate
 from pipelines.distill.answers import answer_test
+from pipelines.distill.plan import adopted
 from pipelines.federate import rounds
 from pipelines.federate.rounds import ARMS
 from pipelines.report.result import load_result
@@ -108,6 +110,22 @@ def test_a_killed_round_ends_with_the_same_weights(
         pd.testing.assert_frame_equal(once.rows[arm], again.rows[arm])
 
 
+@pytest.mark.parametrize("client", ["tied", "extra_state"])
+def test_what_is_kept_of_odd_networks_is_what_was_trained(client: str, quiet: Any) -> None:
+    """Tied weights share memory, and a state may hold what is no tensor."""
+    given: Any = (["python:odd_networks:" + client] * 2, Digits(limit=40))
+    first = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
+    again = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
+    for arm in ARMS:
+        pd.testing.assert_frame_equal(first.rows[arm], again.rows[arm])
+    kept = load_classifier(f"checkpoint:{first.about.models[0]['source'].partition(':')[2]}")
+    with adopted(given[1], kept.preprocessing):
+        _, label, logits = answer_test([kept], given[1])
+    rows = first.rows["federated"].query("client.str.startswith('1')")
+    loss = torch.nn.functional.cross_entropy(logits, label, reduction="none")
+    assert rows["loss"].to_numpy() == pytest.approx(loss.numpy(), abs=1e-6)
+
+
 def test_how_public_images_are_shown_is_another_federation(quiet: Any) -> None:
     data, recipe = Digits(limit=80), FederatedRecipe(**FEW)
     losses = [
@@ -127,6 +145,36 @@ def test_public_images_of_another_set_give_no_label(quiet: Any) -> None:
     second = federate(["lenet", "lenet_wide"], data, public, recipe, fresh=True, **quiet)
     assert first.rows["federated"]["loss"].tolist() == second.rows["federated"]["loss"].tolist()
     assert sorted(first.rows["federated"]["round"].unique()) == [0, 1]
+
+
+class Odd(nn.Module):
+    """One convolution under two names, called twice, views of one tensor, and extra state."""
+
+    def __init__(self, fill: float) -> None:
+        super().__init__()
+        self.conv = self.again = nn.Conv2d(1, 1, 3, padding=1)
+        self.head = nn.Linear(64, 10)
+        both = torch.full((2, 64), fill)
+        self.scale, self.shift = nn.Parameter(both[0]), nn.Parameter(both[:].view(-1)[32:96])
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.again(self.conv(x)).flatten(1)
+        return self.head(hidden * self.scale + self.shift)
+
+    def get_extra_state(self) -> str:
+        return "kept"
+
+    def set_extra_state(self, state: str) -> None:
+        assert state == "kept"
+
+
+@pytest.mark.parametrize("method", ["feddf", "fedmd"])
+def test_shared_weights_go_through_and_replaced_ones_are_told(quiet: Any, method: str) -> None:
+    recipe = FederatedRecipe(**FEW, method=method)
+    result = federate([Odd(1.0), Odd(0.5)], Digits(limit=80), federated=recipe, **quiet)
+    assert len(result.rows["pooled"]["client"].unique()) == 2
+    told = [note for note in result.about.notes if "not its own" in note]
+    assert len(told) == (method == "feddf")
 
 
 MISTAKES = {

@@ -26,7 +26,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
     policy = read_policy(tmp_path / "policy.yaml")
     assert [(one.name, one.end) for one in policy.thresholds] == [
         ("adversarial_acc >= 0.4", "lower"),
-        ("corruption/fog_ece@3 <= 0.1", "point"),
+        ("corruption/fog_ece@3 <= 0.1 by point", "point"),
         ("test/clean >= 0.9", "lower"),
         ("test/clean of worst class >= 0.7", "lower"),
     ]
@@ -45,6 +45,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ({"thresholds": {"a": []}}, "a rule or more in `thresholds.a`"),
         ({"required": {"budget": {"pgd": {}}}}, "least values in `required.budget.pgd`"),
         ({"required": {"min_images": 100.9}}, "a whole number of 1 or more, but got 100.9"),
+        ({"thresholds": {"a": [{"at_least": 1}, {"at_least": 1.0}]}}, "'a >= 1' twice"),
         ({"thresholds": {"a": {}}}, "one of at_least and at_most in `thresholds.a`"),
         ({"thresholds": {"a": {"at_least": 1, "at_most": 1}}}, "one of at_least and at_most"),
         ({"thresholds": {"a": {"at_least": "x"}}}, "`thresholds.a.at_least` to be a number"),

@@ -183,7 +183,11 @@ MISTAKES = {
         "recover --atlas quick --damage noise --draws 7 --effort.steps 5",
         "Expected `atlas` without `damage`, `draws`, `effort`",
     ),
-    "a root of no atlas": (
+    "a root of one's own data": (
+        "recover --model lenet --data Digits --atlas example --atlas_root .",
+        "Got `atlas_root`, where the atlas' own data are",
+    ),
+    "a root without an atlas": (
         "recover --model lenet --data Digits --atlas_root .",
         "Expected `atlas_root` with `atlas` only",
     ),

@@ -12,7 +12,7 @@ import pytest
 from pipelines.evaluate.result import Evaluation
 from pipelines.report.page import as_html, write_page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.figures]
 MakeEvaluation = Callable[..., Evaluation]
 
 

@@ -27,6 +27,7 @@ from pipelines.report.page import as_html, glance, model_names, restricted, writ
 from pipelines.report.sections import Cell, Sheet
 from pipelines.report.terminal import print_result
 
+pytestmark = pytest.mark.figures
 MakeEvaluation = Callable[..., Evaluation]
 
 
