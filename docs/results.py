@@ -1,8 +1,8 @@
 """Writes the tables of `results.md` from stored runs: `python docs/results.py [--root FOLDER]`.
 
-`results.yaml` names for each table its command, the folder of the run below `mlruns/results/` and
-the headline numbers to show. A run that is not on this machine leaves its table as it stands, and
-that is said: a table is never typed.
+`results.yaml` names for each table the folders of its runs below `mlruns/results/` (of several
+that a pattern fits the newest) and the headline numbers to show. A run that is not on this machine
+leaves its table as it stands, and that is said: a table is never typed.
 """
 
 import argparse
@@ -47,29 +47,41 @@ def written(page: str, tables: Mapping[str, Any], results: Path) -> str:
         )
         if not place.search(page):
             raise ValueError(f"{name}: expected its pair of comments in the page.")
-        files = {label: results / run / "result.json" for label, run in table["runs"].items()}
-        missing = [str(file) for file in files.values() if not file.exists()]
+        files = {label: newest(results, run) for label, run in table["runs"].items()}
+        missing = [table["runs"][label] for label, file in files.items() if file is None]
         if missing:
-            print(f"left     {name}: there is no {missing[0]}")
+            print(f"left     {name}: there is no {results / missing[0] / 'result.json'}")
             continue
-        read = {label: json.loads(file.read_text()) for label, file in files.items()}
-        block = BLOCK.format(name=name, text=as_markdown(read, table["numbers"]))
+        read = {label: json.loads(file.read_text()) for label, file in files.items() if file}
+        text = as_markdown(read, table["numbers"], table.get("across", False))
+        block = BLOCK.format(name=name, text=text)
         page = place.sub(lambda _, block=block: block, page)
         print(f"written  {name}")
     return page
 
 
-def as_markdown(runs: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, str]) -> str:
+def newest(results: Path, run: str) -> Path | None:
+    """The `result.json` of the newest folder that a pattern fits; None where there is none."""
+    files = results.glob(f"{run}/result.json")
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def as_markdown(
+    runs: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, str], across: bool = False
+) -> str:
     """Lays results out: a line a run, a column a number, then what each was made by.
 
     Args:
         runs: `result.json` by label.
         numbers: title of each column by the key of its headline number.
+        across: a line a number and a column a run, where there are many numbers.
     """
-    lines = [["", *numbers.values()], ["---"] * (len(numbers) + 1)]
+    lines = [["", *numbers.values()]]
     lines += [
         [label, *(cell(run["headline"].get(key)) for key in numbers)] for label, run in runs.items()
     ]
+    lines = [list(line) for line in zip(*lines, strict=True)] if across else lines
+    lines.insert(1, ["---"] * len(lines[0]))
     made = [
         f"{label}: `{run['about']['command']}`, {run['about']['created'][:10]}, seed "
         f"{run['about']['seed']}, torch {run['about']['environment']['torch']} on "

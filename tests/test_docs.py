@@ -89,16 +89,15 @@ def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def test_tables_of_results_are_written_by_their_program(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     page.write_text((DOCS / "results.md").read_text().replace("[92.2, 96.1]", "[old, old]"))
-    run = tmp_path / "mlruns" / "results" / "fine-tune-lenet-Digits-s0-ca4d55de"
-    run.mkdir(parents=True)
-    about = {"command": "assay x", "created": "2026-01-02T", "seed": 0}
-    about["environment"] = {"torch": "2.6", "device": "cpu"}
-    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
-    headline = {"clean_acc": {"unit": "%", "interval": interval}}
-    (run / "result.json").write_text(json.dumps({"about": about, "headline": headline}))
-    assert "written  digits" in written(page, tmp_path)
-    assert "| LeNet | 50.0 [25.0, 75.0] | - | - | - |" in page.read_text()
+    stored(tmp_path, "fine-tune-lenet-Digits-s0-00000000", 0.4)
+    os.utime(stored(tmp_path, "fine-tune-lenet-Digits-s0-ca4d55de", 0.5), (2e9, 2e9))
+    stored(tmp_path, "assess-lenet-Digits-s0-1424b6f2", 0.6)
+    told = written(page, tmp_path)
+    assert "written  digits" in told
+    assert "| LeNet | 50.0 [25.0, 75.0] | - | - | - |" in page.read_text()  # of the newest
     assert "[old, old]" not in page.read_text()
+    assert "written  five" in told
+    assert "| robustness: accuracy % | 60.0 [25.0, 75.0] |" in page.read_text()
 
 
 def test_a_run_that_is_gone_leaves_its_table(tmp_path: Path) -> None:
@@ -106,6 +105,28 @@ def test_a_run_that_is_gone_leaves_its_table(tmp_path: Path) -> None:
     page.write_text((DOCS / "results.md").read_text())
     assert "left     digits" in written(page, tmp_path)
     assert page.read_text() == (DOCS / "results.md").read_text()
+
+
+def test_comparisons_hold_their_level() -> None:
+    """As measured: the lower end of what was called different by chance is at most 5 %."""
+    page = (DOCS / "false_alarms.md").read_text()
+    head, _, *lines = [line.strip("| ").split(" | ") for line in page.splitlines() if "|" in line]
+    assert len(lines) >= 6
+    for line in lines:
+        cells = dict(zip(head, line, strict=True))
+        for column in ("any verdict", "draws"):
+            assert float(cells[column].partition("[")[2].split(",")[0]) <= 5, (column, line)
+
+
+def stored(root: Path, run: str, accuracy: float) -> Path:
+    folder = root / "mlruns" / "results" / run
+    folder.mkdir(parents=True)
+    about = {"command": "assay x", "created": "2026-01-02T", "seed": 0}
+    about["environment"] = {"torch": "2.6", "device": "cpu"}
+    interval = {"value": accuracy, "low": 0.25, "high": 0.75}
+    headline = {"clean_acc": {"unit": "%", "interval": interval}}
+    (folder / "result.json").write_text(json.dumps({"about": about, "headline": headline}))
+    return folder / "result.json"
 
 
 def written(page: Path, root: Path) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from callbacks.reductions import paired_numbers
 from callbacks.results import ProbeResult, headline_step, unit_sign, unit_slug
-from callbacks.statistics import holm, paired_difference
+from callbacks.statistics import holm, marks, paired_difference
 from callbacks.worst_case import robustly_correct, worst_up_to
 
 SETTING = ["setting", "severity", "value"]
@@ -96,7 +96,7 @@ def differences(one: Sequence[ProbeResult], other: Sequence[ProbeResult]) -> pd.
         A line a setting: `probe title family unit setting severity value said headline n acc_one
         acc_other difference low high` (of accuracies, Bonett & Price's interval), exact McNemar
         `p`, `fixed broken` (images, by the majority of draws), `loss_difference loss_low
-        loss_high`. No `p_holm` yet: see `corrected`.
+        loss_high`, `marks` why the last two may not hold. No `p_holm` yet: see `corrected`.
     """
     pairs = [pair for pair in zip(one, other, strict=True) if not pair[0].is_list]
     return pd.DataFrame([line for pair in pairs for line in _lines(*pair)])
@@ -147,4 +147,5 @@ def _lines(one: ProbeResult, other: ProbeResult) -> Iterator[dict[str, object]]:
             "loss_difference": loss.value,
             "loss_low": loss.low,
             "loss_high": loss.high,
+            "marks": marks({"loss_difference": loss}),
         }

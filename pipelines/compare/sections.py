@@ -1,6 +1,7 @@
 """The page and the terminal of a comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from callbacks.results import records
@@ -10,7 +11,15 @@ from pipelines.compare.conclusions import where
 from pipelines.compare.curves import curve_figures_of
 from pipelines.compare.question import Question
 from pipelines.report.page import glance, restricted
-from pipelines.report.sections import Cell, Section, Sheet, change_cell, number_cell, rate_cell
+from pipelines.report.sections import (
+    DAGGER,
+    Cell,
+    Section,
+    Sheet,
+    change_cell,
+    number_cell,
+    rate_cell,
+)
 
 _IN_TERMINAL = 40
 """Lines; of more only those at the severity that stands for a probe."""
@@ -62,8 +71,11 @@ def _difference_section(question: Question) -> Section:
     headline = [line for line in lines if line["headline"]]
     short = lines if len(lines) <= _IN_TERMINAL else headline
     caption = f"p: exact McNemar, Holm over {len(lines):,} comparisons; in brackets 95 %"
+    reasons = {line["marks"].partition(": ")[2] for line in lines if line.get("marks")}
+    doubtful = f" {DAGGER} may not hold: {'; or '.join(sorted(reasons))}." if reasons else ""
     if len(short) < len(lines):
         caption += f"; {len(lines) - len(short):,} further severities are on the page"
+    caption += f".{doubtful}" if doubtful else ""
     sheets = [
         _sheet(short, question, Sheet([], [], f"Against {base}", caption, False, True)),
         _sheet(lines, question, Sheet([], [])),
@@ -71,7 +83,7 @@ def _difference_section(question: Question) -> Section:
     return Section(
         f"Against {base}, image by image",
         f"Accuracy and loss minus those of {base} on the same images; "
-        f"{len(lines):,} comparisons, and p corrected for all of them.",
+        f"{len(lines):,} comparisons, and p corrected for all of them.{doubtful}",
         sheets=sheets,
         terms={name: _TERMS[name] for name in ("points", "fixed, broken", "p (Holm)")},
     )
@@ -97,7 +109,9 @@ def _sheet(lines: Sequence[Mapping[str, Any]], question: Question, form: Sheet) 
 def _line(line: Mapping[str, Any], widest: float) -> list[Cell | str]:
     change = Interval(line["difference"], line["low"], line["high"])
     points = change_cell(change)
-    loss = (line[f"loss_{end}"] for end in ("difference", "low", "high"))
+    loss = number_cell(*(line[f"loss_{end}"] for end in ("difference", "low", "high")))
+    if line.get("marks"):
+        loss = replace(loss, small=f"{loss.small} {DAGGER}".strip())
     tone: Literal["", "better", "worse"] = line["verdict"]
     return [
         line["title"],
@@ -110,7 +124,7 @@ def _line(line: Mapping[str, Any], widest: float) -> list[Cell | str]:
         f"{line['fixed']:,}",
         f"{line['broken']:,}",
         f"{line['p_holm']:.2g}",
-        number_cell(*loss),
+        loss,
     ]
 
 

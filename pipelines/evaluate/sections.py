@@ -11,9 +11,8 @@ from callbacks.results import ProbeResult, records
 from callbacks.words import number, radius
 from pipelines.evaluate.gallery import galleries, saved_sheet
 from pipelines.report.curves import coloured, curve_figures
-from pipelines.report.sections import Cell, Section, Sheet, number_cell, rate_cell
+from pipelines.report.sections import DAGGER, Cell, Section, Sheet, number_cell, rate_cell
 
-_DAGGER = "†"
 _COLUMNS = ("probe", "severity", "images", "accuracy %", "worst loss", "ECE", "forwards/image")
 _MORE = (
     "probe", "severity", "images", "0 · accuracy · 100", "accuracy %", "worst loss",
@@ -149,7 +148,7 @@ def _with_ends(line: Mapping[str, Any], name: str) -> Cell:
     """A number with its interval, and a dagger where that is doubtful."""
     cell = number_cell(line[name], line[f"{name}_low"], line[f"{name}_high"])
     doubtful = any(part.startswith(f"{name}: ") for part in _marks(line))
-    return replace(cell, small=f"{cell.small} {_DAGGER}".strip()) if doubtful else cell
+    return replace(cell, small=f"{cell.small} {DAGGER}".strip()) if doubtful else cell
 
 
 def _marks(line: Mapping[str, Any]) -> list[str]:
@@ -163,7 +162,7 @@ def _caption(results: Sequence[ProbeResult], summaries: Mapping[str, Summary]) -
     tables += [table for summary in summaries.values() for table in summary.tables.values()]
     parts = [part for table in tables for line in records(table) for part in _marks(line)]
     reasons = dict.fromkeys(part.partition(": ")[2] for part in parts)
-    doubtful = f" {_DAGGER} may not hold: {'; or '.join(reasons)}." if reasons else ""
+    doubtful = f" {DAGGER} may not hold: {'; or '.join(reasons)}." if reasons else ""
     told = "Small figures are 95 % intervals; passes are forwards + backwards."
     return f"{told}{doubtful}"
 

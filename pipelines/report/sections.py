@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from callbacks.statistics import Interval
 from callbacks.words import DASH, ends, number, percent
 
+DAGGER = "†"
+"""At an interval that may not hold."""
 _NUMBER = re.compile(r"[+-]?\.?\d[\d.,]*(e[+-]?\d+)?[kMGT]?(?!\w)")
 _PROSE = 48
 """Letters; longer cells are sentences."""

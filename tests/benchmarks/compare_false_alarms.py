@@ -11,6 +11,7 @@ all models are right with the same probability. What is measured is what `assay 
 - *one line*: a single McNemar test below 5 %, not corrected;
 - *difference*: a 95 % interval of the accuracies' difference leaves out 0 (Bonett & Price);
 - *loss*: the same of the mean losses, which are not right or wrong (paired, skewness removed);
+- *no dagger*: of these the ones that no dagger warns of;
 - *draws*: the same of shares of right answers over three random draws an image (paired Bayesian
   bootstrap).
 """
@@ -61,6 +62,7 @@ class Alarms(NamedTuple):
     line: tuple[int, int]
     difference: tuple[int, int]
     loss: tuple[int, int]
+    unmarked: tuple[int, int]
     draws: tuple[int, int]
 
 
@@ -77,11 +79,13 @@ def study(case: Case, random: np.random.Generator) -> Alarms:
     margin = stats.norm.ppf(LEVELS[: case.settings])[:, None] - shared - own
     base, *others = (answers(_result(one)) for one in margin)
     table = corrected([differences([base], [other]) for other in others])
+    loss = (table["loss_low"] > 0) | (table["loss_high"] < 0)
     return Alarms(
         (int((table["verdict"] != "").any()), 1),
         _of(table["p"] < 0.05),
         _of((table["low"] > 0) | (table["high"] < 0)),
-        _of((table["loss_low"] > 0) | (table["loss_high"] < 0)),
+        _of(loss),
+        _of(loss & (table["marks"] == "")),
         _of_draws(case, random),
     )
 
@@ -117,8 +121,9 @@ def _result(margin: np.ndarray) -> ProbeResult:
 
 def lines(studies: int, cases: tuple[Case, ...] = CASES) -> Iterator[str]:
     """A line a case."""
-    yield "| images | lines | models | alike | any verdict | one line | difference | loss | draws |"
-    yield "| ---: | ---: | ---: | ---: | --- | --- | --- | --- | --- |"
+    kinds = "any verdict | one line | difference | loss | no dagger | draws"
+    yield f"| images | lines | models | alike | {kinds} |"
+    yield "| ---: | ---: | ---: | ---: | --- | --- | --- | --- | --- | --- |"
     for number, case in enumerate(cases):
         found = [study(case, np.random.default_rng([number, one])) for one in range(studies)]
         told = (_told(np.array(kind).sum(0), studies) for kind in zip(*found, strict=True))
@@ -144,10 +149,11 @@ Written by `python tests/benchmarks/compare_false_alarms.py docs/false_alarms.md
 were called different, with Clopper and Pearson's 95 % interval where each comparison counts once.
 *Any verdict*: at least one line of the table is called better or worse (McNemar's exact test, Holm
 over all lines); it must not be more than 5. *One line*: of single lines, not corrected.
-*Difference*, *loss*: 95 % intervals that leave out 0, of accuracies and of mean losses. *Draws*:
+*Difference*, *loss*: 95 % intervals that leave out 0, of accuracies and of mean losses; *no
+dagger*: those of losses that no dagger says may not hold, as a few large losses decide. *Draws*:
 the same of shares of right answers over three random draws (the paired bootstrap). These should be
 5, or less where few images change sides: counts are whole, and an exact test then alarms more
-rarely than stated.
+rarely than stated. Losses that are mostly near 0 alarm too often: let the accuracies decide.
 
 """
 

@@ -70,6 +70,15 @@ def test_losses_are_paired(pair: tuple[list[ProbeResult], list[ProbeResult]]) ->
     assert line["loss_high"] == pytest.approx(high, abs=0.3 * (high - low))
 
 
+def test_a_loss_that_one_image_decides_is_marked() -> None:
+    one, other = (_results(np.ones((1, 50))) for _ in range(2))
+    other[0].rows.loc[:, "loss"] = np.linspace(0.9, 1.1, 50)
+    assert list(differences(one, other)["marks"]) == [""]
+    other[0].rows.loc[7, "loss"] = 40.0
+    (mark,) = differences(one, other)["marks"]
+    assert mark == "loss_difference: one value makes up a quarter of the spread"
+
+
 def test_images_that_changed_sides(pair: tuple[list[ProbeResult], list[ProbeResult]]) -> None:
     changed, table = changed_sides(*pair), differences(*pair)
     counts = changed.groupby(["probe", "severity", "change"]).size()
