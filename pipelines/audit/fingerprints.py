@@ -53,9 +53,7 @@ def fingerprints(images: Images) -> Fingerprints:
     thumbnails: list[Tensor] = []
     statistics: list[pd.DataFrame] = []
     for block in stored(images):
-        kept = block.contiguous().numpy()
-        shape = str(tuple(block.shape[1:])).encode()
-        digest += [hashlib.sha256(shape + pixels.tobytes()).hexdigest() for pixels in kept]
+        digest += pixel_digests(block)
         shown = in_unit_range(block)
         thumbnails.append(_thumbnail(shown))
         statistics.append(_statistics(shown))
@@ -64,6 +62,13 @@ def fingerprints(images: Images) -> Fingerprints:
         files = [file.relative_to(images.root).as_posix() for file in images.files]
     table = pd.concat(statistics, ignore_index=True)
     return Fingerprints(images.index, images.label, files, digest, torch.cat(thumbnails), table)
+
+
+def pixel_digests(block: Tensor) -> list[str]:
+    """SHA-256 of shape and pixels of each image of a block `(n, C, H, W)`."""
+    shape = str(tuple(block.shape[1:])).encode()
+    kept = block.contiguous().numpy()
+    return [hashlib.sha256(shape + pixels.tobytes()).hexdigest() for pixels in kept]
 
 
 def stored(images: Images, rows: list[int] | None = None) -> Iterator[Tensor]:

@@ -98,7 +98,8 @@ class TaskDistillationResult:
                 found[f"{model}_{task}_acc"] = Number(title, number, "%", "", asked, card)
         for against in [name for name in self.sizes if name != "student"]:
             for task in [*self.tasks, "mean", "worst"]:
-                title = f"Student minus {against}: {task}"
+                least = "the task that loses most"
+                title = f"Student minus {against}: {least if task == 'worst' else task}"
                 key = f"student_minus_{_slug(against)}_{task}"
                 card = task == "mean"
                 found[key] = Number(title, self.change(against, task), "%", "", asked, card)
@@ -177,7 +178,8 @@ class TaskDistillationResult:
             for name in dict.fromkeys(changed["against"])
         ]
         text = "Points of accuracy that the student has more (or fewer), paired by image and seed."
-        sheet = Sheet(["difference", *places], lines, "Points of accuracy", in_terminal=True)
+        heads = ["loses most" if place == "worst" else place for place in places]
+        sheet = Sheet(["difference", *heads], lines, "Points of accuracy", in_terminal=True)
         found.append(Section("Differences", text, sheets=[sheet]))
         return [*found, *self._disturbed()]
 

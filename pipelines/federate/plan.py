@@ -18,6 +18,7 @@ from lightning_modules import Classifier, Tuning
 from lightning_modules.distillation import FederatedRecipe
 from lightning_modules.duplication import duplicate
 from lightning_modules.saved_model import plain_state
+from pipelines.audit.fingerprints import pixel_digests, stored
 from pipelines.distill.plan import adopted
 from pipelines.study import DataLike, ModelLike, Study, unique
 
@@ -145,9 +146,20 @@ def _divided(
                 "Got `federated.public_share` with `public` data: leave one of them out."
             )
         other = study.open_data(public)
-        return (other, other.images("train")), train
+        return (other, _unseen(study, other.images("train"), data.images("test"))), train
     rest, shared = stratified_split(train.label, recipe.public_share, study.seed)
     return (data, train.subset(shared)), train.subset(rest)
+
+
+def _unseen(study: Study, public: Images, test: Images) -> Images:
+    """Public images that are no test images: others would be answered after training on them."""
+    known = {digest for block in stored(test) for digest in pixel_digests(block)}
+    found = [digest in known for block in stored(public) for digest in pixel_digests(block)]
+    if all(found):
+        raise UserError("Expected `public` images of their own, but all are test images of `data`.")
+    if count := sum(found):
+        study.notes.append(f"{count:,} public images are test images too, and were left out.")
+    return public.subset((~torch.tensor(found)).nonzero()[:, 0])
 
 
 def _opened(study: Study, model: ModelLike, data: ImageDataModule, place: int) -> Classifier:

@@ -177,6 +177,17 @@ def test_shared_weights_go_through_and_replaced_ones_are_told(quiet: Any, method
     assert len(told) == (method == "feddf")
 
 
+def test_public_images_that_are_test_images_are_left_out(quiet: Any) -> None:
+    data, public = Digits(), Digits(seed=1)  # other splits of the same pictures
+    test = {tuple(image.flatten().tolist()) for image in data.images("test").image}
+    shared = [tuple(x.flatten().tolist()) in test for x in public.images("train").image]
+    recipe = FederatedRecipe(**FEW, split="even")
+    result = federate(["lenet", "lenet"], data, public, recipe, **quiet)
+    assert sum(shared) > 0
+    assert f"{sum(shared)} public images are test images too" in " ".join(result.about.notes)
+    assert f"Public are {len(shared) - sum(shared):,} images" in " ".join(result.about.notes)
+
+
 MISTAKES = {
     "one client": ("--clients lenet", "at least two `clients`, but got 1"),
     "epochs": ("--trainer.max_epochs 3", "Got `trainer.max_epochs`, but a round is as long as"),
