@@ -14,7 +14,7 @@ from pipelines.distill.cell import Training, evaluated, teacher_of, trainings
 from pipelines.distill.controls import CONTROLS
 from pipelines.distill.model import TrainedModel
 from pipelines.distill.plan import Plan, make_plan
-from pipelines.distill_tasks.measure import check_controls, disturbed
+from pipelines.distill_tasks.measure import check_controls
 from pipelines.engine import Piece, Unit, units_of
 from pipelines.study import Study, options_in
 from pipelines.study.fitting import Fitting
@@ -67,13 +67,15 @@ class Distilling:
             self._probed(study, model)
 
     def _probed(self, study: Study, model: TrainedModel) -> None:
-        """Under the probes; the undisturbed images are a moment's work of the command."""
-        if self.evaluation == "none" or len(model.classifiers) > 1:
+        """Under the probes; the undisturbed images are a moment's work of the command.
+
+        The command measures models of several tasks, too, as every task is logged meanwhile.
+        """
+        if self.evaluation == "none" or self.plan.tasks or len(model.classifiers) > 1:
             return
         its = copy.copy(study)
         its.flags = device_flags(study.flags)  # the others are about training
-        probed = disturbed if self.plan.tasks else evaluated
-        probed(its, self.plan, model, self.evaluation)
+        evaluated(its, self.plan, model, self.evaluation)
 
 
 def opened(asked: Mapping[str, Any]) -> Distilling:

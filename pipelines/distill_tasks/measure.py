@@ -77,7 +77,7 @@ def measure_task_models(
             rows = with_own_index(plan.data, clean_rows(*its))
             parts.append(rows.assign(**_of(model), task=task.name, **_CLEAN))
         if preset != "none" and model.name not in sizes and len(model.classifiers) == 1:
-            parts.append(disturbed(study, plan, model, preset))
+            parts.append(_disturbed(study, plan, model, preset))
         sizes.setdefault(model.name, sum(_parameters(one) for one in model.classifiers))
     return pd.concat(parts, ignore_index=True), sizes
 
@@ -107,15 +107,8 @@ def _answers(
     return index, label, logits
 
 
-def disturbed(study: Study, plan: Plan, model: TrainedModel, preset: str) -> pd.DataFrame:
-    """Rows of one model under the preset's probes, for each task and across them.
-
-    Args:
-        study: with flags of the device alone.
-        plan: gives images and tasks.
-        model: one network.
-        preset: of the probes.
-    """
+def _disturbed(study: Study, plan: Plan, model: TrainedModel, preset: str) -> pd.DataFrame:
+    """Rows of one model under the preset's probes, for each task and across them."""
     (classifier,) = model.classifiers
 
     def make(_: Sequence[str]) -> list[Probe]:
