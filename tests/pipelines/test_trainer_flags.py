@@ -93,7 +93,8 @@ def to_a_head(more: Options) -> None:
 
 
 def asked(more: Options, question: Any) -> object:
-    return assess(network(), data(), questions=[question], student=network(), **more)
+    student = network() if question == "distillation" else None  # others refuse it
+    return assess(network(), data(), questions=[question], student=student, **more)
 
 
 LINES: dict[str, tuple[Callable[[Options], object], set[str]]] = {

@@ -16,7 +16,7 @@ from lightning_modules import Classifier, DivergedError, Tuning, load_classifier
 from lightning_modules.distillation import DistillationRecipe
 from pipelines import distill
 from pipelines.distill import command as module
-from pipelines.distill import controls
+from pipelines.distill import controls, opened
 from pipelines.distill.answers import answer_test, clean_rows
 from pipelines.distill.controls import CONTROLS, TITLES
 from pipelines.distill.plan import make_plan, usual_attack
@@ -205,7 +205,7 @@ def made():
         seen.extend(plan.make_student(one).model[1].weight.detach() for one in (0, 1))
         raise DivergedError("enough")
 
-    monkeypatch.setattr(module, "make_plan", spied)
+    monkeypatch.setattr(opened, "make_plan", spied)
     with pytest.raises(DivergedError, match="enough"):
         distill(f"python:{name}:made", "self", Digits(limit=40), **quiet)
     assert not torch.equal(*seen)
