@@ -36,6 +36,9 @@ from pipelines.tracking import (
     started,
 )
 
+_OF_A_PART = ("limit_test_batches", "fast_dev_run")
+"""Flags of the Trainer by which an evaluation is of some images: a result of its own."""
+
 
 class Study(Subjects):
     """One command from its options to its result; see `Setup` for its arguments."""
@@ -91,7 +94,8 @@ class Study(Subjects):
                 "limits": [str(data.limit) for data in self.data],
                 "seed": self.seed,
                 "chunk": self.chunk,
-                "flags": [str(self.flags.get(name)) for name in ("accelerator", "precision")],
+                "flags": [str(self.flags.get(name)) for name in ("accelerator", "precision")]
+                + [f"{name} {self.flags[name]}" for name in _OF_A_PART if self.flags.get(name)],
                 "settings": settings,
             }
         )

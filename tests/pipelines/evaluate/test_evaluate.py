@@ -145,19 +145,27 @@ def test_report_side_by_side(done: tuple, home: Path, assay: Assay, lenet: Path)
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("limit", ["first:9", "[1,1793]", "9"])
+SOME = {
+    "--data.limit first:9": 9,
+    "--data.limit [1,1793]": 2,
+    "--data.limit 9": 9,
+    "--data.batch_size 100 --trainer.limit_test_batches 1": 100,
+}
+
+
+@pytest.mark.parametrize("some", SOME)
 def test_some_images_have_a_result_of_their_own(
-    assay: Assay, lenet: Path, home: Path, limit: str
+    assay: Assay, lenet: Path, home: Path, some: str
 ) -> None:
     line = (
         f"evaluate --model checkpoint:{lenet} --arch lenet --data Digits --probes clean "
         "--tracking.enabled false --masking false"
     )
-    for more in ([], ["--data.limit", limit]):
+    for more in (some.split(), []):
         code, _, err = assay(*line.split(), *more)
         assert code == 0, err
     counts = {
         len(load_result(file.parent).parts().rows["clean"])
         for file in (home / "mlruns" / "results").glob("*/result.json")
     }
-    assert counts == {540, 2 if limit.startswith("[") else 9}
+    assert counts == {540, SOME[some]}
