@@ -151,6 +151,7 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
     if "perturb" in own:  # by its return type the parser would take `Perturb` for a factory
         parser.add_argument("--perturb", type=Optional[Callable[..., Any]], help=_PERTURB_HELP)  # noqa: UP045
     parser.add_class_arguments(L.Trainer, "trainer", instantiate=False, fail_untyped=False)
+    _whole_numbers_first(parser)
     parser.set_defaults({f"trainer.{name}": value for name, value in trainer.items()})
     if "options" in own:
         from pipelines.study.options import DEFAULTS, Tracking
@@ -159,6 +160,19 @@ def _parser(pipeline: Callable[..., Any], trainer: Mapping[str, Any]) -> Command
         parser.set_defaults(plain)
         parser.add_class_arguments(Tracking, "tracking")
     return parser
+
+
+def _whole_numbers_first(parser: CommandParser) -> None:
+    """`--trainer.limit_train_batches 1` is one batch, and 1.0 is all of them.
+
+    Python keeps one of `Optional[Union[int, float]]` and `Optional[Union[float, int]]` for both,
+    that which was written first in any library, and the parser tries its types in their order.
+    """
+    for action in parser._actions:
+        kinds = get_args(getattr(action, "_typehint", None))
+        if {int, float} <= {*kinds} and get_origin(action._typehint) is Union:  # type: ignore[attr-defined]
+            first = tuple(dict.fromkeys([int, *kinds]))
+            action._typehint = Union[first]  # type: ignore[attr-defined]  # noqa: UP007
 
 
 def _kind(name: str, parameter: inspect.Parameter) -> Any:

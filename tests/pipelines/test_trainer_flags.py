@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Union
 
 import lightning as L
 import pytest
@@ -216,6 +216,22 @@ def test_the_command_line_hands_over_what_is_typed() -> None:
     assert {name: str(found[name]) for name in typed} == {n: str(v) for n, v in typed.items()}
     assert isinstance(found["logger"], CSVLogger)
     assert isinstance(found["callbacks"][0], LearningRateMonitor)
+
+
+BATCHES = ("limit_train_batches", "limit_val_batches", "val_check_interval", "overfit_batches")
+
+
+@pytest.mark.parametrize("kinds", [(int, float), (float, int)], ids=["int first", "float first"])
+def test_one_batch_is_not_all_of_them(kinds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python may have kept `Optional[Union[float, int]]` of any library for Lightning's own."""
+    hints = {name: Union[(*kinds, type(None))] for name in BATCHES}
+    monkeypatch.setattr(L.Trainer.__init__, "__annotations__", {
+        **L.Trainer.__init__.__annotations__, **hints
+    })  # fmt: skip
+    for text, kind in (("1", int), ("1.0", float)):
+        words = [word for name in BATCHES for word in (f"--trainer.{name}", text)]
+        found = parse(fine_tune, ["--model", "lenet", "--data", "Digits", *words], {})["trainer"]
+        assert {type(found[name]) for name in BATCHES} == {kind}
 
 
 @pytest.mark.parametrize("more", [False, True], ids=["a value", "another value"])
