@@ -4,6 +4,7 @@ import importlib.util
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def _no_waiting_for_the_disk() -> None:
     @event.listens_for(Engine, "connect")
     def _(connection: object, _: object) -> None:
         if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous=OFF")
+            with suppress(sqlite3.DatabaseError):  # a test's file that is no database
+                connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture(autouse=True, scope="module")
