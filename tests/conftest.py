@@ -1,11 +1,14 @@
 """What every test may lean on."""
 
 import importlib.util
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: xdist has a worker on every core
 
 import pytest
 import torch

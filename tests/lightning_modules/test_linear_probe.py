@@ -33,7 +33,7 @@ def test_equals_scikit_learn(pixels: tuple[Tensor, Tensor], strength: float, n: 
     regression = Regression(feature, label, 10)
     probe = regression.probe(regression.solve(strength), strength)
     scaled = ((feature.double() - regression.mean) / regression.scale).numpy()
-    theirs = LogisticRegression(C=1 / (n * strength), tol=1e-9, max_iter=20_000)
+    theirs = LogisticRegression(C=1 / (n * strength), tol=1e-9, max_iter=20_000, solver="newton-cg")
     theirs.fit(scaled, label.numpy())
 
     def loss(logits: Tensor, weight: np.ndarray) -> float:

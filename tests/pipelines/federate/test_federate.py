@@ -110,10 +110,10 @@ def test_a_killed_round_ends_with_the_same_weights(
         pd.testing.assert_frame_equal(once.rows[arm], again.rows[arm])
 
 
-@pytest.mark.parametrize("client", ["tied", "extra_state"])
-def test_what_is_kept_of_odd_networks_is_what_was_trained(client: str, quiet: Any) -> None:
+def test_what_is_kept_of_odd_networks_is_what_was_trained(quiet: Any) -> None:
     """Tied weights share memory, and a state may hold what is no tensor."""
-    given: Any = (["python:odd_networks:" + client] * 2, Digits(limit=40))
+    clients = [f"python:odd_networks:{name}" for name in ("tied", "extra_state")]
+    given: Any = (clients, Digits(limit=40))
     first = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
     again = federate(*given, federated=FederatedRecipe(**FEW), **quiet)
     for arm in ARMS:
