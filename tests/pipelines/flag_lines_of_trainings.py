@@ -30,7 +30,7 @@ _FITTED = {
         "--early_stopping.patience 1 --early_stopping.min_delta 0.9", beside=_PATIENT
     ),
     "early_stopping.min_delta": Line(
-        "--early_stopping.min_delta 0.9", beside=f"--early_stopping.patience 3 {_PATIENT}"
+        "--early_stopping.min_delta 0.9", beside=f"--early_stopping.patience 2 {_PATIENT}"
     ),
     "early_stopping.monitor": Line(
         "--early_stopping.monitor val/nothing", REFUSED, "--early_stopping.patience 1"
