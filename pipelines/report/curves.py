@@ -17,6 +17,8 @@ from callbacks.words import radius
 from pipelines.report.figures import COLOURS, INK, LOOK, SOFT, drawn
 
 _MANY_LINES = 6
+_FEW_LINES = 4
+"""Among more than these a legend covers some."""
 _ORDERS = 20
 """From this ratio of the largest to the smallest severity on they stand on a logarithmic axis."""
 _HUGE_LOSS = 1000
@@ -140,7 +142,7 @@ def _figure(lines: Sequence[Line], quantity: _Quantity, unit: str, classes: int)
 
 def add_legend(figure: Figure, axes: Axes, lines: int) -> None:
     """A legend among few lines, or below many, which it would hide."""
-    if lines > _MANY_LINES:
+    if lines > _FEW_LINES:
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     else:
         axes.legend(fontsize=9)
