@@ -42,7 +42,8 @@ def begun(home: Path, words: Sequence[str], drawn: bool = False) -> BaseProcess:
         drawn: with pages and pictures, which take most of the time and change no number.
     """
     home.mkdir(exist_ok=True)
-    process = _forks().Process(target=_run, args=(home, words, drawn))
+    # The server that forks has the environment of the test that it was started in.
+    process = _forks().Process(target=_run, args=(home, words, drawn, {**os.environ}))
     process.start()
     return process
 
@@ -162,7 +163,10 @@ def _forks() -> ForkServerContext:
     return context
 
 
-def _run(home: Path, words: Sequence[str], drawn: bool) -> None:
+def _run(home: Path, words: Sequence[str], drawn: bool, environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
     import torch
 
     from pipelines.cli import main
